@@ -1,0 +1,1 @@
+//! The reference meaning of every operator planish knows.

@@ -1,0 +1,1 @@
+//! The graph IR of planish: modules, graphs, types, tensors, operators, text.

@@ -1,0 +1,1 @@
+//! Kernel specifications and the C that is generated from them.

@@ -1,0 +1,1 @@
+//! planish finishes quantized neural networks.

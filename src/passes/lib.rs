@@ -1,0 +1,1 @@
+//! The Finalize passes, the rewrite engine and its rules.
