@@ -54,6 +54,8 @@ split_with_sizes sqrt square squeeze squeeze_ stack std stride sub sub_ sum swap
 threshold tile to topk transpose tril triu true_divide trunc type_as unbind unflatten unfold unsqueeze unsqueeze_
 upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d
 upsample_nearest3d upsample_trilinear3d var view view_as where zeros zeros_like
+IntImplicit FloatImplicit ScalarImplicit tensor as_tensor rand randn is_nonzero fmod scaled_dot_product_attention
+prim::NumToTensor prim::shape prim::layout prim::requires_grad prim::data prim::is_quantized prim::is_cuda
 """.split()
 
 # Vision networks whose graphs are read by `--model all`.
@@ -64,6 +66,12 @@ MODELS = (
 
 NODE = re.compile(r"= ([a-z_]\w*::\w+)[\[(]")
 
+# Names of the graph executor's own machinery, which no archive holds, and of global switches.
+INTERNAL = re.compile(
+    r"Group|Guard|Graph|Subgraph|MKLDNN|Bailout|Broadcast|Sizes|Concat|PythonOp|BatchSide|GradCheck|TypeCheck|StaticRuntime"
+    r"|AddStatValue|TimePoint|await|autocast|cufft|cuda|cudnn|distributed|profil|grad|rpc|fork|vulkan|nnpack|sym_constrain|manual_seed"
+)
+
 
 def main():
     """Parses the command line, gathers operator names, writes the table."""
@@ -71,7 +79,7 @@ def main():
     warnings.filterwarnings("ignore")
     schemas = torch._C._jit_get_all_schemas()
 
-    names = {f"aten::{name}" for name in COMMON}
+    names = {name if "::" in name else f"aten::{name}" for name in COMMON}
     names |= {s.name for s in schemas if s.name.startswith("quantized::")}
     names |= {s.name for s in schemas if is_primitive(s)}
     for source in args.sources:
@@ -103,7 +111,7 @@ def is_primitive(schema):
     foreign = ("Tensor", "Generator", "Stream", "Future", "RRef", "__torch__", "Storage")
     if any(word in t for t in types for word in foreign):
         return False
-    return not re.search(r"cuda|distributed|profil|grad|rpc|fork|AddStatValue|TimePoint|nvrtc|_test", schema.name)
+    return not INTERNAL.search(schema.name)
 
 
 def names_below(source):
