@@ -1,1 +1,38 @@
 //! The graph IR of planish: modules, graphs, types, tensors, operators, text.
+//!
+//! A [`GraphModule`] is a tree of [`Module`]s whose classes have methods; a method's body is a [`Graph`]. A graph is a block of
+//! [`Node`]s; a node applies an [`Op`] to values and may nest further blocks (`prim::If`, `prim::Loop`). Evaluation is in program order.
+//! A value is computed once and never changes, except that a tensor, list, dict or object is a reference: operators whose schema says so
+//! write to what it refers to, and everybody who shares it sees the write.
+//!
+//! Invariants stand in the room they belong to ([`Graph`] for dataflow) and are checked by the verifier.
+//!
+//! Absent by design: this crate does no input or output, knows no file format but its own text, and computes nothing.
+
+mod dtype;
+pub mod entity;
+mod graph;
+mod literal;
+mod module;
+mod node;
+mod ops;
+mod packed;
+pub mod schema;
+mod sym;
+mod tensor;
+mod ty;
+
+pub use dtype::DType;
+pub use entity::{PrimaryMap, SecondaryMap};
+pub use graph::{At, Graph};
+pub use literal::{Literal, Object};
+pub use module::{Class, ClassKind, GraphModule, Method, MethodId, Module, ModuleId, Phase};
+pub use node::{Attr, Block, BlockId, Def, Loc, Node, NodeId, Use, Value, ValueId};
+pub use ops::{Effects, Op, OpInfo};
+pub use packed::{ConvGeometry, PackedKind, PackedParams};
+pub use sym::Sym;
+pub use tensor::{
+    Dims, Element, QParams, Tensor, TensorError, cast_elements, channels_last_strides,
+    contiguous_strides,
+};
+pub use ty::{NamedTupleType, TensorType, Type};

@@ -1,0 +1,651 @@
+//! The dataflow graph of a method.
+//!
+//! Laws, each checked by [`crate::verify`]:
+//! - every use of a value stands in the value's use list exactly once, and every entry of a use list is a use;
+//! - a definition dominates its uses: it stands before them in the same block or in a block around them;
+//! - ids are never reused: an erased node's slot stays empty until the graph is copied by [`Graph::compact`].
+//!
+//! Only this file and its children change what ties nodes and values together.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::entity::PrimaryMap;
+use crate::{Attr, Block, BlockId, Def, Literal, Node, NodeId, Op, Sym, Type, Use, Value, ValueId};
+
+/// A graph: one block with parameters and results, in which nodes may nest further blocks.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    nodes: PrimaryMap<NodeId, Node>,
+    values: PrimaryMap<ValueId, Value>,
+    blocks: PrimaryMap<BlockId, Block>,
+    entry: BlockId,
+    live: usize,
+}
+
+/// A place between nodes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum At {
+    /// Before the first node of a block.
+    Start(BlockId),
+    /// After the last node of a block.
+    End(BlockId),
+    /// Right before a node.
+    Before(NodeId),
+    /// Right after a node.
+    After(NodeId),
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new() -> Self {
+        let mut blocks = PrimaryMap::new();
+        let entry = blocks.push(Block::new(None));
+        Self {
+            nodes: PrimaryMap::new(),
+            values: PrimaryMap::new(),
+            blocks,
+            entry,
+            live: 0,
+        }
+    }
+
+    /// The graph's own block.
+    pub fn entry(&self) -> BlockId {
+        self.entry
+    }
+
+    /// Parameters of the graph.
+    pub fn params(&self) -> &[ValueId] {
+        &self.blocks[self.entry].params
+    }
+
+    /// Results of the graph.
+    pub fn results(&self) -> &[ValueId] {
+        &self.blocks[self.entry].results
+    }
+
+    /// Number of nodes, nested ones included.
+    pub fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Whether there is no node.
+    pub fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// A node.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id]
+    }
+
+    /// A value.
+    pub fn value(&self, id: ValueId) -> &Value {
+        &self.values[id]
+    }
+
+    /// A block.
+    pub fn block(&self, id: BlockId) -> &Block {
+        &self.blocks[id]
+    }
+
+    /// Whether the node still stands in the graph.
+    pub fn is_live(&self, id: NodeId) -> bool {
+        self.nodes[id].alive
+    }
+
+    /// The type of a value.
+    pub fn ty(&self, id: ValueId) -> &Type {
+        &self.values[id].ty
+    }
+
+    /// Number of node ids given out; a bound for tables over nodes.
+    pub fn node_capacity(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The nodes of a block, in order, without those nested in them.
+    pub fn nodes(&self, block: BlockId) -> impl Iterator<Item = NodeId> + '_ {
+        std::iter::successors(self.blocks[block].first, |id| self.nodes[*id].next)
+    }
+
+    /// All nodes in program order: a node comes before those nested in it.
+    pub fn walk(&self) -> Vec<NodeId> {
+        let mut order = Vec::with_capacity(self.live);
+        self.walk_block(self.entry, &mut order);
+        order
+    }
+
+    /// All nodes of `block` and of the blocks nested in it, in program order.
+    pub fn walk_block(&self, block: BlockId, order: &mut Vec<NodeId>) {
+        // An explicit stack: nesting is as deep as the input file says.
+        let mut stack = vec![self.blocks[block].first];
+        while let Some(top) = stack.last_mut() {
+            let Some(id) = *top else {
+                stack.pop();
+                continue;
+            };
+            *top = self.nodes[id].next;
+            order.push(id);
+            stack.extend(
+                self.nodes[id]
+                    .blocks()
+                    .iter()
+                    .rev()
+                    .map(|block| self.blocks[*block].first),
+            );
+        }
+    }
+
+    /// The node that computes a value; `None` for a parameter.
+    pub fn producer(&self, value: ValueId) -> Option<NodeId> {
+        match self.values[value].def {
+            Def::Output(node, _) => Some(node),
+            Def::Param(..) => None,
+        }
+    }
+
+    /// The only output of a node.
+    ///
+    /// # Panics
+    /// When the node has no output or several.
+    pub fn output(&self, node: NodeId) -> ValueId {
+        let outputs = self.nodes[node].outputs();
+        assert!(
+            outputs.len() == 1,
+            "{} has {} outputs",
+            self.nodes[node].op,
+            outputs.len()
+        );
+        outputs[0]
+    }
+
+    /// The payload of the `prim::Constant` that makes a value.
+    ///
+    /// A constant without a payload is `None` (the value) unless the text left the payload out.
+    pub fn constant(&self, value: ValueId) -> Option<&Literal> {
+        let node = &self.nodes[self.producer(value)?];
+        if !node.op.is("prim::Constant") {
+            return None;
+        }
+        Some(node.literal("value").unwrap_or(&Literal::None))
+    }
+
+    /// Adds a parameter to a block.
+    pub fn add_param(&mut self, block: BlockId, ty: Type) -> ValueId {
+        let index = self.blocks[block].params.len() as u32;
+        let value = self.values.push(Value {
+            ty,
+            name: None,
+            def: Def::Param(block, index),
+            uses: SmallVec::new(),
+        });
+        self.blocks[block].params.push(value);
+        value
+    }
+
+    /// Inserts a node.
+    pub fn insert(
+        &mut self,
+        at: At,
+        op: Op,
+        inputs: &[ValueId],
+        outputs: impl IntoIterator<Item = Type>,
+    ) -> NodeId {
+        let block = match at {
+            At::Start(block) | At::End(block) => block,
+            At::Before(node) | At::After(node) => self.nodes[node].block,
+        };
+        let id = self.nodes.push(Node {
+            op,
+            inputs: SmallVec::new(),
+            slots: SmallVec::new(),
+            outputs: SmallVec::new(),
+            rest: None,
+            block,
+            prev: None,
+            next: None,
+            alive: true,
+            loc: None,
+        });
+        self.live += 1;
+        self.link(id, at);
+        for input in inputs {
+            self.push_input(id, *input);
+        }
+        for ty in outputs {
+            self.add_output(id, ty);
+        }
+        id
+    }
+
+    /// Inserts a `prim::Constant` and returns its value.
+    pub fn insert_constant(&mut self, at: At, literal: Literal) -> ValueId {
+        let ty = literal.ty();
+        self.insert_typed_constant(at, literal, ty)
+    }
+
+    /// Inserts a `prim::Constant` of the given type and returns its value.
+    pub fn insert_typed_constant(&mut self, at: At, literal: Literal, ty: Type) -> ValueId {
+        let node = self.insert(at, Op::of("prim::Constant"), &[], [ty]);
+        if !matches!(literal, Literal::None) {
+            self.set_attr(node, "value", literal);
+        }
+        self.output(node)
+    }
+
+    /// Adds an output to a node.
+    pub fn add_output(&mut self, node: NodeId, ty: Type) -> ValueId {
+        let index = self.nodes[node].outputs.len() as u32;
+        let value = self.values.push(Value {
+            ty,
+            name: None,
+            def: Def::Output(node, index),
+            uses: SmallVec::new(),
+        });
+        self.nodes[node].outputs.push(value);
+        value
+    }
+
+    /// Adds a nested block to a node.
+    pub fn add_block(&mut self, node: NodeId) -> BlockId {
+        let block = self.blocks.push(Block::new(Some(node)));
+        self.nodes[node]
+            .rest
+            .get_or_insert_default()
+            .blocks
+            .push(block);
+        block
+    }
+
+    /// Replaces a node's operator; inputs and outputs stay.
+    pub fn set_op(&mut self, node: NodeId, op: Op) {
+        self.nodes[node].op = op;
+    }
+
+    /// Sets an attribute.
+    pub fn set_attr(&mut self, node: NodeId, name: &str, attr: impl Into<Attr>) {
+        self.nodes[node]
+            .rest
+            .get_or_insert_default()
+            .attrs
+            .insert(Sym::new(name), attr.into());
+    }
+
+    /// Removes an attribute.
+    pub fn remove_attr(&mut self, node: NodeId, name: &str) {
+        if let Some(rest) = &mut self.nodes[node].rest {
+            rest.attrs.shift_remove(&Sym::new(name));
+        }
+    }
+
+    /// Sets the place in the source that a node comes from.
+    pub fn set_loc(&mut self, node: NodeId, loc: Option<crate::Loc>) {
+        self.nodes[node].loc = loc;
+    }
+
+    /// Sets the type of a value.
+    pub fn set_ty(&mut self, value: ValueId, ty: Type) {
+        self.values[value].ty = ty;
+    }
+
+    /// Sets the name of a value.
+    pub fn set_name(&mut self, value: ValueId, name: Option<&str>) {
+        self.values[value].name = name.map(Arc::from);
+    }
+
+    /// Adds an input at the end of a node's inputs.
+    pub fn push_input(&mut self, node: NodeId, value: ValueId) {
+        let index = self.nodes[node].inputs.len() as u32;
+        let slot = self.add_use(value, Use::Input(node, index));
+        let node = &mut self.nodes[node];
+        node.inputs.push(value);
+        node.slots.push(slot);
+    }
+
+    /// Replaces one input of a node.
+    pub fn set_input(&mut self, node: NodeId, index: usize, value: ValueId) {
+        let (old, slot) = (
+            self.nodes[node].inputs[index],
+            self.nodes[node].slots[index],
+        );
+        self.remove_use(old, slot);
+        let slot = self.add_use(value, Use::Input(node, index as u32));
+        self.nodes[node].inputs[index] = value;
+        self.nodes[node].slots[index] = slot;
+    }
+
+    /// Replaces all inputs of a node.
+    pub fn set_inputs(&mut self, node: NodeId, inputs: &[ValueId]) {
+        self.drop_inputs(node);
+        for input in inputs {
+            self.push_input(node, *input);
+        }
+    }
+
+    /// Replaces the results of a block.
+    pub fn set_results(&mut self, block: BlockId, results: &[ValueId]) {
+        // From the last: a removal may move the slot of an earlier result, never of a removed one.
+        while let Some(value) = self.blocks[block].results.last().copied() {
+            let slot = self.blocks[block].result_slots[self.blocks[block].results.len() - 1];
+            self.remove_use(value, slot);
+            self.blocks[block].results.pop();
+            self.blocks[block].result_slots.pop();
+        }
+        for value in results {
+            self.push_result(block, *value);
+        }
+    }
+
+    /// Adds a result at the end of a block's results.
+    pub fn push_result(&mut self, block: BlockId, value: ValueId) {
+        let index = self.blocks[block].results.len() as u32;
+        let slot = self.add_use(value, Use::Result(block, index));
+        self.blocks[block].results.push(value);
+        self.blocks[block].result_slots.push(slot);
+    }
+
+    /// Makes one use read another value.
+    pub fn set_use(&mut self, at: Use, value: ValueId) {
+        match at {
+            Use::Input(node, index) => self.set_input(node, index as usize, value),
+            Use::Result(block, index) => {
+                let index = index as usize;
+                let (old, slot) = (
+                    self.blocks[block].results[index],
+                    self.blocks[block].result_slots[index],
+                );
+                self.remove_use(old, slot);
+                let slot = self.add_use(value, at);
+                self.blocks[block].results[index] = value;
+                self.blocks[block].result_slots[index] = slot;
+            }
+        }
+    }
+
+    /// Makes every use of `old` read `new`.
+    pub fn replace_all_uses(&mut self, old: ValueId, new: ValueId) {
+        if old == new {
+            return;
+        }
+        while let Some(at) = self.values[old].uses.last().copied() {
+            self.set_use(at, new);
+        }
+    }
+
+    /// Moves a node, with all that is nested in it.
+    pub fn move_node(&mut self, node: NodeId, at: At) {
+        if matches!(at, At::Before(other) | At::After(other) if other == node) {
+            return;
+        }
+        self.unlink(node);
+        self.link(node, at);
+    }
+
+    /// Removes a node and all that is nested in it.
+    ///
+    /// # Panics
+    /// When an output is still used.
+    pub fn erase(&mut self, node: NodeId) {
+        for output in self.nodes[node].outputs.clone() {
+            let uses = &self.values[output].uses;
+            assert!(
+                uses.is_empty(),
+                "{} is erased while {uses:?} still read it",
+                self.nodes[node].op
+            );
+        }
+        for block in self.nodes[node].blocks().to_vec() {
+            self.clear_block(block);
+        }
+        self.drop_inputs(node);
+        self.unlink(node);
+        self.nodes[node].alive = false;
+        self.live -= 1;
+    }
+
+    /// Removes every node of a block, and its results.
+    fn clear_block(&mut self, block: BlockId) {
+        self.set_results(block, &[]);
+        // From the last node: by then nothing reads its outputs.
+        while let Some(last) = self.blocks[block].last {
+            self.erase(last);
+        }
+    }
+
+    /// Removes an unused output of a node.
+    ///
+    /// # Panics
+    /// When the output is still used.
+    pub fn remove_output(&mut self, node: NodeId, index: usize) {
+        let value = self.nodes[node].outputs[index];
+        assert!(
+            self.values[value].uses.is_empty(),
+            "output {index} of {} is removed while it is used",
+            self.nodes[node].op
+        );
+        self.nodes[node].outputs.remove(index);
+        for (at, value) in self.nodes[node]
+            .outputs
+            .clone()
+            .into_iter()
+            .enumerate()
+            .skip(index)
+        {
+            self.values[value].def = Def::Output(node, at as u32);
+        }
+    }
+
+    /// Removes an unused parameter of a block.
+    ///
+    /// # Panics
+    /// When the parameter is still used.
+    pub fn remove_param(&mut self, block: BlockId, index: usize) {
+        let value = self.blocks[block].params[index];
+        assert!(
+            self.values[value].uses.is_empty(),
+            "parameter {index} of a block is removed while it is used"
+        );
+        self.blocks[block].params.remove(index);
+        for (at, value) in self.blocks[block]
+            .params
+            .clone()
+            .into_iter()
+            .enumerate()
+            .skip(index)
+        {
+            self.values[value].def = Def::Param(block, at as u32);
+        }
+    }
+
+    /// Removes one result of a block.
+    pub fn remove_result(&mut self, block: BlockId, index: usize) {
+        let mut results = self.blocks[block].results.clone();
+        results.remove(index);
+        self.set_results(block, &results);
+    }
+
+    /// Removes one input of a node.
+    pub fn remove_input(&mut self, node: NodeId, index: usize) {
+        let mut inputs = self.nodes[node].inputs.clone();
+        inputs.remove(index);
+        self.set_inputs(node, &inputs);
+    }
+
+    /// Moves the nodes of `from` to the place `at`, in order; parameters, results and the emptied block stay.
+    pub fn splice(&mut self, from: BlockId, at: At) {
+        let mut at = at;
+        for node in self.nodes(from).collect::<Vec<_>>() {
+            self.move_node(node, at);
+            at = At::After(node);
+        }
+    }
+
+    fn link(&mut self, id: NodeId, at: At) {
+        let (block, prev, next) = match at {
+            At::Start(block) => (block, None, self.blocks[block].first),
+            At::End(block) => (block, self.blocks[block].last, None),
+            At::Before(node) => (self.nodes[node].block, self.nodes[node].prev, Some(node)),
+            At::After(node) => (self.nodes[node].block, Some(node), self.nodes[node].next),
+        };
+        let node = &mut self.nodes[id];
+        (node.block, node.prev, node.next) = (block, prev, next);
+        match prev {
+            Some(prev) => self.nodes[prev].next = Some(id),
+            None => self.blocks[block].first = Some(id),
+        }
+        match next {
+            Some(next) => self.nodes[next].prev = Some(id),
+            None => self.blocks[block].last = Some(id),
+        }
+    }
+
+    fn unlink(&mut self, id: NodeId) {
+        let (block, prev, next) = (
+            self.nodes[id].block,
+            self.nodes[id].prev,
+            self.nodes[id].next,
+        );
+        match prev {
+            Some(prev) => self.nodes[prev].next = next,
+            None => self.blocks[block].first = next,
+        }
+        match next {
+            Some(next) => self.nodes[next].prev = prev,
+            None => self.blocks[block].last = prev,
+        }
+    }
+
+    fn drop_inputs(&mut self, node: NodeId) {
+        // From the last: a removal may move the slot of an earlier input, never of a removed one.
+        while let Some(value) = self.nodes[node].inputs.last().copied() {
+            let slot = self.nodes[node].slots[self.nodes[node].inputs.len() - 1];
+            self.remove_use(value, slot);
+            self.nodes[node].inputs.pop();
+            self.nodes[node].slots.pop();
+        }
+    }
+
+    fn add_use(&mut self, value: ValueId, at: Use) -> u32 {
+        let uses = &mut self.values[value].uses;
+        uses.push(at);
+        (uses.len() - 1) as u32
+    }
+
+    /// Constant time: the last use takes the place of the removed one and is told of its new slot.
+    fn remove_use(&mut self, value: ValueId, slot: u32) {
+        let uses = &mut self.values[value].uses;
+        uses.swap_remove(slot as usize);
+        if let Some(moved) = uses.get(slot as usize).copied() {
+            match moved {
+                Use::Input(node, index) => self.nodes[node].slots[index as usize] = slot,
+                Use::Result(block, index) => self.blocks[block].result_slots[index as usize] = slot,
+            }
+        }
+    }
+}
+
+impl Default for Graph {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Block {
+    fn new(parent: Option<NodeId>) -> Self {
+        Self {
+            params: SmallVec::new(),
+            results: SmallVec::new(),
+            result_slots: SmallVec::new(),
+            first: None,
+            last: None,
+            parent,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relu_twice() -> (Graph, ValueId, NodeId, NodeId) {
+        let mut graph = Graph::new();
+        let entry = graph.entry();
+        let x = graph.add_param(entry, Type::TENSOR);
+        let relu = Op::of("aten::relu");
+        let first = graph.insert(At::End(entry), relu, &[x], [Type::TENSOR]);
+        let mid = graph.output(first);
+        let second = graph.insert(At::End(entry), relu, &[mid], [Type::TENSOR]);
+        let out = graph.output(second);
+        graph.set_results(entry, &[out, mid, out]);
+        (graph, x, first, second)
+    }
+
+    #[test]
+    fn replacing_uses_reaches_inputs_and_results() {
+        let (mut graph, x, first, second) = relu_twice();
+        let mid = graph.output(first);
+        graph.replace_all_uses(mid, x);
+        assert_eq!(graph.node(second).inputs(), [x]);
+        assert_eq!(graph.results()[1], x);
+        assert!(graph.value(mid).uses().is_empty());
+        graph.erase(first);
+        assert_eq!(
+            (graph.len(), graph.nodes(graph.entry()).collect::<Vec<_>>()),
+            (1, vec![second])
+        );
+    }
+
+    #[test]
+    fn results_and_repeated_inputs_keep_the_use_lists_exact() {
+        let (mut graph, x, _, second) = relu_twice();
+        let out = graph.output(second);
+        let add = graph.insert(
+            At::After(second),
+            Op::of("aten::add"),
+            &[out, out, x, out],
+            [Type::TENSOR],
+        );
+        graph.set_results(graph.entry(), &[out]);
+        graph.set_input(add, 1, x);
+        graph.remove_input(add, 0);
+        assert_eq!(graph.node(add).inputs(), [x, x, out]);
+        for value in [x, out] {
+            for at in graph.value(value).uses() {
+                let read = match *at {
+                    Use::Input(node, index) => graph.node(node).inputs()[index as usize],
+                    Use::Result(block, index) => graph.block(block).results()[index as usize],
+                };
+                assert_eq!(read, value);
+            }
+        }
+        assert_eq!(
+            (graph.value(x).uses().len(), graph.value(out).uses().len()),
+            (3, 2)
+        );
+    }
+
+    #[test]
+    fn erasing_a_node_erases_what_is_nested() {
+        let mut graph = Graph::new();
+        let entry = graph.entry();
+        let cond = graph.add_param(entry, Type::Bool);
+        let branch = graph.insert(At::End(entry), Op::of("prim::If"), &[cond], [Type::TENSOR]);
+        for _ in 0..2 {
+            let block = graph.add_block(branch);
+            let inner = graph.insert(
+                At::End(block),
+                Op::of("aten::rand"),
+                &[cond],
+                [Type::TENSOR],
+            );
+            let out = graph.output(inner);
+            graph.push_result(block, out);
+        }
+        assert_eq!(graph.walk().len(), 3);
+        graph.erase(branch);
+        assert!(graph.is_empty() && graph.value(cond).uses().is_empty());
+    }
+}

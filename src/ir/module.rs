@@ -1,0 +1,372 @@
+//! Modules: a tree of objects with attributes, submodules and methods.
+//!
+//! The tree is a directed acyclic graph, since a submodule may be shared: modules are its nodes, attribute names its edges. Methods
+//! belong to a class, and all modules of the class share them.
+
+use std::fmt;
+
+use indexmap::IndexMap;
+use petgraph::Direction;
+use petgraph::stable_graph::{NodeIndex, StableDiGraph};
+use petgraph::visit::EdgeRef;
+
+use crate::entity::{PrimaryMap, entity_id};
+use crate::{Graph, Literal, Sym, Type};
+
+/// A module of a [`GraphModule`]; valid for as long as the module is not removed.
+pub type ModuleId = NodeIndex<u32>;
+
+entity_id!(
+    /// A method or function of a [`GraphModule`].
+    MethodId,
+    "m"
+);
+
+/// A model: modules, the classes they are of, and the graphs of their methods.
+#[derive(Clone, Debug)]
+pub struct GraphModule {
+    tree: StableDiGraph<Module, Sym>,
+    root: ModuleId,
+    methods: PrimaryMap<MethodId, Method>,
+    /// Classes by qualified name: of modules, script classes, enums, named tuples and interfaces.
+    pub classes: IndexMap<Sym, Class>,
+    /// Free functions by qualified name.
+    pub functions: IndexMap<Sym, MethodId>,
+    /// How far the module has come.
+    pub phase: Phase,
+    /// Where the module came from, for messages: a file name.
+    pub origin: String,
+}
+
+/// An object of a module class.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Module {
+    /// Qualified name of its class.
+    pub class: Sym,
+    /// Attributes that are not modules, in declaration order.
+    pub attrs: IndexMap<Sym, Literal>,
+}
+
+/// A class.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Class {
+    /// What kind of class it is.
+    pub kind: ClassKind,
+    /// Attributes and their types, submodules included, in declaration order.
+    pub fields: IndexMap<Sym, Type>,
+    /// Values that are the same for every object (`Final`), and the members of an enum.
+    pub constants: IndexMap<Sym, Literal>,
+    /// Methods.
+    pub methods: IndexMap<Sym, MethodId>,
+}
+
+/// Kinds of classes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClassKind {
+    /// A module.
+    Module,
+    /// A script class.
+    Script,
+    /// A named tuple.
+    NamedTuple,
+    /// An enum.
+    Enum,
+    /// An interface.
+    Interface,
+}
+
+/// A method of a class, or a free function.
+#[derive(Clone, Debug)]
+pub struct Method {
+    /// Name without its class.
+    pub name: Sym,
+    /// Class; `None` for a free function.
+    pub class: Option<Sym>,
+    /// Names and default values of the parameters, `self` included; a default is a literal.
+    pub params: Vec<(Sym, Option<Literal>)>,
+    /// Body.
+    pub graph: Graph,
+}
+
+/// How far a module has come; it only grows.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub enum Phase {
+    /// As it was read.
+    Imported,
+    /// What profiling left is gone.
+    Cleared,
+    /// Weights go through prepack and unpack.
+    Prepacked,
+    /// Quantized operators are fused.
+    Fused,
+    /// Attributes are constants.
+    Frozen,
+    /// Weights are packed.
+    Folded,
+}
+
+impl GraphModule {
+    /// A model whose root is an object of `class` without attributes.
+    pub fn new(class: Sym, origin: &str) -> Self {
+        let mut tree = StableDiGraph::new();
+        let root = tree.add_node(Module {
+            class,
+            attrs: IndexMap::new(),
+        });
+        let mut classes = IndexMap::new();
+        classes.insert(class, Class::new(ClassKind::Module));
+        Self {
+            tree,
+            root,
+            methods: PrimaryMap::new(),
+            classes,
+            functions: IndexMap::new(),
+            phase: Phase::Imported,
+            origin: origin.to_owned(),
+        }
+    }
+
+    /// The root module.
+    pub fn root(&self) -> ModuleId {
+        self.root
+    }
+
+    /// A module.
+    pub fn module(&self, id: ModuleId) -> &Module {
+        &self.tree[id]
+    }
+
+    /// A module, to change.
+    pub fn module_mut(&mut self, id: ModuleId) -> &mut Module {
+        &mut self.tree[id]
+    }
+
+    /// All modules, in the order in which they were added.
+    pub fn modules(&self) -> impl Iterator<Item = ModuleId> + '_ {
+        self.tree.node_indices()
+    }
+
+    /// The tree of modules.
+    pub fn tree(&self) -> &StableDiGraph<Module, Sym> {
+        &self.tree
+    }
+
+    /// Adds a module that nothing refers to yet.
+    pub fn add_module(&mut self, class: Sym) -> ModuleId {
+        self.tree.add_node(Module {
+            class,
+            attrs: IndexMap::new(),
+        })
+    }
+
+    /// Makes `child` the submodule `name` of `parent`, in place of the one that has that name.
+    pub fn set_submodule(&mut self, parent: ModuleId, name: Sym, child: ModuleId) {
+        if let Some(edge) = self
+            .tree
+            .edges(parent)
+            .find(|edge| *edge.weight() == name)
+            .map(|edge| edge.id())
+        {
+            self.tree.remove_edge(edge);
+        }
+        self.tree.add_edge(parent, child, name);
+    }
+
+    /// The submodules of a module with their names, in the order in which they were added.
+    pub fn submodules(&self, parent: ModuleId) -> Vec<(Sym, ModuleId)> {
+        // petgraph lists edges newest first.
+        let mut edges: Vec<_> = self
+            .tree
+            .edges_directed(parent, Direction::Outgoing)
+            .map(|edge| (edge.id(), *edge.weight(), edge.target()))
+            .collect();
+        edges.sort_by_key(|(id, ..)| *id);
+        edges
+            .into_iter()
+            .map(|(_, name, child)| (name, child))
+            .collect()
+    }
+
+    /// The submodule `name` of a module.
+    pub fn submodule(&self, parent: ModuleId, name: Sym) -> Option<ModuleId> {
+        self.tree
+            .edges(parent)
+            .find(|edge| *edge.weight() == name)
+            .map(|edge| edge.target())
+    }
+
+    /// Removes a submodule's name from its parent; the module itself stays until [`Self::remove_unreachable`].
+    pub fn remove_submodule(&mut self, parent: ModuleId, name: Sym) {
+        if let Some(edge) = self
+            .tree
+            .edges(parent)
+            .find(|edge| *edge.weight() == name)
+            .map(|edge| edge.id())
+        {
+            self.tree.remove_edge(edge);
+        }
+    }
+
+    /// Removes the modules that cannot be reached from the root.
+    pub fn remove_unreachable(&mut self) {
+        let mut reached = std::collections::HashSet::new();
+        let mut dfs = petgraph::visit::Dfs::new(&self.tree, self.root);
+        while let Some(id) = dfs.next(&self.tree) {
+            reached.insert(id);
+        }
+        self.tree.retain_nodes(|_, id| reached.contains(&id));
+    }
+
+    /// Adds a graph as a method of a class.
+    pub fn add_method(
+        &mut self,
+        class: Sym,
+        name: Sym,
+        params: Vec<(Sym, Option<Literal>)>,
+        graph: Graph,
+    ) -> MethodId {
+        let id = self.methods.push(Method {
+            name,
+            class: Some(class),
+            params,
+            graph,
+        });
+        self.classes
+            .entry(class)
+            .or_insert_with(|| Class::new(ClassKind::Module))
+            .methods
+            .insert(name, id);
+        id
+    }
+
+    /// Adds a graph as a free function with a qualified name.
+    pub fn add_function(
+        &mut self,
+        name: Sym,
+        params: Vec<(Sym, Option<Literal>)>,
+        graph: Graph,
+    ) -> MethodId {
+        let id = self.methods.push(Method {
+            name,
+            class: None,
+            params,
+            graph,
+        });
+        self.functions.insert(name, id);
+        id
+    }
+
+    /// A method or function.
+    pub fn method(&self, id: MethodId) -> &Method {
+        &self.methods[id]
+    }
+
+    /// A method or function, to change.
+    pub fn method_mut(&mut self, id: MethodId) -> &mut Method {
+        &mut self.methods[id]
+    }
+
+    /// The method `name` of a module's class.
+    pub fn find_method(&self, module: ModuleId, name: &str) -> Option<MethodId> {
+        self.classes
+            .get(&self.tree[module].class)?
+            .methods
+            .get(&Sym::new(name))
+            .copied()
+    }
+
+    /// The method `name` of the root module.
+    pub fn root_method(&self, name: &str) -> Option<MethodId> {
+        self.find_method(self.root, name)
+    }
+
+    /// All methods of the root's class, in declaration order.
+    pub fn root_methods(&self) -> Vec<(Sym, MethodId)> {
+        let class = self.classes.get(&self.tree[self.root].class);
+        class.map_or_else(Vec::new, |class| {
+            class
+                .methods
+                .iter()
+                .map(|(name, id)| (*name, *id))
+                .collect()
+        })
+    }
+
+    /// Every method and function that a class or the list of functions still names, classes first.
+    pub fn named_methods(&self) -> Vec<MethodId> {
+        let of_classes = self
+            .classes
+            .values()
+            .flat_map(|class| class.methods.values());
+        of_classes.chain(self.functions.values()).copied().collect()
+    }
+
+    /// The module reached from `from` by a path of submodule names.
+    pub fn resolve(&self, from: ModuleId, path: &[Sym]) -> Option<ModuleId> {
+        path.iter()
+            .try_fold(from, |module, name| self.submodule(module, *name))
+    }
+}
+
+impl Class {
+    /// A class without fields and methods.
+    pub fn new(kind: ClassKind) -> Self {
+        Self {
+            kind,
+            fields: IndexMap::new(),
+            constants: IndexMap::new(),
+            methods: IndexMap::new(),
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Imported => "imported",
+            Self::Cleared => "cleared",
+            Self::Prepacked => "prepacked",
+            Self::Fused => "fused",
+            Self::Frozen => "frozen",
+            Self::Folded => "folded",
+        })
+    }
+}
+
+impl std::str::FromStr for Phase {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        use Phase::{Cleared, Folded, Frozen, Fused, Imported, Prepacked};
+        [Imported, Cleared, Prepacked, Fused, Frozen, Folded]
+            .into_iter()
+            .find(|phase| phase.to_string() == text)
+            .ok_or_else(|| format!("read {text:?} as a phase: it is one of imported, cleared, prepacked, fused, frozen, folded"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_submodule_outlives_one_of_its_names() {
+        let mut model = GraphModule::new("__torch__.M".into(), "test");
+        let root = model.root();
+        let child = model.add_module("__torch__.C".into());
+        model.set_submodule(root, "a".into(), child);
+        model.set_submodule(root, "b".into(), child);
+        model.remove_submodule(root, "a".into());
+        model.remove_unreachable();
+        assert_eq!(model.submodules(root), [("b".into(), child)]);
+        model.remove_submodule(root, "b".into());
+        model.remove_unreachable();
+        assert_eq!(model.modules().count(), 1);
+    }
+
+    #[test]
+    fn phases_are_ordered_and_read_back() {
+        assert!(Phase::Imported < Phase::Prepacked && Phase::Frozen < Phase::Folded);
+        assert_eq!("fused".parse(), Ok(Phase::Fused));
+    }
+}

@@ -1,0 +1,256 @@
+//! Nodes, values, blocks, and what they hold.
+
+use std::fmt;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use smallvec::SmallVec;
+
+use crate::entity::entity_id;
+use crate::{Graph, Literal, Op, Sym, Type};
+
+entity_id!(
+    /// A node of a graph.
+    NodeId,
+    "n"
+);
+entity_id!(
+    /// A value of a graph.
+    ValueId,
+    "%"
+);
+entity_id!(
+    /// A block of a graph.
+    BlockId,
+    "block"
+);
+
+/// An operation: what it computes, from what, and where it stands.
+///
+/// Fields that tie nodes and values together are changed through [`Graph`] only.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub(crate) op: Op,
+    pub(crate) inputs: SmallVec<[ValueId; 4]>,
+    /// For each input, the position of this use in the value's use list: removing a use is constant time.
+    pub(crate) slots: SmallVec<[u32; 4]>,
+    pub(crate) outputs: SmallVec<[ValueId; 1]>,
+    pub(crate) rest: Option<Box<Rest>>,
+    pub(crate) block: BlockId,
+    pub(crate) prev: Option<NodeId>,
+    pub(crate) next: Option<NodeId>,
+    pub(crate) alive: bool,
+    /// Where the operation stood in the source it came from.
+    pub loc: Option<Loc>,
+}
+
+/// What most nodes do not have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rest {
+    pub(crate) attrs: IndexMap<Sym, Attr>,
+    pub(crate) blocks: SmallVec<[BlockId; 2]>,
+}
+
+/// A place in a source file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Loc {
+    /// File name.
+    pub file: Sym,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column, from 0, as PyTorch counts it.
+    pub column: u32,
+}
+
+/// An attribute of a node.
+#[derive(Clone, Debug)]
+pub enum Attr {
+    /// A value.
+    Literal(Literal),
+    /// A type.
+    Type(Type),
+    /// Types.
+    Types(Arc<[Type]>),
+    /// A graph, such as the body of a fork.
+    Graph(Arc<Graph>),
+}
+
+/// What is known of a value.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// Type.
+    pub ty: Type,
+    /// Name in the source; kept for messages and for the faithful printer, without meaning.
+    pub name: Option<Arc<str>>,
+    pub(crate) def: Def,
+    pub(crate) uses: SmallVec<[Use; 2]>,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Def {
+    /// Output `.1` of a node.
+    Output(NodeId, u32),
+    /// Parameter `.1` of a block.
+    Param(BlockId, u32),
+}
+
+/// One use of a value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Use {
+    /// Input `.1` of a node.
+    Input(NodeId, u32),
+    /// Result `.1` of a block.
+    Result(BlockId, u32),
+}
+
+/// A list of nodes with parameters and results.
+#[derive(Clone, Debug)]
+pub struct Block {
+    pub(crate) params: SmallVec<[ValueId; 4]>,
+    pub(crate) results: SmallVec<[ValueId; 2]>,
+    pub(crate) result_slots: SmallVec<[u32; 2]>,
+    pub(crate) first: Option<NodeId>,
+    pub(crate) last: Option<NodeId>,
+    pub(crate) parent: Option<NodeId>,
+}
+
+impl Node {
+    /// Operator.
+    pub fn op(&self) -> Op {
+        self.op
+    }
+
+    /// Inputs, in the operator's order.
+    pub fn inputs(&self) -> &[ValueId] {
+        &self.inputs
+    }
+
+    /// Outputs.
+    pub fn outputs(&self) -> &[ValueId] {
+        &self.outputs
+    }
+
+    /// Nested blocks (`prim::If`: then, else; `prim::Loop`: the body).
+    pub fn blocks(&self) -> &[BlockId] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.blocks)
+    }
+
+    /// Attributes, in the order in which they were given.
+    pub fn attrs(&self) -> impl ExactSizeIterator<Item = (Sym, &Attr)> {
+        static NONE: std::sync::LazyLock<IndexMap<Sym, Attr>> =
+            std::sync::LazyLock::new(IndexMap::new);
+        self.rest
+            .as_ref()
+            .map_or(&*NONE, |rest| &rest.attrs)
+            .iter()
+            .map(|(name, attr)| (*name, attr))
+    }
+
+    /// The attribute with this name.
+    pub fn attr(&self, name: &str) -> Option<&Attr> {
+        self.rest.as_ref()?.attrs.get(&Sym::new(name))
+    }
+
+    /// The attribute with this name, when it is a value.
+    pub fn literal(&self, name: &str) -> Option<&Literal> {
+        match self.attr(name)? {
+            Attr::Literal(literal) => Some(literal),
+            _ => None,
+        }
+    }
+
+    /// The string attribute with this name.
+    pub fn str_attr(&self, name: &str) -> Option<&str> {
+        self.literal(name)?.as_str()
+    }
+
+    /// The block that this node stands in.
+    pub fn block(&self) -> BlockId {
+        self.block
+    }
+
+    /// The node before this one in its block.
+    pub fn prev(&self) -> Option<NodeId> {
+        self.prev
+    }
+
+    /// The node after this one in its block.
+    pub fn next(&self) -> Option<NodeId> {
+        self.next
+    }
+}
+
+impl Value {
+    /// Where the value comes from.
+    pub fn def(&self) -> Def {
+        self.def
+    }
+
+    /// All uses, one for each operand; their order has no meaning.
+    pub fn uses(&self) -> &[Use] {
+        &self.uses
+    }
+}
+
+impl Block {
+    /// Parameters.
+    pub fn params(&self) -> &[ValueId] {
+        &self.params
+    }
+
+    /// Results.
+    pub fn results(&self) -> &[ValueId] {
+        &self.results
+    }
+
+    /// First node.
+    pub fn first(&self) -> Option<NodeId> {
+        self.first
+    }
+
+    /// Last node.
+    pub fn last(&self) -> Option<NodeId> {
+        self.last
+    }
+
+    /// The node that this block is nested in; `None` for a graph's own block.
+    pub fn parent(&self) -> Option<NodeId> {
+        self.parent
+    }
+}
+
+impl From<Literal> for Attr {
+    fn from(literal: Literal) -> Self {
+        Self::Literal(literal)
+    }
+}
+
+/// Equal values and types; graphs are equal only when they are one and the same.
+impl PartialEq for Attr {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Literal(a), Self::Literal(b)) => a == b,
+            (Self::Type(a), Self::Type(b)) => a == b,
+            (Self::Types(a), Self::Types(b)) => a == b,
+            (Self::Graph(a), Self::Graph(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Loc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_stays_small() {
+        assert!(size_of::<Node>() <= 128, "{}", size_of::<Node>());
+    }
+}

@@ -1,0 +1,53 @@
+//! What an operator takes and returns, as PyTorch declares it.
+
+use crate::{Literal, Sym, Type};
+
+/// The declaration of one overload of an operator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schema {
+    /// Parameters, positional ones first.
+    pub params: Vec<Param>,
+    /// Returns.
+    pub returns: Vec<Return>,
+    /// Whether further inputs of any type may follow.
+    pub vararg: bool,
+    /// Whether the number and types of outputs are the node's own affair.
+    pub varret: bool,
+}
+
+/// A parameter of a schema.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Param {
+    /// Name.
+    pub name: Sym,
+    /// Type.
+    pub ty: Type,
+    /// `2` in `int[2]`: a single value may stand for that many.
+    pub fixed_len: Option<u32>,
+    /// What stands for an argument that is not given.
+    pub default: Option<Literal>,
+    /// Whether the argument can only be given by name.
+    pub kwarg_only: bool,
+    /// What the operator does to the storage of the argument.
+    pub alias: Option<Alias>,
+}
+
+/// One return of a schema.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Return {
+    /// Name, where the schema gives one.
+    pub name: Option<Sym>,
+    /// Type.
+    pub ty: Type,
+    /// Which parameters the return may share storage with.
+    pub alias: Option<Alias>,
+}
+
+/// An alias annotation: `(a)`, `(a!)`, `(*)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias {
+    /// Names of the alias sets; `*` is "anything".
+    pub sets: Vec<Sym>,
+    /// Whether the operator writes to it.
+    pub writes: bool,
+}

@@ -1,0 +1,141 @@
+//! Interned names: operators, attributes, classes, files.
+//!
+//! A [`Sym`] is one pointer wide, `Copy`, compares by pointer and orders by text, so that sorted output never depends on the order in
+//! which names were met. Names live as long as the process: the set is bounded by the distinct operator, attribute and class names of
+//! the files that were read. Names of values are not interned (they differ in every file); see [`crate::Value`].
+
+use std::collections::HashSet;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::{LazyLock, RwLock};
+
+/// An interned name.
+#[derive(Clone, Copy)]
+pub struct Sym(&'static Entry);
+
+struct Entry {
+    text: String,
+}
+
+static TABLE: LazyLock<RwLock<HashSet<ByText>>> = LazyLock::new(RwLock::default);
+
+struct ByText(&'static Entry);
+
+impl Sym {
+    /// Interns `text`.
+    pub fn new(text: &str) -> Self {
+        let read = TABLE
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(found) = read.get(text) {
+            return Self(found.0);
+        }
+        drop(read);
+        let mut write = TABLE
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(found) = write.get(text) {
+            return Self(found.0);
+        }
+        let entry: &'static Entry = Box::leak(Box::new(Entry {
+            text: text.to_owned(),
+        }));
+        write.insert(ByText(entry));
+        Self(entry)
+    }
+
+    /// The name's text.
+    pub fn as_str(self) -> &'static str {
+        &self.0.text
+    }
+}
+
+impl PartialEq for Sym {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.0, other.0)
+    }
+}
+
+impl Eq for Sym {}
+
+impl Hash for Sym {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::ptr::from_ref(self.0).hash(state);
+    }
+}
+
+impl PartialOrd for Sym {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Sym {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl PartialEq<str> for Sym {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for Sym {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+impl From<&str> for Sym {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl fmt::Display for Sym {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Sym {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.as_str())
+    }
+}
+
+impl Hash for ByText {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.text.as_str().hash(state);
+    }
+}
+
+impl PartialEq for ByText {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.text == other.0.text
+    }
+}
+
+impl Eq for ByText {}
+
+impl std::borrow::Borrow<str> for ByText {
+    fn borrow(&self) -> &str {
+        &self.0.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_text_is_one_symbol_and_order_is_by_text() {
+        let b = Sym::new("b-first-interned");
+        let a = Sym::new("a-later-interned");
+        assert_eq!(a, Sym::new("a-later-interned"));
+        assert!(a < b);
+        assert_eq!(size_of::<Option<Sym>>(), size_of::<usize>());
+    }
+}
