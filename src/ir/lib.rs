@@ -10,6 +10,7 @@
 //! Absent by design: this crate does no input or output, knows no file format but its own text, and computes nothing.
 
 mod dtype;
+mod effects;
 pub mod entity;
 mod graph;
 mod literal;

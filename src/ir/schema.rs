@@ -1,5 +1,10 @@
 //! What an operator takes and returns, as PyTorch declares it.
 
+mod parse;
+
+pub use parse::SchemaError;
+pub(crate) use parse::parse;
+
 use crate::{Literal, Sym, Type};
 
 /// The declaration of one overload of an operator.
@@ -50,4 +55,26 @@ pub struct Alias {
     pub sets: Vec<Sym>,
     /// Whether the operator writes to it.
     pub writes: bool,
+    /// Whether the operator stores it where others may find it (`a -> *`).
+    pub escapes: bool,
+}
+
+impl Schema {
+    /// The position of the parameter with this name.
+    pub fn position(&self, name: Sym) -> Option<usize> {
+        self.params.iter().position(|param| param.name == name)
+    }
+
+    /// How many parameters can be given by position.
+    pub fn positional(&self) -> usize {
+        self.params.iter().filter(|param| !param.kwarg_only).count()
+    }
+}
+
+impl Alias {
+    /// Whether both may name the same storage.
+    pub fn meets(&self, other: &Self) -> bool {
+        let any = |alias: &Self| alias.escapes || alias.sets.iter().any(|set| *set == *"*");
+        any(self) || any(other) || self.sets.iter().any(|set| other.sets.contains(set))
+    }
 }
