@@ -1,0 +1,73 @@
+/* Registers of 16 lanes, and the few instructions that C's vector types do not reach. */
+typedef i32 v16i __attribute__((vector_size(64)));
+typedef f32 v16f __attribute__((vector_size(64)));
+typedef u8 v16u8 __attribute__((vector_size(16)));
+typedef i32 v16i_any __attribute__((vector_size(64), aligned(1), may_alias));
+typedef f32 v16f_any __attribute__((vector_size(64), aligned(1), may_alias));
+typedef u8 v16u8_any __attribute__((vector_size(16), aligned(1), may_alias));
+
+static inline v16i load(const void *p) { return *(const v16i_any *)p; }
+static inline v16f load_f(const f32 *p) { return *(const v16f_any *)p; }
+
+/* The same value in all lanes. */
+static inline v16i all(i32 v) { return (v16i){ v, v, v, v, v, v, v, v, v, v, v, v, v, v, v, v }; }
+static inline v16f all_f(f32 v) { return (v16f){ v, v, v, v, v, v, v, v, v, v, v, v, v, v, v, v }; }
+
+/* The same four bytes in all lanes. */
+static inline v16i four(const u8 *p)
+{
+    v16i r;
+    __asm__("vpbroadcastd %1, %0" : "=v"(r) : "m"(*(const i32_any *)p));
+    return r;
+}
+
+/* Adds to each lane the products of its four unsigned bytes of x with its four signed bytes of w. Does not saturate. */
+static inline v16i dot(v16i sum, v16i x, v16i w)
+{
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w));
+    return sum;
+}
+
+static inline v16f fused_all(v16f a, v16f b, v16f c)
+{
+    __asm__("vfmadd213ps %2, %1, %0" : "+v"(a) : "v"(b), "v"(c));
+    return a;
+}
+
+/* Both give the bound when a is not a number. */
+static inline v16f at_least(v16f a, v16f bound)
+{
+    __asm__("vmaxps %1, %0, %0" : "+v"(a) : "v"(bound));
+    return a;
+}
+static inline v16f at_most(v16f a, v16f bound)
+{
+    __asm__("vminps %1, %0, %0" : "+v"(a) : "v"(bound));
+    return a;
+}
+
+/* Nearest integers, ties to even. */
+static inline v16i nearest(v16f a)
+{
+    v16i r;
+    __asm__("vcvtps2dq %1, %0" : "=v"(r) : "v"(a));
+    return r;
+}
+
+/* The output stage. */
+static inline v16i codes(v16i sum, v16f bias, v16f inv, v16f mult, v16f lo, v16f hi, v16i zo)
+{
+    const v16f real = fused_all(bias, inv, __builtin_convertvector(sum, v16f)) * mult;
+    return nearest(at_most(at_least(real, lo), hi)) + zo;
+}
+
+/* Stores the first `width` lanes as bytes, at most 16. */
+static inline void store(u8 *out, v16i value, i64 width)
+{
+    const v16u8 bytes = __builtin_convertvector(value, v16u8);
+    if (width >= 16)
+        *(v16u8_any *)out = bytes;
+    else
+        for (i64 i = 0; i < width; i++)
+            out[i] = bytes[i];
+}

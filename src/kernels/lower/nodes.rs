@@ -1,0 +1,369 @@
+//! Node by node: which kernels compute it.
+
+use planish_ir::{DType, Graph, Literal, NodeId, PackedKind, QParams, Type, ValueId};
+
+use super::Lowered;
+use super::facts::Facts;
+use crate::{AvgPool2d, Code, Conv2d, Divisor, KernelSpec, Layout, Linear, MaxPool2d};
+
+/// How a node runs; `None` when it moves no tensor elements.
+pub(super) fn lower(graph: &Graph, facts: &Facts<'_>, id: NodeId) -> Option<Lowered> {
+    let node = graph.node(id);
+    let name = node.op().name().as_str();
+    if !touches_tensors(graph, id)
+        || VIEWS_AND_QUERIES.contains(&name)
+        || name.starts_with("prim::")
+    {
+        return None;
+    }
+    Some(match kernels(graph, facts, id) {
+        Ok(specs) => match specs.iter().find_map(|spec| spec.check().err()) {
+            None => Lowered::Kernels(specs),
+            Some(error) => Lowered::Fallback(error.to_string()),
+        },
+        Err(reason) => Lowered::Fallback(reason),
+    })
+}
+
+fn kernels(graph: &Graph, facts: &Facts<'_>, id: NodeId) -> Result<Vec<KernelSpec>, String> {
+    let node = graph.node(id);
+    let inputs = node.inputs();
+    let name = node.op().name().as_str();
+    let codes = |index: usize| {
+        let dtype = inputs.get(index).and_then(|value| facts.dtype(*value));
+        match dtype {
+            Some(DType::QUInt8) => Ok(()),
+            Some(other) => Err(format!(
+                "kernels take quint8 activations, and this is {other}"
+            )),
+            None => Err("its input is not quantized".to_owned()),
+        }
+    };
+    match name {
+        "quantized::conv1d"
+        | "quantized::conv1d_relu"
+        | "quantized::conv2d"
+        | "quantized::conv2d_relu" => {
+            codes(0)?;
+            let conv = conv2d(graph, facts, inputs[1])?;
+            Ok(vec![
+                KernelSpec::Conv2d(conv),
+                KernelSpec::Relayout(Layout::NchwToNhwc),
+            ])
+        }
+        "quantized::linear" | "quantized::linear_relu" => {
+            codes(0)?;
+            Ok(vec![KernelSpec::Linear(linear(graph, facts, inputs[1])?)])
+        }
+        "quantized::conv1d_prepack" | "quantized::conv2d_prepack" => {
+            weight_shape(facts, inputs[0])?;
+            Ok(vec![KernelSpec::PackConv])
+        }
+        "quantized::linear_prepack" => {
+            weight_shape(facts, inputs[0])?;
+            Ok(vec![KernelSpec::PackLinear])
+        }
+        "quantized::add" | "quantized::add_relu" => codes(0)
+            .and_then(|()| codes(1))
+            .map(|()| vec![KernelSpec::Add]),
+        "quantized::mul" | "quantized::mul_relu" => codes(0)
+            .and_then(|()| codes(1))
+            .map(|()| vec![KernelSpec::Mul]),
+        "quantized::cat" => codes(0).map(|()| vec![KernelSpec::Cat]),
+        "aten::relu"
+        | "aten::relu_"
+        | "aten::clamp"
+        | "aten::hardtanh"
+        | "aten::hardtanh_"
+        | "aten::sigmoid"
+        | "aten::tanh"
+        | "aten::hardsigmoid"
+        | "aten::hardsigmoid_"
+        | "aten::leaky_relu"
+        | "aten::leaky_relu_"
+        | "quantized::hardswish"
+        | "quantized::elu"
+        | "quantized::leaky_relu" => codes(0).map(|()| vec![KernelSpec::Lut]),
+        "aten::max_pool2d" => {
+            codes(0)?;
+            let [kernel, stride, padding, dilation] = window(facts, &inputs[1..5])?;
+            let stride = stride.unwrap_or(kernel.ok_or("its window is not constant")?);
+            let (Some(kernel), Some(padding), Some(dilation)) = (kernel, padding, dilation) else {
+                return Err("its window is not constant".to_owned());
+            };
+            let pool = MaxPool2d {
+                kernel,
+                stride,
+                padding,
+                dilation,
+            };
+            Ok(vec![
+                KernelSpec::MaxPool2d(pool),
+                KernelSpec::Relayout(Layout::NchwToNhwc),
+            ])
+        }
+        "aten::avg_pool2d" => {
+            codes(0)?;
+            let [kernel, stride, padding] = window(facts, &inputs[1..4])?;
+            let (Some(kernel), Some(padding)) = (kernel, padding) else {
+                return Err("its window is not constant".to_owned());
+            };
+            let stride = stride.unwrap_or(kernel);
+            let divisor = divisor(facts, inputs)?;
+            Ok(vec![
+                KernelSpec::AvgPool2d(AvgPool2d {
+                    kernel,
+                    stride,
+                    padding,
+                    divisor,
+                }),
+                KernelSpec::Relayout(Layout::NchwToNhwc),
+            ])
+        }
+        "aten::adaptive_avg_pool2d" => codes(0).map(|()| {
+            vec![
+                KernelSpec::AdaptiveAvgPool2d,
+                KernelSpec::Relayout(Layout::NchwToNhwc),
+            ]
+        }),
+        "aten::mean" => {
+            codes(0)?;
+            let mut dims = facts
+                .ints(inputs[1], 1)
+                .ok_or("its dimensions are not constant")?;
+            dims.sort_unstable();
+            if dims != [2, 3] && dims != [-2, -1] {
+                return Err(format!(
+                    "its dimensions are {dims:?}, and kernels average over height and width"
+                ));
+            }
+            Ok(vec![
+                KernelSpec::AdaptiveAvgPool2d,
+                KernelSpec::Relayout(Layout::NchwToNhwc),
+            ])
+        }
+        "aten::quantize_per_tensor" => match facts.dtype(node.outputs()[0]) {
+            Some(DType::QUInt8) => Ok(vec![KernelSpec::Quantize(Code::U8)]),
+            Some(DType::QInt8) => Ok(vec![KernelSpec::Quantize(Code::S8)]),
+            _ => Err("it makes codes of a type that kernels do not make".to_owned()),
+        },
+        "aten::dequantize" if per_channel(facts, inputs[0]) => {
+            Err("no kernel reads codes that are scaled channel by channel".to_owned())
+        }
+        "aten::dequantize" => match facts.dtype(inputs[0]) {
+            Some(DType::QUInt8) => Ok(vec![KernelSpec::Dequantize(Code::U8)]),
+            Some(DType::QInt8) => Ok(vec![KernelSpec::Dequantize(Code::S8)]),
+            _ => Err("it reads codes of a type that kernels do not read".to_owned()),
+        },
+        _ => Err("no kernel computes it".to_owned()),
+    }
+}
+
+/// Geometry of the convolution whose packed weight is `packed`.
+fn conv2d(graph: &Graph, facts: &Facts<'_>, packed: ValueId) -> Result<Conv2d, String> {
+    let (shape, [stride, padding, dilation], groups) = match facts.literal(packed) {
+        Some(Literal::Packed(params)) => {
+            let PackedKind::Conv(geometry) = &params.kind else {
+                return Err("its weight is packed for another operator".to_owned());
+            };
+            if geometry.transposed {
+                return Err("no kernel computes transposed convolutions".to_owned());
+            }
+            symmetric(&params.weight)?;
+            let lists = [
+                geometry.stride.to_vec(),
+                geometry.padding.to_vec(),
+                geometry.dilation.to_vec(),
+            ];
+            (params.weight.shape().to_vec(), lists, geometry.groups)
+        }
+        _ => {
+            let producer = graph.producer(packed).ok_or("its weight is an input")?;
+            let inputs = graph.node(producer).inputs();
+            if inputs.len() != 6 {
+                return Err("its weight is not known before it runs".to_owned());
+            }
+            let shape = weight_shape(facts, inputs[0])?;
+            let dims = shape.len().saturating_sub(2);
+            let list = |index: usize| {
+                facts
+                    .ints(inputs[index], dims)
+                    .ok_or("its geometry is not constant")
+            };
+            let groups = facts
+                .literal(inputs[5])
+                .as_ref()
+                .and_then(Literal::as_int)
+                .ok_or("its groups are not constant")?;
+            (shape, [list(2)?, list(3)?, list(4)?], groups)
+        }
+    };
+    let size =
+        |value: i64| usize::try_from(value).map_err(|_| format!("its geometry contains {value}"));
+    let (Some((channels, kernel)), groups) = (shape.split_at_checked(2), size(groups)?) else {
+        return Err("its weight has no channels".to_owned());
+    };
+    let pair = |list: &[i64], missing: usize| match *list {
+        [width] => Ok([missing, size(width)?]),
+        [height, width] => Ok([size(height)?, size(width)?]),
+        _ => Err("no kernel computes convolutions over that many dimensions".to_owned()),
+    };
+    Ok(Conv2d {
+        inputs: size(channels[1])?.saturating_mul(groups),
+        outputs: size(channels[0])?,
+        kernel: pair(kernel, 1)?,
+        stride: pair(&stride, 1)?,
+        padding: pair(&padding, 0)?,
+        dilation: pair(&dilation, 1)?,
+        groups,
+    })
+}
+
+fn linear(graph: &Graph, facts: &Facts<'_>, packed: ValueId) -> Result<Linear, String> {
+    let shape = match facts.literal(packed) {
+        Some(Literal::Packed(params)) => {
+            if params.kind != PackedKind::Linear {
+                return Err("its weight is packed for another operator".to_owned());
+            }
+            symmetric(&params.weight)?;
+            params.weight.shape().to_vec()
+        }
+        _ => {
+            let producer = graph.producer(packed).ok_or("its weight is an input")?;
+            let weight = graph
+                .node(producer)
+                .inputs()
+                .first()
+                .ok_or("its weight is not known before it runs")?;
+            weight_shape(facts, *weight)?
+        }
+    };
+    match *shape.as_slice() {
+        [outputs, inputs] => Ok(Linear {
+            inputs: inputs.max(0) as usize,
+            outputs: outputs.max(0) as usize,
+        }),
+        _ => Err(format!("its weight has the shape {shape:?}")),
+    }
+}
+
+fn weight_shape(facts: &Facts<'_>, weight: ValueId) -> Result<Vec<i64>, String> {
+    facts
+        .weight_shape(weight)
+        .ok_or_else(|| "its weight is not known before it runs".to_owned())
+}
+
+/// Kernels read weight codes as they are: their zero points must be 0.
+fn symmetric(weight: &planish_ir::Tensor) -> Result<(), String> {
+    let zero = match weight.qparams() {
+        Some(QParams::PerTensor { zero_point, .. }) => *zero_point == 0,
+        Some(QParams::PerChannel {
+            zero_points, axis, ..
+        }) => *axis == 0 && zero_points.iter().all(|zero_point| *zero_point == 0),
+        None => false,
+    };
+    if zero && weight.dtype() == DType::QInt8 {
+        Ok(())
+    } else {
+        Err("kernels take qint8 weights whose zero points are 0".to_owned())
+    }
+}
+
+fn per_channel(facts: &Facts<'_>, value: ValueId) -> bool {
+    let literal = facts.literal(value);
+    let qparams = literal
+        .as_ref()
+        .and_then(Literal::as_tensor)
+        .and_then(planish_ir::Tensor::qparams);
+    matches!(qparams, Some(QParams::PerChannel { .. }))
+}
+
+/// Pairs of ints; an empty list (a stride that is not given) is `None`.
+fn window<const N: usize>(
+    facts: &Facts<'_>,
+    values: &[ValueId],
+) -> Result<[Option<[usize; 2]>; N], String> {
+    let mut pairs = [None; N];
+    for (pair, value) in pairs.iter_mut().zip(values) {
+        let ints = facts.ints(*value, 2).ok_or("its window is not constant")?;
+        *pair = match *ints.as_slice() {
+            [] => None,
+            [a, b] => match (usize::try_from(a), usize::try_from(b)) {
+                (Ok(a), Ok(b)) => Some([a, b]),
+                _ => return Err(format!("its window contains {ints:?}")),
+            },
+            _ => return Err(format!("its window contains {ints:?}")),
+        };
+    }
+    Ok(pairs)
+}
+
+fn divisor(facts: &Facts<'_>, inputs: &[ValueId]) -> Result<Divisor, String> {
+    let unknown = || "its divisor is not constant".to_owned();
+    let fixed = inputs
+        .get(6)
+        .map(|value| facts.literal(*value).ok_or_else(unknown))
+        .transpose()?;
+    match fixed {
+        Some(Literal::Int(by)) => {
+            return usize::try_from(by)
+                .map(Divisor::Fixed)
+                .map_err(|_| format!("its divisor is {by}"));
+        }
+        None | Some(Literal::None) => {}
+        Some(_) => return Err(unknown()),
+    }
+    match facts.literal(inputs[5]).as_ref().and_then(Literal::as_bool) {
+        Some(true) => Ok(Divisor::Padded),
+        Some(false) => Ok(Divisor::Valid),
+        None => Err(unknown()),
+    }
+}
+
+/// Whether a node reads and makes tensors: what makes only scalars is a query.
+fn touches_tensors(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    let tensor = |value: &ValueId| holds_tensor(graph.ty(*value));
+    let packs = |value: &ValueId| matches!(graph.ty(*value), Type::Class(class) if class.as_str().starts_with("__torch__.torch.classes."));
+    node.outputs()
+        .iter()
+        .any(|value| tensor(value) || packs(value))
+}
+
+fn holds_tensor(ty: &Type) -> bool {
+    match ty {
+        Type::Tensor(_) => true,
+        Type::Optional(inner) | Type::List(inner) => holds_tensor(inner),
+        Type::Tuple(elements) => elements.iter().any(holds_tensor),
+        _ => false,
+    }
+}
+
+/// Operators that move no elements: they look at a tensor in another way, or ask for what is written on it. (A view of a tensor whose
+/// layout does not allow the view copies it; that is the layout's cost, not the operator's.)
+const VIEWS_AND_QUERIES: [&str; 24] = [
+    "aten::flatten",
+    "aten::view",
+    "aten::reshape",
+    "aten::permute",
+    "aten::transpose",
+    "aten::t",
+    "aten::squeeze",
+    "aten::squeeze_",
+    "aten::unsqueeze",
+    "aten::unsqueeze_",
+    "aten::contiguous",
+    "aten::detach",
+    "aten::slice",
+    "aten::select",
+    "aten::narrow",
+    "aten::chunk",
+    "aten::split",
+    "aten::expand",
+    "aten::alias",
+    "aten::__getitem__",
+    "aten::list",
+    "aten::append",
+    "aten::dropout",
+    "aten::unflatten",
+];
