@@ -18,6 +18,7 @@ mod module;
 mod node;
 mod ops;
 mod packed;
+pub mod resolve;
 pub mod schema;
 mod sym;
 mod tensor;

@@ -1,0 +1,502 @@
+//! Overload resolution: which overload of an operator a call means, and what each parameter gets.
+//!
+//! A TorchScript archive names an operator without its overload and leaves arguments out that equal their default. The rules are
+//! PyTorch's: an operator with one overload is matched with implicit conversions at once. Of several, each is tried without conversions,
+//! in the order of registration; if none fits, each is tried again with conversions. The first that fits is meant.
+//!
+//! - In both rounds an int or float may stand for a list of fixed length (`int[2]`), a tuple of fitting elements for a list, and `[]`
+//!   without a type for any list.
+//! - In the second round a tensor may stand for a number, a `Scalar` for an int, float or complex, a bool for an int, a string for a
+//!   device, and several trailing arguments for a list.
+//! - Type variables (`t[]`) are bound from left to right and put into the types of the returns.
+
+mod bind;
+
+use std::fmt;
+
+use bind::Bindings;
+
+use crate::schema::{Param, Schema};
+use crate::{Literal, Op, Sym, Type};
+
+/// What a call gives: a type and, for literals, the value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Argument {
+    /// Type.
+    pub ty: Type,
+    /// Value, when it is written in the call.
+    pub literal: Option<Literal>,
+}
+
+/// Which argument of a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// The argument at this position.
+    Positional(usize),
+    /// The keyword argument at this position of the list of keyword arguments.
+    Keyword(usize),
+}
+
+/// What a parameter gets.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Operand {
+    /// An argument as it is.
+    Given(Source),
+    /// The parameter's default.
+    Default(Literal),
+    /// A list that holds an argument this many times.
+    Broadcast(Source, u32),
+    /// A list with this element type of the elements of a tuple.
+    TupleToList(Source, Type),
+    /// An empty list with this element type, for `[]` without a type.
+    EmptyList(Type),
+    /// What an operator of one operand makes of an argument, such as `aten::IntImplicit`.
+    Implicit(Source, Op),
+    /// A list with this element type of several arguments.
+    ListOf(Vec<Operand>, Type),
+}
+
+/// What a call means.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Resolved {
+    /// Overload.
+    pub op: Op,
+    /// What each parameter gets; further operands follow where the schema takes them.
+    pub operands: Vec<Operand>,
+    /// Types of the outputs; empty when they are the node's own affair.
+    pub outputs: Vec<Type>,
+}
+
+/// What a call of one schema means.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Accepted {
+    /// What each parameter gets; further operands follow where the schema takes them.
+    pub operands: Vec<Operand>,
+    /// Types of the outputs; empty when they are the node's own affair.
+    pub outputs: Vec<Type>,
+}
+
+/// Why a call does not fit a schema: the first reason.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Mismatch {
+    /// A parameter without a default gets nothing.
+    Missing(Sym),
+    /// More positional arguments than parameters.
+    TooMany {
+        /// Parameters that can be given by position.
+        expected: usize,
+        /// Positional arguments.
+        found: usize,
+    },
+    /// No parameter has this name.
+    UnknownKeyword(Sym),
+    /// A parameter is given twice.
+    Twice(Sym),
+    /// An argument has another type.
+    Type {
+        /// Parameter.
+        param: Sym,
+        /// Its type.
+        expected: Type,
+        /// The argument's type.
+        found: Type,
+    },
+    /// Nothing says what a type variable of a parameter stands for.
+    Unbound {
+        /// Parameter.
+        param: Sym,
+        /// Its type.
+        expected: Type,
+    },
+    /// PyTorch never takes this overload: it could not be told from another.
+    Ambiguous,
+}
+
+/// A call that no overload takes.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ResolveError {
+    /// Qualified name of the operator.
+    pub name: Sym,
+    /// Every overload with the first reason why it does not fit; empty for an operator that nobody declared.
+    pub candidates: Vec<(Op, Mismatch)>,
+}
+
+/// Finds the overload that a call means.
+pub fn resolve(
+    name: Sym,
+    positional: &[Argument],
+    keywords: &[(Sym, Argument)],
+) -> Result<Resolved, ResolveError> {
+    let overloads = Op::overloads(name);
+    let rounds: &[bool] = if overloads.len() == 1 {
+        &[true]
+    } else {
+        &[false, true]
+    };
+    let mut candidates = Vec::new();
+    for conversions in rounds {
+        candidates.clear();
+        for (op, schema) in overloads.iter().filter_map(|op| Some((*op, op.schema()?))) {
+            let accepted = if is_never_meant(op) && overloads.len() > 1 {
+                Err(Mismatch::Ambiguous)
+            } else {
+                schema.accept(positional, keywords, *conversions)
+            };
+            match accepted {
+                Ok(Accepted { operands, outputs }) => {
+                    return Ok(Resolved {
+                        op,
+                        operands,
+                        outputs,
+                    });
+                }
+                Err(reason) => candidates.push((op, reason)),
+            }
+        }
+    }
+    Err(ResolveError { name, candidates })
+}
+
+/// `x.view(1)` and `x.view(torch.int8)` look alike, since a `ScalarType` is an int; the first is meant.
+fn is_never_meant(op: Op) -> bool {
+    op.is("aten::view") && op.info().overload == *"dtype"
+}
+
+impl Op {
+    /// The overload of `name` whose parameters are exactly inputs of these types, as in a printed graph, where defaults are filled in.
+    ///
+    /// Of several the one whose parameters have just these types is taken, else the first in the order of registration.
+    pub fn resolve_by_types(name: Sym, inputs: &[Type]) -> Option<Self> {
+        let mut first = None;
+        for op in Self::overloads(name) {
+            let Some(schema) = op.schema() else { continue };
+            if !schema.takes(inputs) {
+                continue;
+            }
+            let exact = schema
+                .params
+                .iter()
+                .zip(inputs)
+                .all(|(param, ty)| param.ty == ty.unshaped());
+            if exact {
+                return Some(op);
+            }
+            first = first.or(Some(op));
+        }
+        first
+    }
+}
+
+impl Schema {
+    /// What each parameter gets when the schema is called like this, `conversions` saying whether implicit ones are allowed.
+    pub fn accept(
+        &self,
+        positional: &[Argument],
+        keywords: &[(Sym, Argument)],
+        conversions: bool,
+    ) -> Result<Accepted, Mismatch> {
+        Call {
+            schema: self,
+            positional,
+            keywords,
+            conversions,
+            bindings: Bindings::default(),
+        }
+        .accept()
+    }
+
+    /// Whether inputs of these types, one for each parameter, are what the schema asks for.
+    pub fn takes(&self, inputs: &[Type]) -> bool {
+        self.check(inputs).is_ok()
+    }
+
+    /// The types of the outputs for inputs of these types; a variable that nothing binds stays a variable.
+    pub fn outputs(&self, inputs: &[Type]) -> Vec<Type> {
+        let mut bindings = Bindings::default();
+        for (param, ty) in self.params.iter().zip(inputs) {
+            // What does not fit binds nothing.
+            let _ = bindings.bind(&param.ty, ty);
+        }
+        let returns = self.returns.iter();
+        returns
+            .map(|ret| bindings.substitute(&ret.ty).unwrap_or(ret.ty.clone()))
+            .collect()
+    }
+
+    /// The first reason why inputs of these types, one for each parameter, are not what the schema asks for.
+    pub fn check(&self, inputs: &[Type]) -> Result<(), Mismatch> {
+        if inputs.len() > self.params.len() && !self.vararg {
+            return Err(Mismatch::TooMany {
+                expected: self.params.len(),
+                found: inputs.len(),
+            });
+        }
+        if let Some(param) = self.params.get(inputs.len()) {
+            return Err(Mismatch::Missing(param.name));
+        }
+        let mut bindings = Bindings::default();
+        for (param, ty) in self.params.iter().zip(inputs) {
+            let bound = bindings.bind(&param.ty, ty);
+            let fits = bound
+                && match bindings.substitute(&param.ty) {
+                    Some(expected) => ty.is_subtype_of(&expected),
+                    // None for an optional variable that nothing binds.
+                    None => *ty == Type::None,
+                };
+            if !fits {
+                return Err(Mismatch::Type {
+                    param: param.name,
+                    expected: bindings.as_known(&param.ty),
+                    found: ty.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One try to call a schema.
+struct Call<'a> {
+    schema: &'a Schema,
+    positional: &'a [Argument],
+    keywords: &'a [(Sym, Argument)],
+    conversions: bool,
+    bindings: Bindings,
+}
+
+impl Call<'_> {
+    fn accept(mut self) -> Result<Accepted, Mismatch> {
+        let params = &self.schema.params;
+        let mut operands = Vec::with_capacity(params.len());
+        let mut used = 0;
+        let mut used_keywords = vec![false; self.keywords.len()];
+        for (index, param) in params.iter().enumerate() {
+            if !param.kwarg_only && used < self.positional.len() {
+                if let Some(element) = self.takes_the_rest(index, used) {
+                    operands.push(self.list_of_rest(param, used, &element)?);
+                    used = self.positional.len();
+                } else {
+                    operands.push(self.argument(param, Source::Positional(used))?);
+                    used += 1;
+                }
+            } else if let Some(at) = self.keyword(param.name) {
+                used_keywords[at] = true;
+                operands.push(self.argument(param, Source::Keyword(at))?);
+            } else if let Some(default) = &param.default {
+                operands.push(Operand::Default(default.clone()));
+            } else {
+                return Err(Mismatch::Missing(param.name));
+            }
+        }
+        if self.schema.vararg {
+            operands.extend(
+                (used..self.positional.len()).map(|at| Operand::Given(Source::Positional(at))),
+            );
+        } else if used < self.positional.len() {
+            return Err(Mismatch::TooMany {
+                expected: self.schema.positional(),
+                found: self.positional.len(),
+            });
+        }
+        if let Some(at) = used_keywords.iter().position(|used| !used) {
+            let name = self.keywords[at].0;
+            let known = self.schema.position(name).is_some();
+            return Err(if known {
+                Mismatch::Twice(name)
+            } else {
+                Mismatch::UnknownKeyword(name)
+            });
+        }
+        let returns = self.schema.returns.iter();
+        let outputs = returns.map(|ret| self.bindings.as_known(&ret.ty)).collect();
+        Ok(Accepted { operands, outputs })
+    }
+
+    /// The keyword argument for a parameter. `torch.f(input=x)` means the parameter that schemas call `self`.
+    fn keyword(&self, param: Sym) -> Option<usize> {
+        let named = |name: &str| self.keywords.iter().position(|(given, _)| *given == *name);
+        named(param.as_str()).or_else(|| {
+            (param == *"self" && self.schema.position(Sym::new("input")).is_none())
+                .then(|| named("input"))?
+        })
+    }
+
+    /// The element type, when a parameter takes all remaining positional arguments as one list.
+    fn takes_the_rest(&self, index: usize, used: usize) -> Option<Type> {
+        let param = &self.schema.params[index];
+        let next = self.schema.params.get(index + 1);
+        let element = match &param.ty {
+            Type::List(element) if !matches!(**element, Type::Var(_)) => element,
+            _ => return None,
+        };
+        let first = &self.positional[used].ty;
+        let takes = self.conversions
+            && param.fixed_len.is_none()
+            && next.is_none_or(|next| next.kwarg_only)
+            && !matches!(first, Type::List(_))
+            && !is_tuple_of(first, element);
+        takes.then(|| (**element).clone())
+    }
+
+    fn list_of_rest(
+        &mut self,
+        param: &Param,
+        used: usize,
+        element: &Type,
+    ) -> Result<Operand, Mismatch> {
+        let one = Param {
+            ty: element.clone(),
+            ..param.clone()
+        };
+        let rest = (used..self.positional.len()).map(Source::Positional);
+        let elements: Result<Vec<_>, _> = rest.map(|at| self.argument(&one, at)).collect();
+        Ok(Operand::ListOf(elements?, element.clone()))
+    }
+
+    fn argument(&mut self, param: &Param, source: Source) -> Result<Operand, Mismatch> {
+        let argument = match source {
+            Source::Positional(at) => &self.positional[at],
+            Source::Keyword(at) => &self.keywords[at].1,
+        };
+        let found = &argument.ty;
+        if let (Some(len), Type::Int | Type::Float, Some(element)) =
+            (param.fixed_len, found, param.ty.unwrap_optional().element())
+            && element == found
+        {
+            return Ok(Operand::Broadcast(source, len));
+        }
+        if let (Some(element), true) = (
+            param.ty.unwrap_optional().element(),
+            argument.is_untyped_list(),
+        ) {
+            let element = self.bindings.as_known(element);
+            return Ok(Operand::EmptyList(match element {
+                // What `[]` is in TorchScript when nothing else is known.
+                Type::Var(_) => Type::TENSOR,
+                known => known,
+            }));
+        }
+        let bound = self.bindings.bind(&param.ty, found);
+        let Some(expected) = self.bindings.substitute(&param.ty) else {
+            return Err(Mismatch::Unbound {
+                param: param.name,
+                expected: param.ty.clone(),
+            });
+        };
+        if bound && found.is_subtype_of(&expected) {
+            return Ok(Operand::Given(source));
+        }
+        let target = match (&expected, found) {
+            (Type::Optional(_), Type::Optional(_) | Type::None) => &expected,
+            _ => expected.unwrap_optional(),
+        };
+        if bound
+            && let Some(element) = target.element()
+            && is_tuple_of(found, element)
+        {
+            return Ok(Operand::TupleToList(source, element.clone()));
+        }
+        if bound
+            && self.conversions
+            && let Some(op) = conversion(found, target)
+        {
+            return Ok(Operand::Implicit(source, op));
+        }
+        Err(Mismatch::Type {
+            param: param.name,
+            expected,
+            found: found.clone(),
+        })
+    }
+}
+
+/// The operator that makes a value of type `to` from one of type `from` without being asked to.
+fn conversion(from: &Type, to: &Type) -> Option<Op> {
+    let (name, overload) = match (from, to) {
+        (Type::Tensor(_), Type::Int) => ("aten::IntImplicit", ""),
+        (Type::Tensor(_), Type::Float) => ("aten::FloatImplicit", ""),
+        (Type::Tensor(_), Type::Complex) => ("aten::ComplexImplicit", ""),
+        (Type::Tensor(_), Type::Scalar) => ("aten::ScalarImplicit", ""),
+        (Type::Scalar, Type::Int) => ("aten::Int", "Scalar"),
+        (Type::Scalar, Type::Float) => ("aten::Float", "Scalar"),
+        (Type::Scalar, Type::Complex) => ("aten::Complex", "Scalar"),
+        (Type::Bool, Type::Int | Type::Scalar) => ("aten::Int", "bool"),
+        (Type::Str, Type::Device) => ("aten::device", ""),
+        _ => return None,
+    };
+    Op::find(name.into(), overload.into()).filter(|op| op.schema().is_some())
+}
+
+/// Whether the type is a tuple whose elements all fit a list of `element`.
+fn is_tuple_of(ty: &Type, element: &Type) -> bool {
+    ty.elements()
+        .is_some_and(|elements| elements.iter().all(|ty| ty.is_subtype_of(element)))
+}
+
+impl Argument {
+    /// A computed value of type `ty`.
+    pub fn of(ty: Type) -> Self {
+        Self { ty, literal: None }
+    }
+
+    /// A value that is written in the call.
+    pub fn literal(literal: Literal) -> Self {
+        Self {
+            ty: literal.ty(),
+            literal: Some(literal),
+        }
+    }
+
+    /// `[]` without a type.
+    pub fn untyped_list() -> Self {
+        Self::literal(Literal::List(Type::Any, [].into()))
+    }
+
+    fn is_untyped_list(&self) -> bool {
+        matches!(&self.literal, Some(Literal::List(Type::Any, elements)) if elements.is_empty())
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(param) => write!(f, "nothing is given for `{param}`"),
+            Self::TooMany { expected, found } => write!(
+                f,
+                "it takes at most {expected} arguments by position, not {found}"
+            ),
+            Self::UnknownKeyword(name) => write!(f, "it has no parameter `{name}`"),
+            Self::Twice(param) => write!(f, "`{param}` is given twice"),
+            Self::Type {
+                param,
+                expected,
+                found,
+            } => write!(f, "`{param}` is {expected:?}, not {found:?}"),
+            Self::Unbound { param, expected } => {
+                write!(f, "nothing says what `{param}: {expected:?}` is")
+            }
+            Self::Ambiguous => f.write_str("it cannot be told from another overload"),
+        }
+    }
+}
+
+impl fmt::Display for ResolveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.candidates.is_empty() {
+            return write!(f, "call `{}`: nobody declared it", self.name);
+        }
+        write!(f, "call `{}`: no overload fits", self.name)?;
+        for (op, reason) in &self.candidates {
+            write!(f, "\n  {op}: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mismatch {}
+
+impl std::error::Error for ResolveError {}
+
+#[cfg(test)]
+mod tests;
