@@ -14,6 +14,17 @@ pub struct Affine {
     pub zero: i32,
 }
 
+/// Zero point and bounds of an output's codes. The bounds hold the type's range and any clamp that is fused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Codes {
+    /// Zero point.
+    pub zero: i32,
+    /// Smallest code.
+    pub lo: i32,
+    /// Largest code.
+    pub hi: i32,
+}
+
 /// The scales of a weight.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum WeightScales<'a> {
@@ -27,6 +38,32 @@ pub enum WeightScales<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Epilogue {
     values: Vec<f32>,
+}
+
+impl Codes {
+    /// All codes of type `u8`.
+    pub fn u8(zero: i32) -> Self {
+        Self { zero, lo: 0, hi: 255 }
+    }
+
+    /// All codes of type `s8`.
+    pub fn s8(zero: i32) -> Self {
+        Self { zero, lo: -128, hi: 127 }
+    }
+
+    /// The same without negative real numbers.
+    #[must_use]
+    pub fn relu(self) -> Self {
+        Self { lo: self.lo.max(self.zero), ..self }
+    }
+
+    /// The code of a real number that is already divided by the scale; in two's complement when it is negative.
+    ///
+    /// It is bounded before it is rounded: between integers that is the same, and no conversion overflows.
+    pub fn code(self, real: f32) -> u8 {
+        let bounded = real.max((self.lo - self.zero) as f32).min((self.hi - self.zero) as f32);
+        (bounded.round_ties_even() as i32 + self.zero) as u8
+    }
 }
 
 impl Epilogue {
@@ -137,7 +174,7 @@ pub fn requantize_table(from: Affine, to: Affine) -> [u8; 256] {
     let inverse = 1.0 / to.scale;
     std::array::from_fn(|code| {
         let real = (code as i32 - from.zero) as f32 * from.scale;
-        ((real * inverse).round_ties_even() + to.zero as f32).clamp(0.0, 255.0) as u8
+        Codes::u8(to.zero).code(real * inverse)
     })
 }
 

@@ -34,7 +34,7 @@ mod pack;
 pub mod reference;
 mod spec;
 
-pub use epilogue::{Affine, Epilogue, WeightScales, mul_multiplier, requantize_table};
+pub use epilogue::{Affine, Codes, Epilogue, WeightScales, mul_multiplier, requantize_table};
 pub use error::Error;
 pub use isa::Isa;
 pub use kernel::{Contract, Kernel};

@@ -3,18 +3,7 @@
 //! These functions know no layout but NHWC, no packing and no instruction set. The kernels of this crate are compared with them bit for
 //! bit. They check nothing: slices must have the lengths that the geometry implies.
 
-use crate::{AvgPool2d, Conv2d, Divisor, MaxPool2d};
-
-/// Zero point and bounds of a tensor's codes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Codes {
-    /// Zero point.
-    pub zero: i32,
-    /// Smallest code.
-    pub lo: i32,
-    /// Largest code.
-    pub hi: i32,
-}
+use crate::{AvgPool2d, Codes, Conv2d, Divisor, MaxPool2d};
 
 /// The three numbers that turn the sums of one output channel into codes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,16 +14,6 @@ pub struct Stage {
     pub inv: f32,
     /// Multiplier.
     pub mult: f32,
-}
-
-impl Codes {
-    /// The code of a real number that is already divided by the scale.
-    pub fn code(self, real: f32) -> u8 {
-        let bounded = real
-            .max((self.lo - self.zero) as f32)
-            .min((self.hi - self.zero) as f32);
-        (bounded.round_ties_even() as i32 + self.zero) as u8
-    }
 }
 
 impl Stage {

@@ -164,6 +164,10 @@ fn tile(text: &mut String, pixels: usize, blocks: usize, run: usize) {
     );
     put(text, format_args!("    const v16i zo = all(a->zo);"));
     put(text, format_args!("    v16f bias, inv, mult;"));
+    put(text, format_args!("    u16 chosen;"));
+    if pixels == 1 {
+        put(text, format_args!("    (void)count;"));
+    }
     for block in 0..blocks {
         let first = block * 16;
         put(
@@ -172,6 +176,7 @@ fn tile(text: &mut String, pixels: usize, blocks: usize, run: usize) {
                 "    bias = load_f(e + {first}), inv = load_f(e + SLOTS + {first}), mult = load_f(e + 2 * SLOTS + {first});"
             ),
         );
+        put(text, format_args!("    chosen = lanes(width - {first});"));
         for pixel in 0..pixels {
             let stored = if pixel == 0 {
                 String::new()
@@ -181,7 +186,7 @@ fn tile(text: &mut String, pixels: usize, blocks: usize, run: usize) {
             put(
                 text,
                 format_args!(
-                    "    {stored}store(out + {pixel} * OC + {first}, codes(s{pixel}_{block}, bias, inv, mult, lo, hi, zo), width - {first});"
+                    "    {stored}store(out + {pixel} * OC + {first}, codes(s{pixel}_{block}, bias, inv, mult, lo, hi, zo), chosen);"
                 ),
             );
         }

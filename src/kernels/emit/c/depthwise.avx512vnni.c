@@ -30,11 +30,12 @@ static inline void tile(const struct planish_args *a, const u8 *const *x, i64 ro
     const v16f bias = load_f(e), inv = load_f(e + SLOTS), mult = load_f(e + 2 * SLOTS);
     const v16f lo = all_f(a->lo - a->zo), hi = all_f(a->hi - a->zo);
     const v16i zo = all(a->zo);
+    const u16 chosen = lanes(width);
     out += c;
-    store(out, codes(s0, bias, inv, mult, lo, hi, zo), width);
-    if (count > 1) store(out + IC, codes(s1, bias, inv, mult, lo, hi, zo), width);
-    if (count > 2) store(out + 2 * IC, codes(s2, bias, inv, mult, lo, hi, zo), width);
-    if (count > 3) store(out + 3 * IC, codes(s3, bias, inv, mult, lo, hi, zo), width);
+    store(out, codes(s0, bias, inv, mult, lo, hi, zo), chosen);
+    if (count > 1) store(out + IC, codes(s1, bias, inv, mult, lo, hi, zo), chosen);
+    if (count > 2) store(out + 2 * IC, codes(s2, bias, inv, mult, lo, hi, zo), chosen);
+    if (count > 3) store(out + 3 * IC, codes(s3, bias, inv, mult, lo, hi, zo), chosen);
 }
 
 static void convolve(const struct planish_args *a, const u8 *image, i64 images, u8 *out)

@@ -1,6 +1,6 @@
 typedef unsigned char u8;
 typedef signed char s8;
-typedef short s16;
+typedef unsigned short u16;
 typedef int i32;
 typedef long i64;
 typedef unsigned long u64;

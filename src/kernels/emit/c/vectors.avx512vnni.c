@@ -61,13 +61,11 @@ static inline v16i codes(v16i sum, v16f bias, v16f inv, v16f mult, v16f lo, v16f
     return nearest(at_most(at_least(real, lo), hi)) + zo;
 }
 
-/* Stores the first `width` lanes as bytes, at most 16. */
-static inline void store(u8 *out, v16i value, i64 width)
+/* Lanes of a block that are stored when `width` channels are left. */
+static inline u16 lanes(i64 width) { return width >= 16 ? 0xffff : width <= 0 ? 0 : (1 << width) - 1; }
+
+/* Stores the chosen lanes as bytes. */
+static inline void store(u8 *out, v16i value, u16 lanes)
 {
-    const v16u8 bytes = __builtin_convertvector(value, v16u8);
-    if (width >= 16)
-        *(v16u8_any *)out = bytes;
-    else
-        for (i64 i = 0; i < width; i++)
-            out[i] = bytes[i];
+    __asm__("vpmovdb %1, %0 %{%2%}" : "+m"(*(v16u8_any *)out) : "v"(value), "Yk"(lanes));
 }
