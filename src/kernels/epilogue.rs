@@ -43,25 +43,38 @@ pub struct Epilogue {
 impl Codes {
     /// All codes of type `u8`.
     pub fn u8(zero: i32) -> Self {
-        Self { zero, lo: 0, hi: 255 }
+        Self {
+            zero,
+            lo: 0,
+            hi: 255,
+        }
     }
 
     /// All codes of type `s8`.
     pub fn s8(zero: i32) -> Self {
-        Self { zero, lo: -128, hi: 127 }
+        Self {
+            zero,
+            lo: -128,
+            hi: 127,
+        }
     }
 
     /// The same without negative real numbers.
     #[must_use]
     pub fn relu(self) -> Self {
-        Self { lo: self.lo.max(self.zero), ..self }
+        Self {
+            lo: self.lo.max(self.zero),
+            ..self
+        }
     }
 
     /// The code of a real number that is already divided by the scale; in two's complement when it is negative.
     ///
     /// It is bounded before it is rounded: between integers that is the same, and no conversion overflows.
     pub fn code(self, real: f32) -> u8 {
-        let bounded = real.max((self.lo - self.zero) as f32).min((self.hi - self.zero) as f32);
+        let bounded = real
+            .max((self.lo - self.zero) as f32)
+            .min((self.hi - self.zero) as f32);
         (bounded.round_ties_even() as i32 + self.zero) as u8
     }
 }

@@ -13,6 +13,8 @@ use planish_ir::{GraphModule, MethodId, NodeId, SecondaryMap};
 
 use crate::KernelSpec;
 
+pub use nodes::spec_of;
+
 /// How the nodes of a method run.
 pub struct Lowering {
     of: SecondaryMap<NodeId, Option<Lowered>>,

@@ -1,6 +1,6 @@
 //! Node by node: which kernels compute it.
 
-use planish_ir::{DType, Graph, Literal, NodeId, PackedKind, QParams, Type, ValueId};
+use planish_ir::{DType, Graph, Literal, NodeId, PackedKind, PackedParams, QParams, Type, ValueId};
 
 use super::Lowered;
 use super::facts::Facts;
@@ -161,43 +161,68 @@ fn kernels(graph: &Graph, facts: &Facts<'_>, id: NodeId) -> Result<Vec<KernelSpe
 
 /// Geometry of the convolution whose packed weight is `packed`.
 fn conv2d(graph: &Graph, facts: &Facts<'_>, packed: ValueId) -> Result<Conv2d, String> {
-    let (shape, [stride, padding, dilation], groups) = match facts.literal(packed) {
-        Some(Literal::Packed(params)) => {
-            let PackedKind::Conv(geometry) = &params.kind else {
-                return Err("its weight is packed for another operator".to_owned());
-            };
-            if geometry.transposed {
-                return Err("no kernel computes transposed convolutions".to_owned());
-            }
+    if let Some(Literal::Packed(params)) = facts.literal(packed) {
+        return match spec_of(&params)? {
+            KernelSpec::Conv2d(conv) => Ok(conv),
+            _ => Err(FOR_ANOTHER.to_owned()),
+        };
+    }
+    let producer = graph.producer(packed).ok_or("its weight is an input")?;
+    let inputs = graph.node(producer).inputs();
+    if inputs.len() != 6 {
+        return Err(NOT_KNOWN.to_owned());
+    }
+    let shape = weight_shape(facts, inputs[0])?;
+    let dims = shape.len().saturating_sub(2);
+    let list = |index: usize| {
+        facts
+            .ints(inputs[index], dims)
+            .ok_or("its geometry is not constant")
+    };
+    let groups = facts.literal(inputs[5]).as_ref().and_then(Literal::as_int);
+    let groups = groups.ok_or("its groups are not constant")?;
+    conv_spec(&shape, [&list(2)?, &list(3)?, &list(4)?], groups)
+}
+
+const FOR_ANOTHER: &str = "its weight is packed for another operator";
+const NOT_KNOWN: &str = "its weight is not known before it runs";
+
+/// The kernel that reads a packed weight.
+///
+/// # Errors
+/// The reason, in words, when no kernel does.
+pub fn spec_of(params: &PackedParams) -> Result<KernelSpec, String> {
+    let shape = params.weight.shape();
+    match &params.kind {
+        PackedKind::Linear => {
+            symmetric(&params.weight)?;
+            Ok(KernelSpec::Linear(linear_spec(shape)?))
+        }
+        PackedKind::Conv(geometry) if geometry.transposed => {
+            Err("no kernel computes transposed convolutions".to_owned())
+        }
+        PackedKind::Conv(geometry) => {
             symmetric(&params.weight)?;
             let lists = [
-                geometry.stride.to_vec(),
-                geometry.padding.to_vec(),
-                geometry.dilation.to_vec(),
+                &geometry.stride[..],
+                &geometry.padding[..],
+                &geometry.dilation[..],
             ];
-            (params.weight.shape().to_vec(), lists, geometry.groups)
+            Ok(KernelSpec::Conv2d(conv_spec(
+                shape,
+                lists,
+                geometry.groups,
+            )?))
         }
-        _ => {
-            let producer = graph.producer(packed).ok_or("its weight is an input")?;
-            let inputs = graph.node(producer).inputs();
-            if inputs.len() != 6 {
-                return Err("its weight is not known before it runs".to_owned());
-            }
-            let shape = weight_shape(facts, inputs[0])?;
-            let dims = shape.len().saturating_sub(2);
-            let list = |index: usize| {
-                facts
-                    .ints(inputs[index], dims)
-                    .ok_or("its geometry is not constant")
-            };
-            let groups = facts
-                .literal(inputs[5])
-                .as_ref()
-                .and_then(Literal::as_int)
-                .ok_or("its groups are not constant")?;
-            (shape, [list(2)?, list(3)?, list(4)?], groups)
-        }
-    };
+        PackedKind::LinearFp16 => Err("no kernel reads weights of half precision".to_owned()),
+    }
+}
+
+fn conv_spec(
+    shape: &[i64],
+    [stride, padding, dilation]: [&[i64]; 3],
+    groups: i64,
+) -> Result<Conv2d, String> {
     let size =
         |value: i64| usize::try_from(value).map_err(|_| format!("its geometry contains {value}"));
     let (Some((channels, kernel)), groups) = (shape.split_at_checked(2), size(groups)?) else {
@@ -208,37 +233,33 @@ fn conv2d(graph: &Graph, facts: &Facts<'_>, packed: ValueId) -> Result<Conv2d, S
         [height, width] => Ok([size(height)?, size(width)?]),
         _ => Err("no kernel computes convolutions over that many dimensions".to_owned()),
     };
+    // One spatial dimension is stored with a leading entry for the height that is not there.
+    let last = |list: &[i64]| list[list.len().saturating_sub(kernel.len())..].to_vec();
     Ok(Conv2d {
         inputs: size(channels[1])?.saturating_mul(groups),
         outputs: size(channels[0])?,
         kernel: pair(kernel, 1)?,
-        stride: pair(&stride, 1)?,
-        padding: pair(&padding, 0)?,
-        dilation: pair(&dilation, 1)?,
+        stride: pair(&last(stride), 1)?,
+        padding: pair(&last(padding), 0)?,
+        dilation: pair(&last(dilation), 1)?,
         groups,
     })
 }
 
 fn linear(graph: &Graph, facts: &Facts<'_>, packed: ValueId) -> Result<Linear, String> {
-    let shape = match facts.literal(packed) {
-        Some(Literal::Packed(params)) => {
-            if params.kind != PackedKind::Linear {
-                return Err("its weight is packed for another operator".to_owned());
-            }
-            symmetric(&params.weight)?;
-            params.weight.shape().to_vec()
-        }
-        _ => {
-            let producer = graph.producer(packed).ok_or("its weight is an input")?;
-            let weight = graph
-                .node(producer)
-                .inputs()
-                .first()
-                .ok_or("its weight is not known before it runs")?;
-            weight_shape(facts, *weight)?
-        }
-    };
-    match *shape.as_slice() {
+    if let Some(Literal::Packed(params)) = facts.literal(packed) {
+        return match spec_of(&params)? {
+            KernelSpec::Linear(linear) => Ok(linear),
+            _ => Err(FOR_ANOTHER.to_owned()),
+        };
+    }
+    let producer = graph.producer(packed).ok_or("its weight is an input")?;
+    let weight = graph.node(producer).inputs().first().ok_or(NOT_KNOWN)?;
+    linear_spec(&weight_shape(facts, *weight)?)
+}
+
+fn linear_spec(shape: &[i64]) -> Result<Linear, String> {
+    match *shape {
         [outputs, inputs] => Ok(Linear {
             inputs: inputs.max(0) as usize,
             outputs: outputs.max(0) as usize,
@@ -250,7 +271,7 @@ fn linear(graph: &Graph, facts: &Facts<'_>, packed: ValueId) -> Result<Linear, S
 fn weight_shape(facts: &Facts<'_>, weight: ValueId) -> Result<Vec<i64>, String> {
     facts
         .weight_shape(weight)
-        .ok_or_else(|| "its weight is not known before it runs".to_owned())
+        .ok_or_else(|| NOT_KNOWN.to_owned())
 }
 
 /// Kernels read weight codes as they are: their zero points must be 0.
