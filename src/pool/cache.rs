@@ -1,0 +1,379 @@
+//! A store of artefacts by job key, on disk, that never gives out bytes it has not checked.
+//!
+//! ```text
+//! <directory>/            0700, ours, no symlink, not writable by others
+//!   v1/<2 hex>/<62 hex>   entry: magic, key, digest, length, bytes
+//!   v1/tmp/               entries being written
+//!   v1/corrupt/           entries that failed their check
+//! ```
+//!
+//! An entry is written beside the store and renamed into it. It is not flushed to the disk: an entry
+//! torn by a power failure fails its check and is made again, which is cheaper than waiting for the
+//! disk at every kernel.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{CWD, Mode, OFlags};
+
+use crate::error::Error;
+use crate::hash::{Digest, JobKey};
+use crate::os;
+use crate::wire::MAX_PAYLOAD;
+
+/// How an entry begins; the last byte is the version of its layout.
+const MAGIC: [u8; 8] = *b"PLNCACH1";
+/// Bytes before the artefact: magic, key, digest, length.
+const HEADER: usize = 8 + 32 + 32 + 8;
+/// A file that has been in `tmp` for so long has no writer any more.
+const ABANDONED: Duration = Duration::from_secs(3600);
+
+/// The store.
+#[derive(Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+/// What the store has for a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// These bytes, whose digest was checked just now.
+    Found(Vec<u8>, Digest),
+    /// Nothing.
+    Missing,
+    /// An entry that failed its check and was set aside.
+    Corrupt {
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Cache {
+    /// Opens the store in `directory`, and makes it if need be. Refuses a directory that somebody
+    /// else could have put code into.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, Error> {
+        let directory = directory.as_ref();
+        let refuse = |reason: String| Error::CacheDirectory {
+            path: directory.to_owned(),
+            reason,
+        };
+        let path = std::path::absolute(directory).map_err(|error| refuse(error.to_string()))?;
+        // Before anything is made there.
+        check_ancestors(&path).map_err(refuse)?;
+        private_builder()
+            .recursive(true)
+            .create(&path)
+            .or_else(|error| match error.kind() {
+                // What is there instead of a directory is told below.
+                io::ErrorKind::AlreadyExists => Ok(()),
+                _ => Err(refuse(error.to_string())),
+            })?;
+        check_owned(&path).map_err(refuse)?;
+        let root = path.join("v1");
+        for room in [root.clone(), root.join("tmp"), root.join("corrupt")] {
+            private_builder()
+                .recursive(true)
+                .create(&room)
+                .map_err(|error| refuse(format!("{}: {error}", room.display())))?;
+            check_owned(&room).map_err(|reason| refuse(format!("{}: {reason}", room.display())))?;
+        }
+        remove_abandoned(&root.join("tmp"));
+        Ok(Self { root })
+    }
+
+    /// What the store has for `key`. An entry that cannot be read counts as missing.
+    pub fn get(&self, key: &JobKey) -> Lookup {
+        let path = self.path(key);
+        let Ok(bytes) = read_entry(&path) else {
+            return Lookup::Missing;
+        };
+        match check_entry(key, bytes) {
+            Ok((bytes, digest)) => Lookup::Found(bytes, digest),
+            Err(reason) => {
+                let aside = self.root.join("corrupt").join(key.to_string());
+                if fs::rename(&path, aside).is_err() {
+                    // A damaged entry must not be met again.
+                    let _ = fs::remove_file(&path);
+                }
+                Lookup::Corrupt { reason }
+            }
+        }
+    }
+
+    /// Stores `bytes` under `key`. On an error nothing of the entry is left behind.
+    pub fn put(&self, key: &JobKey, bytes: &[u8]) -> io::Result<Digest> {
+        let digest = Digest::of(bytes);
+        let path = self.path(key);
+        // The file is removed when this value is dropped, unless it was renamed.
+        let mut file = tempfile::NamedTempFile::new_in(self.root.join("tmp"))?;
+        file.write_all(&MAGIC)?;
+        file.write_all(key.as_bytes())?;
+        file.write_all(digest.as_bytes())?;
+        file.write_all(&(bytes.len() as u64).to_le_bytes())?;
+        file.write_all(bytes)?;
+        if let Some(shelf) = path.parent() {
+            private_builder().recursive(true).create(shelf)?;
+        }
+        file.persist(&path).map_err(|error| error.error)?;
+        Ok(digest)
+    }
+
+    fn path(&self, key: &JobKey) -> PathBuf {
+        let name = key.to_string();
+        let (shelf, rest) = name.split_at(2);
+        self.root.join(shelf).join(rest)
+    }
+}
+
+fn private_builder() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700);
+    builder
+}
+
+/// A directory of ours that nobody else can write to.
+fn check_owned(path: &Path) -> Result<(), String> {
+    let metadata = fs::symlink_metadata(path).map_err(|error| error.to_string())?;
+    if metadata.is_symlink() {
+        return Err("it is a symbolic link".to_owned());
+    }
+    if !metadata.is_dir() {
+        return Err("it is not a directory".to_owned());
+    }
+    let user = os::effective_user();
+    if metadata.uid() != user {
+        return Err(format!(
+            "it belongs to user {}, and this is user {user}",
+            metadata.uid()
+        ));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return Err(format!(
+            "group or others may write to it (mode {:o})",
+            metadata.mode() & 0o7777
+        ));
+    }
+    Ok(())
+}
+
+/// Nobody else can replace the directory from above: up to the first directory that is sticky or
+/// root's, every one is ours and closed to others.
+fn check_ancestors(path: &Path) -> Result<(), String> {
+    let above = path
+        .ancestors()
+        .skip(1)
+        .find(|ancestor| ancestor.exists())
+        .unwrap_or(Path::new("/"));
+    let above = fs::canonicalize(above).map_err(|error| error.to_string())?;
+    for ancestor in above.ancestors() {
+        let told = |what: &str| Err(format!("{} {what}", ancestor.display()));
+        let metadata = fs::symlink_metadata(ancestor).map_err(|error| error.to_string())?;
+        let (mode, owner) = (metadata.mode(), metadata.uid());
+        if mode & 0o1000 != 0 {
+            return Ok(());
+        }
+        if mode & 0o002 != 0 {
+            return told("above it may be written to by everybody");
+        }
+        if owner == 0 {
+            return Ok(());
+        }
+        if owner != os::effective_user() {
+            return told("above it belongs to another user");
+        }
+        if mode & 0o020 != 0 {
+            return told("above it may be written to by its group");
+        }
+    }
+    Ok(())
+}
+
+fn read_entry(path: &Path) -> io::Result<Vec<u8>> {
+    // Neither a link out of the store nor a pipe that never ends is followed.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::openat(CWD, path, flags, Mode::empty())?);
+    let metadata = file.metadata()?;
+    let most = (HEADER + MAX_PAYLOAD) as u64;
+    if !metadata.is_file() || metadata.uid() != os::effective_user() {
+        return Err(io::Error::other("not a file of ours"));
+    }
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn check_entry(key: &JobKey, mut bytes: Vec<u8>) -> Result<(Vec<u8>, Digest), String> {
+    let Some(header) = bytes.first_chunk::<HEADER>() else {
+        return Err(format!("it has only {} bytes", bytes.len()));
+    };
+    let (magic, rest) = header.split_at(8);
+    let (stored_key, rest) = rest.split_at(32);
+    let (stored_digest, length) = rest.split_at(32);
+    if magic != MAGIC {
+        return Err("it is not an entry of this version".to_owned());
+    }
+    if stored_key != key.as_bytes() {
+        return Err("it belongs to another job".to_owned());
+    }
+    if length != ((bytes.len() - HEADER) as u64).to_le_bytes() {
+        return Err("its length is wrong".to_owned());
+    }
+    let digest = Digest::of(&bytes[HEADER..]);
+    if stored_digest != digest.as_bytes() {
+        return Err("its digest is wrong".to_owned());
+    }
+    bytes.drain(..HEADER);
+    Ok((bytes, digest))
+}
+
+fn remove_abandoned(room: &Path) {
+    let Ok(entries) = fs::read_dir(room) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let age = entry.metadata().and_then(|metadata| metadata.modified());
+        if age.is_ok_and(|time| time.elapsed().unwrap_or_default() > ABANDONED) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const KEY: JobKey = JobKey::from_bytes([7; 32]);
+
+    fn store() -> (TempDir, Cache) {
+        let directory = TempDir::new().expect("a directory");
+        let cache = Cache::open(directory.path().join("cache")).expect("it opens");
+        (directory, cache)
+    }
+
+    fn files(path: &Path) -> usize {
+        fs::read_dir(path).expect("read").count()
+    }
+
+    fn refused(path: &Path) -> String {
+        Cache::open(path).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn what_was_put_comes_back_with_its_digest() {
+        let (_directory, cache) = store();
+        assert_eq!(cache.get(&KEY), Lookup::Missing);
+        let digest = cache.put(&KEY, b"object").expect("it is written");
+        assert_eq!(cache.get(&KEY), Lookup::Found(b"object".to_vec(), digest));
+        assert_eq!(files(&cache.root.join("tmp")), 0);
+        let mode = fs::metadata(cache.path(&KEY)).expect("an entry").mode();
+        assert_eq!(mode & 0o077, 0, "others may not read it");
+    }
+
+    #[test]
+    fn every_damaged_byte_is_found_and_the_entry_set_aside() {
+        let (_directory, cache) = store();
+        cache.put(&KEY, b"object").expect("it is written");
+        let good = fs::read(cache.path(&KEY)).expect("read");
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            fs::write(cache.path(&KEY), bad).expect("write");
+            assert!(
+                matches!(cache.get(&KEY), Lookup::Corrupt { .. }),
+                "byte {at}"
+            );
+            assert_eq!(cache.get(&KEY), Lookup::Missing, "byte {at}");
+        }
+        for length in 0..good.len() {
+            fs::write(cache.path(&KEY), &good[..length]).expect("write");
+            assert!(
+                matches!(cache.get(&KEY), Lookup::Corrupt { .. }),
+                "length {length}"
+            );
+        }
+        assert_eq!(files(&cache.root.join("corrupt")), 1);
+    }
+
+    #[test]
+    fn an_entry_under_another_key_is_not_believed() {
+        let (_directory, cache) = store();
+        let other = JobKey::from_bytes([8; 32]);
+        cache.put(&KEY, b"object").expect("it is written");
+        cache.put(&other, b"other").expect("it is written");
+        fs::copy(cache.path(&KEY), cache.path(&other)).expect("copy");
+        assert_eq!(
+            cache.get(&other),
+            Lookup::Corrupt {
+                reason: "it belongs to another job".into()
+            }
+        );
+    }
+
+    #[test]
+    fn a_link_in_place_of_an_entry_is_not_followed() {
+        let (directory, cache) = store();
+        cache.put(&KEY, b"object").expect("it is written");
+        let elsewhere = directory.path().join("elsewhere");
+        fs::rename(cache.path(&KEY), &elsewhere).expect("move");
+        symlink(&elsewhere, cache.path(&KEY)).expect("link");
+        assert_eq!(cache.get(&KEY), Lookup::Missing);
+    }
+
+    #[test]
+    fn a_directory_open_to_others_is_refused() {
+        let directory = TempDir::new().expect("a directory");
+        let path = directory.path().join("cache");
+        fs::create_dir(&path).expect("create");
+        for mode in [0o777, 0o720, 0o702, 0o1777] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("set the mode");
+            let text = refused(&path);
+            assert!(
+                text.contains("may write to it") && text.contains("cache"),
+                "{mode:o}: {text}"
+            );
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("set the mode");
+        Cache::open(&path).expect("readable by others is well");
+    }
+
+    #[test]
+    fn a_directory_below_one_open_to_others_is_refused() {
+        let directory = TempDir::new().expect("a directory");
+        let shared = directory.path().join("shared");
+        fs::create_dir(&shared).expect("create");
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).expect("set the mode");
+        assert!(refused(&shared.join("cache")).contains("written to by everybody"));
+        assert_eq!(files(&shared), 0);
+    }
+
+    #[test]
+    fn a_link_and_a_file_are_refused() {
+        let (directory, _cache) = store();
+        let link = directory.path().join("link");
+        symlink(directory.path().join("cache"), &link).expect("link");
+        assert!(refused(&link).contains("symbolic link"));
+        let file = directory.path().join("file");
+        fs::write(&file, "").expect("write");
+        assert!(refused(&file).contains("not a directory"));
+        assert!(refused(&file.join("cache")).contains("Not a directory"));
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing() {
+        let (_directory, cache) = store();
+        // A file where the shelf should be: the rename cannot happen.
+        let shelf = cache.path(&KEY).parent().expect("a shelf").to_owned();
+        fs::write(&shelf, "").expect("write");
+        assert!(cache.put(&KEY, b"object").is_err());
+        assert_eq!(files(&cache.root.join("tmp")), 0);
+        fs::remove_dir(cache.root.join("tmp")).expect("remove");
+        assert!(cache.put(&KEY, b"object").is_err());
+    }
+}

@@ -1,0 +1,548 @@
+//! The pool's decisions, as a pure state machine: `handle(now, event) -> actions`.
+//!
+//! It starts nothing, reads nothing and asks no clock, so every race is a unit test. What it
+//! decides:
+//!
+//! ```text
+//! run:   looking up -> queued -> running -> (gone)        identical keys share one run
+//!                        ^---------'  its worker died, first time
+//! slot:  empty -> starting -> idle <-> busy               one job at a time
+//!          ^         |          |        | its run was cancelled
+//!          |         |          |     cancelling -> idle
+//!          '------ stopping <---'--------'                asked to stop; killed after a grace
+//! ```
+//!
+//! A run is named by the number of its first ticket.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::hash::JobKey;
+use crate::wire::{Failure, WireError};
+
+mod event;
+
+pub(crate) use event::{Action, Death, End, Event, Rules, Trouble};
+
+/// The machine.
+#[derive(Debug)]
+pub(crate) struct State {
+    rules: Rules,
+    runs: BTreeMap<u64, Run>,
+    run_of_key: BTreeMap<JobKey, u64>,
+    run_of_ticket: BTreeMap<u64, u64>,
+    queue: VecDeque<u64>,
+    slots: Vec<Slot>,
+    failed_starts: u32,
+    /// No worker is started before this.
+    start_again: Option<Instant>,
+    closing: Option<Instant>,
+    closed: bool,
+    actions: Vec<Action>,
+}
+
+#[derive(Debug)]
+struct Run {
+    key: JobKey,
+    tickets: Vec<u64>,
+    wall: Duration,
+    attempts: u32,
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: u64,
+    life: Life,
+}
+
+#[derive(Debug)]
+enum Life {
+    Empty,
+    Starting {
+        since: Instant,
+    },
+    Idle,
+    Busy {
+        run: u64,
+        since: Instant,
+        give_up: Option<Instant>,
+    },
+    Cancelling {
+        since: Instant,
+    },
+    Stopping {
+        since: Instant,
+        killed: bool,
+        was: Was,
+        cause: Option<WireError>,
+    },
+}
+
+/// What a stopping worker was at, and who must hear of its end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Was {
+    Starting,
+    Busy { run: u64 },
+    Unneeded,
+}
+
+impl State {
+    pub(crate) fn new(rules: Rules) -> Self {
+        let slots = (0..rules.slots)
+            .map(|_| Slot {
+                generation: 0,
+                life: Life::Empty,
+            })
+            .collect();
+        Self {
+            rules,
+            runs: BTreeMap::new(),
+            run_of_key: BTreeMap::new(),
+            run_of_ticket: BTreeMap::new(),
+            queue: VecDeque::new(),
+            slots,
+            failed_starts: 0,
+            start_again: None,
+            closing: None,
+            closed: false,
+            actions: Vec::new(),
+        }
+    }
+
+    /// Takes one event and says what to do.
+    pub(crate) fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
+        match event {
+            Event::Submit { ticket, key, wall } => self.submit(ticket, key, wall),
+            Event::LookedUp { run, found } => self.looked_up(run, found),
+            Event::Cancel { ticket } => self.cancel(now, ticket),
+            Event::Warm => self.warm(now),
+            Event::Ready { slot, generation } if self.is_current(slot, generation) => {
+                self.ready(slot);
+            }
+            Event::Answer {
+                slot,
+                generation,
+                run,
+                result,
+            } if self.is_current(slot, generation) => {
+                self.answer(now, slot, run, result);
+            }
+            Event::Broken {
+                slot,
+                generation,
+                error,
+            } if self.is_current(slot, generation) => {
+                self.broken(now, slot, error);
+            }
+            Event::Gone {
+                slot,
+                generation,
+                death,
+            } if self.is_current(slot, generation) => self.gone(now, slot, death),
+            Event::NotStarted {
+                slot,
+                generation,
+                reason,
+            } if self.is_current(slot, generation) => {
+                self.slots[slot].life = Life::Empty;
+                self.start_failed(now, &Trouble::Start(reason));
+            }
+            // The worker it speaks of was replaced.
+            Event::Ready { .. }
+            | Event::Answer { .. }
+            | Event::Broken { .. }
+            | Event::Gone { .. }
+            | Event::NotStarted { .. } => {}
+            Event::Tick => self.tick(now),
+            Event::Close { by } => {
+                self.closing = Some(self.closing.map_or(by, |before| before.min(by)));
+            }
+        }
+        self.close_down(now);
+        self.assign(now);
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When [`Event::Tick`] is next needed.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let slots = self
+            .slots
+            .iter()
+            .filter_map(|slot| self.slot_deadline(slot));
+        let start = self.start_again.filter(|_| !self.queue.is_empty());
+        let close = self.closing.filter(|_| !self.runs.is_empty());
+        slots.chain(start).chain(close).min()
+    }
+
+    fn slot_deadline(&self, slot: &Slot) -> Option<Instant> {
+        match slot.life {
+            Life::Empty | Life::Idle => None,
+            Life::Starting { since } => since.checked_add(self.rules.handshake),
+            Life::Busy { give_up, .. } => give_up,
+            Life::Cancelling { since } => since.checked_add(self.rules.grace),
+            // The second wait is for the kernel, which needs no grace but may need time.
+            Life::Stopping { since, killed, .. } => since.checked_add(if killed {
+                self.rules.grace * 8
+            } else {
+                self.rules.grace
+            }),
+        }
+    }
+
+    fn is_current(&self, slot: usize, generation: u64) -> bool {
+        self.slots
+            .get(slot)
+            .is_some_and(|slot| slot.generation == generation)
+    }
+
+    fn submit(&mut self, ticket: u64, key: JobKey, wall: Duration) {
+        if self.closing.is_some() {
+            self.actions.push(Action::Resolve {
+                run: ticket,
+                tickets: vec![ticket],
+                end: End::Closed,
+            });
+            return;
+        }
+        if let Some(run) = self.run_of_key.get(&key).copied()
+            && let Some(shared) = self.runs.get_mut(&run)
+        {
+            shared.tickets.push(ticket);
+            self.run_of_ticket.insert(ticket, run);
+            self.actions.push(Action::Join { ticket });
+            return;
+        }
+        self.runs.insert(
+            ticket,
+            Run {
+                key,
+                tickets: vec![ticket],
+                wall,
+                attempts: 0,
+            },
+        );
+        self.run_of_key.insert(key, ticket);
+        self.run_of_ticket.insert(ticket, ticket);
+        self.actions.push(Action::LookUp { run: ticket });
+    }
+
+    fn looked_up(&mut self, run: u64, found: bool) {
+        if found {
+            self.resolve(run, End::Cached);
+        } else if self.runs.contains_key(&run) {
+            self.queue.push_back(run);
+        }
+    }
+
+    fn cancel(&mut self, now: Instant, ticket: u64) {
+        let Some(run) = self.run_of_ticket.remove(&ticket) else {
+            return;
+        };
+        let Some(shared) = self.runs.get_mut(&run) else {
+            return;
+        };
+        shared.tickets.retain(|other| *other != ticket);
+        let wanted = !shared.tickets.is_empty();
+        self.actions.push(Action::Resolve {
+            run,
+            tickets: vec![ticket],
+            end: End::Cancelled,
+        });
+        if wanted {
+            return;
+        }
+        self.forget(run);
+        self.actions.push(Action::Forget { run });
+        if let Some(slot) = self
+            .slots
+            .iter()
+            .position(|slot| matches!(slot.life, Life::Busy { run: busy, .. } if busy == run))
+        {
+            self.slots[slot].life = Life::Cancelling { since: now };
+            self.actions.push(Action::Interrupt { slot, run });
+        }
+    }
+
+    fn warm(&mut self, now: Instant) {
+        if self.closing.is_none() {
+            for slot in 0..self.slots.len() {
+                if matches!(self.slots[slot].life, Life::Empty) {
+                    self.start(now, slot);
+                }
+            }
+        }
+    }
+
+    fn ready(&mut self, slot: usize) {
+        if matches!(self.slots[slot].life, Life::Starting { .. }) {
+            self.slots[slot].life = Life::Idle;
+            self.failed_starts = 0;
+            self.start_again = None;
+        }
+    }
+
+    fn answer(&mut self, now: Instant, slot: usize, run: u64, result: Result<Vec<u8>, Failure>) {
+        match self.slots[slot].life {
+            Life::Busy {
+                run: busy, since, ..
+            } if busy == run => {
+                self.slots[slot].life = Life::Idle;
+                let after = now.saturating_duration_since(since);
+                self.resolve(
+                    run,
+                    result.map_or_else(End::Failed, |bytes| End::Made { bytes, after }),
+                );
+            }
+            // The answer to the cancel, or the one that crossed it.
+            Life::Cancelling { .. } => self.slots[slot].life = Life::Idle,
+            Life::Stopping { .. } | Life::Empty => {}
+            Life::Starting { .. } | Life::Idle | Life::Busy { .. } => {
+                let expected = "an answer only to the job that was given";
+                let got = crate::wire::FrameKind::Done;
+                self.broken(
+                    now,
+                    slot,
+                    WireError::Unexpected {
+                        expected,
+                        got,
+                        job: run,
+                    },
+                );
+            }
+        }
+    }
+
+    fn broken(&mut self, now: Instant, slot: usize, error: WireError) {
+        let was = match self.slots[slot].life {
+            Life::Empty | Life::Stopping { .. } => return,
+            Life::Starting { .. } => Was::Starting,
+            Life::Busy { run, .. } => Was::Busy { run },
+            Life::Idle | Life::Cancelling { .. } => Was::Unneeded,
+        };
+        // A closed socket is what every death looks like; how it died says more.
+        let cause = (error != WireError::Closed).then_some(error);
+        self.stop(now, slot, was, cause);
+    }
+
+    fn gone(&mut self, now: Instant, slot: usize, mut death: Death) {
+        let life = std::mem::replace(&mut self.slots[slot].life, Life::Empty);
+        let was = match life {
+            Life::Starting { .. } => Was::Starting,
+            Life::Busy { run, .. } => Was::Busy { run },
+            Life::Empty | Life::Idle | Life::Cancelling { .. } => Was::Unneeded,
+            Life::Stopping { was, cause, .. } => {
+                death.cause = cause;
+                was
+            }
+        };
+        match was {
+            Was::Unneeded => {}
+            Was::Starting => self.start_failed(now, &not_started(death)),
+            Was::Busy { run } => self.died_on(run, death),
+        }
+    }
+
+    /// The job costs an attempt, and after the last one it fails.
+    fn died_on(&mut self, run: u64, death: Death) {
+        let Some(shared) = self.runs.get(&run) else {
+            return;
+        };
+        if shared.attempts < self.rules.attempts {
+            let tickets = shared.tickets.clone();
+            self.queue.push_front(run);
+            self.actions.push(Action::Retry { tickets, death });
+        } else {
+            self.resolve(run, End::Died(death));
+        }
+    }
+
+    fn start_failed(&mut self, now: Instant, trouble: &Trouble) {
+        self.failed_starts += 1;
+        let doublings = self.failed_starts.saturating_sub(1).min(6);
+        self.start_again = now.checked_add(self.rules.pause * (1 << doublings));
+        let alive = self.slots.iter().any(|slot| {
+            matches!(
+                slot.life,
+                Life::Starting { .. } | Life::Idle | Life::Busy { .. } | Life::Cancelling { .. }
+            )
+        });
+        if alive || self.failed_starts < self.rules.spawns {
+            return;
+        }
+        // The next submit tries afresh.
+        self.failed_starts = 0;
+        self.start_again = None;
+        while let Some(run) = self.queue.pop_front() {
+            self.resolve(run, End::NoWorker(trouble.clone()));
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        for slot in 0..self.slots.len() {
+            if self
+                .slot_deadline(&self.slots[slot])
+                .is_none_or(|deadline| now < deadline)
+            {
+                continue;
+            }
+            match &mut self.slots[slot].life {
+                Life::Empty | Life::Idle => {}
+                Life::Starting { .. } => {
+                    let cause = WireError::Silence {
+                        expected: "a hello in time",
+                    };
+                    self.stop(now, slot, Was::Starting, Some(cause));
+                }
+                Life::Busy { run, .. } => {
+                    let run = *run;
+                    let limit = self.runs.get(&run).map_or(Duration::ZERO, |run| run.wall);
+                    self.resolve(run, End::Overran { limit });
+                    self.stop(now, slot, Was::Unneeded, None);
+                }
+                Life::Cancelling { .. } => self.stop(now, slot, Was::Unneeded, None),
+                Life::Stopping { since, killed, .. } if !*killed => {
+                    *since = now;
+                    *killed = true;
+                    self.actions.push(Action::Kill { slot });
+                }
+                Life::Stopping { .. } => {
+                    self.actions.push(Action::Abandon { slot });
+                    self.gone(now, slot, Death::default());
+                }
+            }
+        }
+        if self.start_again.is_some_and(|time| now >= time) {
+            self.start_again = None;
+        }
+    }
+
+    fn stop(&mut self, now: Instant, slot: usize, was: Was, cause: Option<WireError>) {
+        self.slots[slot].life = Life::Stopping {
+            since: now,
+            killed: false,
+            was,
+            cause,
+        };
+        self.actions.push(Action::Stop { slot });
+    }
+
+    fn start(&mut self, now: Instant, slot: usize) {
+        let place = &mut self.slots[slot];
+        place.generation += 1;
+        place.life = Life::Starting { since: now };
+        self.actions.push(Action::Start {
+            slot,
+            generation: place.generation,
+        });
+    }
+
+    /// After [`Event::Close`]: gives up what is late, and ends the workers that have nothing to do.
+    fn close_down(&mut self, now: Instant) {
+        let Some(by) = self.closing else {
+            return;
+        };
+        if now >= by {
+            for run in self.runs.keys().copied().collect::<Vec<_>>() {
+                self.resolve(run, End::Closed);
+            }
+        }
+        if !self.runs.is_empty() {
+            return;
+        }
+        for slot in 0..self.slots.len() {
+            if !matches!(self.slots[slot].life, Life::Empty | Life::Stopping { .. }) {
+                self.stop(now, slot, Was::Unneeded, None);
+            }
+        }
+        if !self.closed
+            && self
+                .slots
+                .iter()
+                .all(|slot| matches!(slot.life, Life::Empty))
+        {
+            self.closed = true;
+            self.actions.push(Action::Closed);
+        }
+    }
+
+    /// Gives waiting runs to idle workers, and starts workers for the rest.
+    fn assign(&mut self, now: Instant) {
+        while let Some(run) = self.queue.front().copied() {
+            let Some(shared) = self.runs.get_mut(&run) else {
+                self.queue.pop_front();
+                continue;
+            };
+            let Some(slot) = self
+                .slots
+                .iter()
+                .position(|slot| matches!(slot.life, Life::Idle))
+            else {
+                break;
+            };
+            self.queue.pop_front();
+            shared.attempts += 1;
+            let give_up = now
+                .checked_add(shared.wall)
+                .and_then(|time| time.checked_add(self.rules.overrun));
+            self.slots[slot].life = Life::Busy {
+                run,
+                since: now,
+                give_up,
+            };
+            let tickets = shared.tickets.clone();
+            self.actions.push(Action::Give { slot, run, tickets });
+        }
+        if self.start_again.is_some_and(|time| now < time) {
+            return;
+        }
+        let starting = self
+            .slots
+            .iter()
+            .filter(|slot| matches!(slot.life, Life::Starting { .. }))
+            .count();
+        for _ in starting..self.queue.len() {
+            let Some(slot) = self
+                .slots
+                .iter()
+                .position(|slot| matches!(slot.life, Life::Empty))
+            else {
+                return;
+            };
+            self.start(now, slot);
+        }
+    }
+
+    fn resolve(&mut self, run: u64, end: End) {
+        let tickets = self.forget(run);
+        if !tickets.is_empty() {
+            self.actions.push(Action::Resolve { run, tickets, end });
+        }
+    }
+
+    /// Takes the run out of every table.
+    fn forget(&mut self, run: u64) -> Vec<u64> {
+        let Some(gone) = self.runs.remove(&run) else {
+            return Vec::new();
+        };
+        self.run_of_key.remove(&gone.key);
+        self.queue.retain(|other| *other != run);
+        for ticket in &gone.tickets {
+            self.run_of_ticket.remove(ticket);
+        }
+        gone.tickets
+    }
+}
+
+fn not_started(death: Death) -> Trouble {
+    if let Some(cause) = death.cause {
+        return Trouble::Protocol(cause);
+    }
+    let how = crate::error::ended(death.signal, death.code);
+    Trouble::Start(match death.stderr.trim() {
+        "" => format!("the worker {how} before it said hello"),
+        stderr => format!("the worker {how} before it said hello; it wrote:\n{stderr}"),
+    })
+}
+
+#[cfg(test)]
+mod tests;

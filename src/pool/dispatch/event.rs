@@ -1,0 +1,154 @@
+//! What the machine hears, and what it says.
+
+use std::time::{Duration, Instant};
+
+use crate::hash::JobKey;
+use crate::wire::{Failure, WireError};
+
+/// The times and counts the machine decides by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// Most workers at once.
+    pub slots: usize,
+    /// How long a worker may take to say hello.
+    pub handshake: Duration,
+    /// How long a worker may take to answer a cancel, or to stop, before it is killed.
+    pub grace: Duration,
+    /// How long after a job's limit the worker is given up. The worker itself ends the job at the
+    /// limit; this is for a worker that cannot.
+    pub overrun: Duration,
+    /// How often a job is given to a worker.
+    pub attempts: u32,
+    /// How often in a row a worker may fail to start before the waiting jobs fail.
+    pub spawns: u32,
+    /// The pause after the first failed start; it doubles each time.
+    pub pause: Duration,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A new ticket.
+    Submit {
+        ticket: u64,
+        key: JobKey,
+        wall: Duration,
+    },
+    /// The cache was asked for a run, and has it or not.
+    LookedUp { run: u64, found: bool },
+    /// A ticket is not wanted any more.
+    Cancel { ticket: u64 },
+    /// Start every worker now.
+    Warm,
+    /// A worker said hello.
+    Ready { slot: usize, generation: u64 },
+    /// A worker answered.
+    Answer {
+        slot: usize,
+        generation: u64,
+        run: u64,
+        result: Result<Vec<u8>, Failure>,
+    },
+    /// A worker broke the protocol or closed its end.
+    Broken {
+        slot: usize,
+        generation: u64,
+        error: WireError,
+    },
+    /// A worker has ended and was reaped.
+    Gone {
+        slot: usize,
+        generation: u64,
+        death: Death,
+    },
+    /// A worker could not be started.
+    NotStarted {
+        slot: usize,
+        generation: u64,
+        reason: String,
+    },
+    /// Time has passed.
+    Tick,
+    /// No new jobs; what is not done at `by` is given up.
+    Close { by: Instant },
+}
+
+/// Something to do.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Action {
+    /// Ask the cache, and answer with [`Event::LookedUp`].
+    LookUp { run: u64 },
+    /// The ticket shares the run.
+    Join { ticket: u64 },
+    /// Start a worker.
+    Start { slot: usize, generation: u64 },
+    /// Give the run's job to the worker.
+    Give {
+        slot: usize,
+        run: u64,
+        tickets: Vec<u64>,
+    },
+    /// Ask the worker to stop the job.
+    Interrupt { slot: usize, run: u64 },
+    /// Close the worker's input, so that it ends.
+    Stop { slot: usize },
+    /// Kill the worker.
+    Kill { slot: usize },
+    /// Stop waiting for a worker that does not even die.
+    Abandon { slot: usize },
+    /// A worker died on the run, which waits for another one.
+    Retry { tickets: Vec<u64>, death: Death },
+    /// The run's last ticket was cancelled: its job is not needed any more.
+    Forget { run: u64 },
+    /// Answer the tickets.
+    Resolve {
+        run: u64,
+        tickets: Vec<u64>,
+        end: End,
+    },
+    /// Everything is over.
+    Closed,
+}
+
+/// How a run, or one ticket of it, ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum End {
+    /// The cache has it. The bytes are where the lookup left them.
+    Cached,
+    /// A worker made it.
+    Made { bytes: Vec<u8>, after: Duration },
+    /// A worker says why not.
+    Failed(Failure),
+    /// Its worker died on it, as often as is allowed.
+    Died(Death),
+    /// Its worker did not end it at the limit.
+    Overran { limit: Duration },
+    /// No worker can be started.
+    NoWorker(Trouble),
+    /// Nobody wants it any more.
+    Cancelled,
+    /// The pool is closed.
+    Closed,
+}
+
+/// Why a worker cannot be started.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Trouble {
+    /// The system refuses, or the program ends before it says hello.
+    Start(String),
+    /// The program says something that is not this protocol.
+    Protocol(WireError),
+}
+
+/// How a worker ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Death {
+    /// The signal that killed it.
+    pub signal: Option<i32>,
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// The end of what it wrote.
+    pub stderr: String,
+    /// The violation it was stopped for.
+    pub cause: Option<WireError>,
+}

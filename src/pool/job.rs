@@ -1,0 +1,326 @@
+//! A [`Job`]: what to make, under which limits, and the key it is known by.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::hash::{Digest, Fields, JobKey};
+use crate::toolchain::Toolchain;
+use crate::wire::{Bounds, CompileC, Echo, JobKind, MAX_PAYLOAD};
+
+/// Something for the pool to make.
+#[derive(Clone, Debug)]
+pub struct Job {
+    name: String,
+    kind: JobKind,
+    fingerprint: Option<Digest>,
+    target: String,
+    limits: Limits,
+}
+
+/// Limits of one job. What is `None` is taken from the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Time on the clock, counted from the start of the job.
+    pub wall: Option<Duration>,
+    /// Processor time of each process of the job. Its own clock, so that a loaded machine does not
+    /// turn an honest job into a failed one.
+    pub cpu: Duration,
+    /// Bytes of address space of each process of the job.
+    pub memory: u64,
+    /// Bytes of each file the job writes, and of its result.
+    pub output: u64,
+}
+
+/// What a job made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Artefact {
+    /// The bytes; for a C job an ELF shared object.
+    pub bytes: Arc<[u8]>,
+    /// The digest of exactly these bytes.
+    pub digest: Digest,
+    /// The key of the job.
+    pub key: JobKey,
+    /// Whether the bytes come from the cache.
+    pub from_cache: bool,
+    /// Seconds between the job's start on a worker and its answer; 0 from the cache.
+    pub seconds: f64,
+}
+
+impl Job {
+    /// Compile one C source to a shared object (`-shared -fPIC` are always given).
+    ///
+    /// Each flag is one argument that begins with `-`. The flags are sorted and repeats dropped, so
+    /// that their order is not part of the job's identity; a flag that names a file or a program is
+    /// refused when the job is submitted.
+    pub fn cc<F>(toolchain: &Toolchain, source: impl Into<String>, flags: F) -> Self
+    where
+        F: IntoIterator,
+        F::Item: Into<String>,
+    {
+        let mut flags: Vec<String> = flags.into_iter().map(Into::into).collect();
+        flags.sort();
+        flags.dedup();
+        let compiler = OsString::from(toolchain.compiler());
+        Self {
+            name: String::new(),
+            kind: JobKind::CompileC(CompileC {
+                source: source.into(),
+                flags,
+                compiler,
+            }),
+            fingerprint: Some(toolchain.fingerprint()),
+            target: toolchain.machine().to_owned(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Give `payload` back after `hold`. For tests and measurements; it is never cached.
+    pub fn echo(payload: impl Into<Vec<u8>>, hold: Duration) -> Self {
+        Self {
+            name: String::new(),
+            kind: JobKind::Echo(Echo {
+                payload: payload.into(),
+                hold_ms: milliseconds(hold),
+            }),
+            fingerprint: None,
+            target: String::new(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// With a name for messages and reports. It is not part of the job's identity.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// With the instruction set the result is for, where the flags do not say it. It is part of the
+    /// job's identity.
+    #[must_use]
+    pub fn for_target(mut self, target: impl Into<String>) -> Self {
+        self.target = target.into();
+        self
+    }
+
+    /// With other limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The name, or the kind and the start of the key.
+    pub fn name(&self) -> String {
+        if self.name.is_empty() {
+            let key = self.key().to_string();
+            format!("{}-{}", self.kind.name(), &key[..12])
+        } else {
+            self.name.clone()
+        }
+    }
+
+    /// What the job is.
+    pub fn kind(&self) -> &JobKind {
+        &self.kind
+    }
+
+    /// The job's identity: equal keys give equal bytes.
+    pub fn key(&self) -> JobKey {
+        let mut fields = Fields::new("planish job 1");
+        fields.add(self.kind.name().as_bytes());
+        match &self.kind {
+            JobKind::CompileC(job) => {
+                fields.add(job.source.as_bytes());
+                fields.add(&(job.flags.len() as u64).to_le_bytes());
+                job.flags
+                    .iter()
+                    .for_each(|flag| fields.add(flag.as_bytes()));
+            }
+            JobKind::Echo(job) => {
+                fields.add(&job.payload);
+                fields.add(&job.hold_ms.to_le_bytes());
+            }
+        }
+        fields.add(
+            self.fingerprint
+                .as_ref()
+                .map_or(&[], |digest| digest.as_bytes()),
+        );
+        fields.add(self.target.as_bytes());
+        JobKey::from_bytes(fields.finish())
+    }
+
+    /// Whether the result is worth keeping.
+    pub(crate) fn cacheable(&self) -> bool {
+        !matches!(self.kind, JobKind::Echo(_))
+    }
+
+    pub(crate) fn cpu_limit(&self) -> Duration {
+        self.limits.cpu
+    }
+
+    /// The wall limit, or the pool's.
+    pub(crate) fn wall(&self, of_the_pool: Duration) -> Duration {
+        self.limits.wall.unwrap_or(of_the_pool)
+    }
+
+    pub(crate) fn bounds(&self, of_the_pool: Duration) -> Bounds {
+        Bounds {
+            wall_ms: milliseconds(self.wall(of_the_pool)),
+            // The kernel counts whole seconds, and 0 would mean "at once".
+            cpu_s: self.limits.cpu.as_secs().max(1),
+            memory: self.limits.memory,
+            output: self.limits.output,
+        }
+    }
+
+    /// Why the pool should not take the job.
+    pub(crate) fn objection(&self) -> Option<String> {
+        // The rest of a frame's payload, the order around the source, is far below 64 KiB.
+        const ROOM: usize = MAX_PAYLOAD - (64 << 10);
+        if self.limits.output > MAX_PAYLOAD as u64 {
+            return Some(format!("its output limit is above {MAX_PAYLOAD} bytes"));
+        }
+        match &self.kind {
+            JobKind::CompileC(job) if job.source.len() > ROOM => {
+                Some(too_long(job.source.len(), ROOM))
+            }
+            JobKind::Echo(job) if job.payload.len() > ROOM => {
+                Some(too_long(job.payload.len(), ROOM))
+            }
+            JobKind::CompileC(job) => job.flags.iter().find(|flag| !accepted(flag)).map(|flag| {
+                format!(
+                    "the compiler flag `{}` is not one that a job may give",
+                    flag.escape_debug()
+                )
+            }),
+            JobKind::Echo(_) => None,
+        }
+    }
+}
+
+impl Default for Limits {
+    /// The pool's wall limit, 60 s of processor time, 2 GiB, 32 MiB.
+    fn default() -> Self {
+        Self {
+            wall: None,
+            cpu: Duration::from_secs(60),
+            memory: 2 << 30,
+            output: 32 << 20,
+        }
+    }
+}
+
+/// Flags that select code generation, warnings, definitions and plain linker options. Everything
+/// else can name a file, a program or a response file, and a job's files are the worker's.
+fn accepted(flag: &str) -> bool {
+    const EXACT: [&str; 6] = [
+        "-nostartfiles",
+        "-nostdlib",
+        "-nodefaultlibs",
+        "-shared",
+        "-pipe",
+        "-static-libgcc",
+    ];
+    const STARTS: [&str; 10] = [
+        "-O", "-f", "-m", "-D", "-U", "-W", "-std=", "-g", "-l", "-w",
+    ];
+    const NEVER: [&str; 9] = [
+        "-fplugin",
+        "-fdump",
+        "-fprofile",
+        "-fcompare-debug",
+        "-fauto-profile",
+        "-Wa,",
+        "-Wp,",
+        "-wrapper",
+        "-fuse-ld",
+    ];
+    const LINKER: [&str; 4] = ["-Wl,-z,", "-Wl,--build-id", "-Wl,--hash-style", "-Wl,-O"];
+    if flag.contains('\0') || NEVER.iter().any(|start| flag.starts_with(start)) {
+        return false;
+    }
+    if flag.starts_with("-Wl,") {
+        return LINKER.iter().any(|start| flag.starts_with(start)) && !flag.contains('@');
+    }
+    EXACT.contains(&flag) || STARTS.iter().any(|start| flag.starts_with(start))
+}
+
+fn too_long(got: usize, most: usize) -> String {
+    format!("it has {got} bytes, and at most {most} fit into a frame")
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(source: &str, flags: &[&str], fingerprint: &[u8], target: &str) -> Job {
+        let toolchain = Toolchain::for_tests("/usr/bin/cc", Digest::of(fingerprint));
+        Job::cc(&toolchain, source, flags.iter().copied()).for_target(target)
+    }
+
+    #[test]
+    fn the_key_depends_on_everything_that_decides_the_bytes() {
+        let base = job("int x;", &["-O2", "-mavx2"], b"gcc", "avx2");
+        assert_eq!(
+            base.key(),
+            job("int x;", &["-mavx2", "-O2", "-O2"], b"gcc", "avx2").key()
+        );
+        assert_eq!(base.key(), base.clone().named("other").key());
+        for other in [
+            job("int y;", &["-O2", "-mavx2"], b"gcc", "avx2"),
+            job("int x;", &["-O3", "-mavx2"], b"gcc", "avx2"),
+            job("int x;", &["-O2", "-mavx2"], b"clang", "avx2"),
+            job("int x;", &["-O2", "-mavx2"], b"gcc", "avx512"),
+        ] {
+            assert_ne!(base.key(), other.key());
+        }
+        assert_ne!(
+            Job::echo("", Duration::ZERO).key(),
+            Job::echo("x", Duration::ZERO).key()
+        );
+    }
+
+    #[test]
+    fn flags_that_reach_for_files_or_programs_are_refused() {
+        for flag in [
+            "-o",
+            "-I/etc",
+            "-include",
+            "@file",
+            "kernel.c",
+            "-fplugin=x.so",
+            "-B/tmp",
+            "-specs=x",
+            "-Wl,-T,x",
+            "-wrapper",
+        ] {
+            let objection = job("", &[flag], b"", "").objection().expect(flag);
+            assert!(objection.contains(flag), "{objection}");
+        }
+        let good = [
+            "-O2",
+            "-march=native",
+            "-fPIC",
+            "-std=c11",
+            "-Wall",
+            "-DN=3",
+            "-lm",
+            "-nostartfiles",
+            "-Wl,--build-id=none",
+        ];
+        assert_eq!(job("", &good, b"", "").objection(), None);
+    }
+
+    #[test]
+    fn a_job_too_long_for_a_frame_is_refused() {
+        let objection = Job::echo(vec![0; MAX_PAYLOAD], Duration::ZERO).objection();
+        assert!(objection.is_some_and(|text| text.contains("fit into a frame")));
+    }
+}

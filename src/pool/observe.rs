@@ -1,0 +1,95 @@
+//! What the pool tells about itself: counters, and one report per step of a job.
+
+use std::time::Instant;
+
+use crate::hash::JobKey;
+
+/// Counters since the pool was built.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Jobs submitted.
+    pub requested: u64,
+    /// Jobs a worker made.
+    pub compiled: u64,
+    /// Jobs answered from the cache.
+    pub from_cache: u64,
+    /// Jobs that joined an identical one under way.
+    pub deduped: u64,
+    /// Jobs that ended with an error other than a cancel.
+    pub failed: u64,
+    /// Jobs cancelled before their result.
+    pub cancelled: u64,
+    /// Deaths of workers that had a job.
+    pub crashes: u64,
+    /// Jobs given to a second worker after their first one died.
+    pub retried: u64,
+    /// Worker processes (or worker threads) started.
+    pub workers_started: u64,
+    /// Cache entries that were damaged, and set aside.
+    pub cache_corrupt: u64,
+    /// Results that could not be written to the cache, and were delivered all the same.
+    pub cache_unwritten: u64,
+    /// Why the last of them could not be written.
+    pub cache_complaint: Option<String>,
+    /// Seconds that workers spent on jobs, added up.
+    pub seconds: f64,
+}
+
+/// One step of one job.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// When.
+    pub at: Instant,
+    /// The job's name.
+    pub job: String,
+    /// The job's key.
+    pub key: JobKey,
+    /// The step.
+    pub status: Status,
+}
+
+/// The steps of a job.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Status {
+    /// It was submitted.
+    Submitted,
+    /// An identical job is under way, and this one shares its result.
+    Joined,
+    /// A worker has it.
+    Started {
+        /// The worker's place in the pool.
+        worker: usize,
+    },
+    /// Its worker died, and it waits for another one.
+    Retried {
+        /// How the worker died.
+        because: String,
+    },
+    /// It has a result.
+    Done {
+        /// Whether the cache had it.
+        from_cache: bool,
+    },
+    /// It has an error.
+    Failed {
+        /// The error, in words.
+        because: String,
+    },
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// Hears every [`Report`]. Called on the submitting thread for [`Status::Submitted`] and on the
+/// pool's own thread for the others, so it must be quick and must not wait for a ticket.
+pub trait Observer: Send + Sync {
+    /// Takes one report.
+    fn report(&self, report: &Report);
+}
+
+impl<F: Fn(&Report) + Send + Sync> Observer for F {
+    fn report(&self, report: &Report) {
+        self(report);
+    }
+}

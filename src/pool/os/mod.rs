@@ -1,0 +1,5 @@
+//! What the pool asks of the operating system beyond `std`, without `unsafe`.
+
+mod unix;
+
+pub(crate) use unix::*;

@@ -1,0 +1,239 @@
+//! Process groups, signals, reaping, limits and waiting, for Linux.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions};
+
+use crate::wire::Bounds;
+
+/// What [`wait_for`] saw on one descriptor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Readiness {
+    /// There is something to read, or the other side hung up.
+    pub readable: bool,
+    /// There is room to write.
+    pub writable: bool,
+}
+
+/// Waits until a descriptor is readable (or, where the flag says so, writable) or the deadline has
+/// passed. Interruptions by signals count as an early return with nothing ready.
+pub(crate) fn wait_for(
+    fds: &[(BorrowedFd<'_>, bool)],
+    deadline: Option<Instant>,
+) -> io::Result<Vec<Readiness>> {
+    let mut polled: Vec<PollFd<'_>> = fds
+        .iter()
+        .map(|(fd, write)| {
+            let flags = if *write {
+                PollFlags::IN | PollFlags::OUT
+            } else {
+                PollFlags::IN
+            };
+            PollFd::from_borrowed_fd(*fd, flags)
+        })
+        .collect();
+    let timeout = deadline.map(|deadline| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // A deadline beyond what the kernel can express is no deadline that anybody will see.
+        Timespec::try_from(left).unwrap_or(Timespec {
+            tv_sec: i64::from(i32::MAX),
+            tv_nsec: 0,
+        })
+    });
+    match rustix::event::poll(&mut polled, timeout.as_ref()) {
+        Ok(_) => {}
+        Err(Errno::INTR) => return Ok(vec![Readiness::default(); fds.len()]),
+        Err(error) => return Err(error.into()),
+    }
+    let ended = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+    Ok(polled
+        .iter()
+        .map(|fd| Readiness {
+            readable: fd.revents().intersects(PollFlags::IN | ended),
+            writable: fd.revents().contains(PollFlags::OUT),
+        })
+        .collect())
+}
+
+/// Blocks until the other side of a socket is closed, without reading from it.
+pub(crate) fn wait_for_hang_up(fd: BorrowedFd<'_>) {
+    loop {
+        // No event is asked for: the kernel reports a hang-up all the same.
+        let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
+        match rustix::event::poll(&mut polled, None) {
+            Err(Errno::INTR) => {}
+            _ => return,
+        }
+    }
+}
+
+/// Whether the other side of a socket is closed in both directions.
+pub(crate) fn hung_up(fd: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    rustix::event::poll(&mut polled, Some(&now)).is_ok()
+        && polled[0].revents().contains(PollFlags::HUP)
+}
+
+/// A descriptor that becomes readable when the child ends.
+pub(crate) fn process_descriptor(child: &Child) -> io::Result<OwnedFd> {
+    Ok(rustix::process::pidfd_open(
+        Pid::from_child(child),
+        PidfdFlags::empty(),
+    )?)
+}
+
+/// Kills every process of the child's group. The child must lead the group and must not have been
+/// waited for: until then its number cannot belong to anybody else.
+pub(crate) fn kill_group(leader: &Child) {
+    // The group can be empty already.
+    let _ = rustix::process::kill_process_group(Pid::from_child(leader), Signal::KILL);
+}
+
+/// Kills the whole group of this process, itself included, if it is the group's leader.
+pub(crate) fn kill_own_group() {
+    if rustix::process::getpgrp() == rustix::process::getpid() {
+        let _ = rustix::process::kill_current_process_group(Signal::KILL);
+    }
+}
+
+/// Kills this process.
+pub(crate) fn kill_self() {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+}
+
+/// Makes orphans among this process' descendants its own children, so that they can be found.
+pub(crate) fn adopt_orphans() -> io::Result<()> {
+    Ok(rustix::process::set_child_subreaper(Some(
+        rustix::process::getpid(),
+    ))?)
+}
+
+/// Kills and reaps every child of this process, and theirs as they arrive, until none is left.
+/// Only for a process that has no children it wants to keep and that [adopts
+/// orphans](adopt_orphans). False if some were still there after `patience`.
+pub(crate) fn end_all_children(patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Err(Errno::CHILD) => return true,
+            Ok(Some(_)) => continue,
+            Ok(None) | Err(_) => {}
+        }
+        for child in children() {
+            let _ = rustix::process::kill_process(child, Signal::KILL);
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        // Death and adoption are not instantaneous and cannot be waited for together.
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Ties this process to its parent: it dies when the parent's thread that started it dies.
+/// False if the parent is gone already.
+pub(crate) fn die_with_parent(parent: u32) -> io::Result<bool> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
+    Ok(now.is_some_and(|pid| pid.cast_unsigned() == parent))
+}
+
+/// Puts a job's limits on this process and what it will start.
+pub(crate) fn limit_self(bounds: &Bounds) -> io::Result<()> {
+    // SIGXCPU at the limit says why the process died; the hard limit is for those who ignore it.
+    set_limit(Resource::Cpu, bounds.cpu_s, bounds.cpu_s.saturating_add(2))?;
+    set_limit(Resource::As, bounds.memory, bounds.memory)?;
+    set_limit(Resource::Fsize, bounds.output, bounds.output)?;
+    set_limit(Resource::Core, 0, 0)?;
+    Ok(rustix::thread::set_no_new_privs(true)?)
+}
+
+/// Replaces standard input by `/dev/null`.
+pub(crate) fn close_stdin() -> io::Result<()> {
+    let null = fs::File::open("/dev/null")?;
+    Ok(rustix::stdio::dup2_stdin(null.as_fd())?)
+}
+
+/// Whether standard input is a socket, as it is in a worker that a pool started.
+pub(crate) fn stdin_is_a_socket() -> bool {
+    rustix::fs::fstat(rustix::stdio::stdin())
+        .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_socket())
+}
+
+/// The user this process acts as.
+pub(crate) fn effective_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// A limit that is above the hard one already in force is left at that one.
+fn set_limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
+    let most = rustix::process::getrlimit(resource)
+        .maximum
+        .unwrap_or(u64::MAX);
+    let limit = Rlimit {
+        current: Some(soft.min(most)),
+        maximum: Some(hard.min(most)),
+    };
+    Ok(rustix::process::setrlimit(resource, limit)?)
+}
+
+/// The direct children of this process, by the parent that `/proc` shows.
+fn children() -> Vec<Pid> {
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| parent_of(*pid) == Some(own))
+        .filter_map(Pid::from_raw)
+        .collect()
+}
+
+fn parent_of(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in brackets and may hold anything, brackets too.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_deadline_in_the_past_returns_at_once_and_nothing_is_ready() {
+        let (here, _there) = UnixStream::pair().expect("a socket pair");
+        let ready = wait_for(&[(here.as_fd(), false)], Some(Instant::now())).expect("poll");
+        assert_eq!(ready, [Readiness::default()]);
+    }
+
+    #[test]
+    fn a_closed_other_side_is_readable() {
+        let (here, there) = UnixStream::pair().expect("a socket pair");
+        drop(there);
+        let ready = wait_for(&[(here.as_fd(), false)], None).expect("poll");
+        assert!(ready[0].readable);
+        wait_for_hang_up(here.as_fd());
+    }
+
+    #[test]
+    fn the_parent_of_this_process_is_found() {
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
+        assert_eq!(parent_of(own), parent);
+    }
+}

@@ -1,0 +1,278 @@
+//! The public face: [`Builder`], [`Pool`].
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::cache::Cache;
+use crate::dispatch::{Rules, State};
+use crate::error::{Error, JobError};
+use crate::job::Job;
+use crate::observe::{Observer, Report, Stats, Status};
+use crate::scratch::Scratch;
+use crate::supervisor::{Mailbox, Means, Message, Supervisor, mailbox};
+use crate::ticket::{Ticket, ticket};
+use crate::worker_proc::WorkerCommand;
+
+/// Compiles jobs, in worker processes or, with one worker configured, directly.
+///
+/// Shared by reference (`&Pool` or `Arc<Pool>`) among threads. Dropping it gives up what is not
+/// finished, kills every process it started, and resolves every ticket.
+pub struct Pool {
+    mailbox: Arc<Mailbox>,
+    supervisor: Mutex<Option<JoinHandle<()>>>,
+    next_ticket: AtomicU64,
+    stats: Arc<Mutex<Stats>>,
+    observer: Option<Arc<dyn Observer>>,
+    workers: usize,
+}
+
+/// What a pool is made with.
+#[derive(Default)]
+#[must_use]
+pub struct Builder {
+    workers: Option<usize>,
+    deadline: Option<Duration>,
+    cache: Option<PathBuf>,
+    scratch: Option<PathBuf>,
+    worker: Option<WorkerCommand>,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+impl Pool {
+    /// A pool's settings, to be filled in.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The settings of a pool without worker processes: one job at a time, and the compiler is a
+    /// child of this process. Everything else is the same. A pool of one worker is this one.
+    pub fn inline() -> Builder {
+        Builder::default().workers(1)
+    }
+
+    /// Hands in a job. Returns at once; the ticket holds what comes of it, errors included.
+    pub fn submit(&self, job: Job) -> Ticket {
+        let number = self.next_ticket.fetch_add(1, Ordering::Relaxed);
+        let key = job.key();
+        let (ticket, promise) = ticket(number, job.name(), key, &self.mailbox);
+        self.count(|stats| stats.requested += 1);
+        self.report(&ticket, Status::Submitted);
+        if let Some(reason) = job.objection() {
+            let error = JobError::Refused {
+                job: job.name(),
+                reason,
+            };
+            self.count(|stats| stats.failed += 1);
+            self.report(
+                &ticket,
+                Status::Failed {
+                    because: error.to_string(),
+                },
+            );
+            promise.keep(Err(error));
+        } else {
+            // If the supervisor is gone the promise is dropped, and says so.
+            self.mailbox.send(Message::Submit {
+                ticket: number,
+                job: Box::new(job),
+                promise,
+            });
+        }
+        ticket
+    }
+
+    /// Starts the workers ahead of the first job. With one worker there is nothing to start.
+    pub fn warm(&self) {
+        if self.workers > 1 {
+            self.mailbox.send(Message::Warm);
+        }
+    }
+
+    /// The counters as they stand.
+    pub fn stats(&self) -> Stats {
+        self.stats
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// How many jobs run at once.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// Takes no more jobs, lets what was submitted finish, gives up what has not after `time`, and
+    /// ends all workers. Returns when no process is left.
+    pub fn shutdown(&self, time: Duration) {
+        let now = Instant::now();
+        self.mailbox.send(Message::Close {
+            by: now
+                .checked_add(time)
+                .unwrap_or(now + Duration::from_secs(86_400)),
+        });
+        let supervisor = self
+            .supervisor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(supervisor) = supervisor {
+            // A panic there has answered every ticket already, by dropping the promises.
+            let _ = supervisor.join();
+        }
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Stats)) {
+        change(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn report(&self, ticket: &Ticket, status: Status) {
+        if let Some(observer) = &self.observer {
+            let at = if status == Status::Submitted {
+                ticket.submitted()
+            } else {
+                Instant::now()
+            };
+            observer.report(&Report {
+                at,
+                job: ticket.name().to_owned(),
+                key: ticket.key(),
+                status,
+            });
+        }
+    }
+}
+
+impl Builder {
+    /// How many jobs run at once. Without it, as many as the machine has processors, and at most 8:
+    /// a model has few distinct kernels. One means no worker processes; see [`Pool::inline`].
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers.max(1));
+        self
+    }
+
+    /// The wall-clock limit of jobs that have none of their own. 120 s without it.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Keep artefacts in this directory, and take them from there. Without it nothing is kept.
+    pub fn cache(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.cache = Some(directory.into());
+        self
+    }
+
+    /// Make the private temporary directory in this one instead of `/tmp`.
+    pub fn scratch(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.scratch = Some(directory.into());
+        self
+    }
+
+    /// The program to start workers with. Needed also for a pool of one worker, whose compiler is
+    /// put under its limits by it.
+    pub fn worker(mut self, command: WorkerCommand) -> Self {
+        self.worker = Some(command);
+        self
+    }
+
+    /// The program to start workers with, a worker and nothing else.
+    pub fn worker_binary(self, program: impl Into<PathBuf>) -> Self {
+        self.worker(WorkerCommand::binary(program))
+    }
+
+    /// Tell this observer of every step of every job.
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Makes the pool. No worker is started yet.
+    pub fn build(self) -> Result<Pool, Error> {
+        let start = |reason: String| Error::Start { reason };
+        let command = self
+            .worker
+            .ok_or_else(|| start("no worker program is named".to_owned()))?
+            .checked()?;
+        let cache = self.cache.map(Cache::open).transpose()?;
+        let scratch = Scratch::new(&self.scratch.unwrap_or_else(|| "/tmp".into()))?;
+        let workers = self.workers.unwrap_or_else(processors);
+        let wall = self.deadline.unwrap_or(Duration::from_secs(120));
+        let (mailbox, inbox) = mailbox().map_err(|error| start(error.to_string()))?;
+        let stats = Arc::new(Mutex::new(Stats::default()));
+        let means = Means {
+            command,
+            inline: workers == 1,
+            scratch,
+            cache,
+            wall,
+        };
+        let state = State::new(rules(workers));
+        let supervisor = Supervisor::new(
+            state,
+            workers,
+            inbox,
+            means,
+            Arc::clone(&stats),
+            self.observer.clone(),
+        );
+        let supervisor = std::thread::Builder::new()
+            .name("planish-pool".to_owned())
+            .spawn(move || supervisor.run())
+            .map_err(|error| start(error.to_string()))?;
+        Ok(Pool {
+            mailbox: Arc::new(mailbox),
+            supervisor: Mutex::new(Some(supervisor)),
+            next_ticket: AtomicU64::new(1),
+            stats,
+            observer: self.observer,
+            workers,
+        })
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shutdown(Duration::ZERO);
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("workers", &self.workers)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("workers", &self.workers)
+            .field("cache", &self.cache)
+            .finish_non_exhaustive()
+    }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(8)
+}
+
+/// Times that only matter when something is wrong: generous, for a loaded machine.
+fn rules(slots: usize) -> Rules {
+    Rules {
+        slots,
+        handshake: Duration::from_secs(20),
+        grace: Duration::from_millis(1_500),
+        overrun: Duration::from_secs(3),
+        attempts: 2,
+        spawns: 3,
+        pause: Duration::from_millis(20),
+    }
+}

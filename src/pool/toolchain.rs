@@ -1,0 +1,282 @@
+//! Finds the C compiler and says which one it is.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::error::Error;
+use crate::hash::{Digest, Fields};
+use crate::os;
+
+/// How long a compiler may take to say its version.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where to look for the compiler. The library reads no environment; the program passes it in.
+#[derive(Clone, Debug, Default)]
+pub struct ToolchainSearch {
+    /// The user's explicit choice: a path, or a name to look up in `path`.
+    pub explicit: Option<PathBuf>,
+    /// The value of `CC`: one program, without arguments. Used if there is no explicit choice.
+    pub cc: Option<OsString>,
+    /// The value of `PATH`.
+    pub path: Option<OsString>,
+}
+
+/// A C compiler that answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Toolchain {
+    compiler: PathBuf,
+    version: String,
+    machine: String,
+    fingerprint: Digest,
+}
+
+impl ToolchainSearch {
+    /// Look for `cc`, `gcc` and `clang` in this `PATH` value.
+    pub fn in_path(path: impl Into<OsString>) -> Self {
+        Self {
+            path: Some(path.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Use this compiler and no other.
+    pub fn explicit(compiler: impl Into<PathBuf>) -> Self {
+        Self {
+            explicit: Some(compiler.into()),
+            ..Self::default()
+        }
+    }
+}
+
+impl Toolchain {
+    /// Finds the compiler and asks it for version and machine. An answer is kept for the life of
+    /// the process, and asked for again only if the compiler's file changes.
+    pub fn find(search: &ToolchainSearch) -> Result<Self, Error> {
+        let compiler = locate(search)?;
+        let broken = |reason: String| Error::BrokenCompiler {
+            path: compiler.clone(),
+            reason,
+        };
+        let metadata = fs::metadata(&compiler).map_err(|error| broken(error.to_string()))?;
+        let stamp = Stamp {
+            path: compiler.clone(),
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            length: metadata.len(),
+            modified: metadata.modified().ok(),
+        };
+        static KNOWN: Mutex<BTreeMap<Stamp, Toolchain>> = Mutex::new(BTreeMap::new());
+        if let Some(known) = KNOWN
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&stamp)
+        {
+            return Ok(known.clone());
+        }
+        if metadata.mode() & 0o002 != 0 {
+            return Err(broken("everybody may write to it".to_owned()));
+        }
+        let toolchain = Self::ask(&compiler)?;
+        KNOWN
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(stamp, toolchain.clone());
+        Ok(toolchain)
+    }
+
+    /// The compiler's absolute path.
+    pub fn compiler(&self) -> &Path {
+        &self.compiler
+    }
+
+    /// Its version, as it says it.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The machine it compiles for, as it says it.
+    pub fn machine(&self) -> &str {
+        &self.machine
+    }
+
+    /// Digest of the compiler's bytes, its version and its machine. Part of every job's key.
+    pub fn fingerprint(&self) -> Digest {
+        self.fingerprint
+    }
+
+    fn ask(compiler: &Path) -> Result<Self, Error> {
+        let broken = |reason: String| Error::BrokenCompiler {
+            path: compiler.to_owned(),
+            reason,
+        };
+        let bytes = fs::read(compiler).map_err(|error| broken(error.to_string()))?;
+        let machine = answer(compiler, "-dumpmachine").map_err(broken)?;
+        // Not every compiler knows the first of the two.
+        let version = answer(compiler, "-dumpfullversion")
+            .or_else(|_| answer(compiler, "-dumpversion"))
+            .map_err(|reason| Error::BrokenCompiler {
+                path: compiler.to_owned(),
+                reason,
+            })?;
+        let mut fields = Fields::new("planish toolchain 1");
+        fields.add(Digest::of(&bytes).as_bytes());
+        fields.add(version.as_bytes());
+        fields.add(machine.as_bytes());
+        Ok(Self {
+            compiler: compiler.to_owned(),
+            version,
+            machine,
+            fingerprint: Digest::from_bytes(fields.finish()),
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(compiler: &str, fingerprint: Digest) -> Self {
+        Self {
+            compiler: compiler.into(),
+            version: "1".into(),
+            machine: "test".into(),
+            fingerprint,
+        }
+    }
+}
+
+/// What must be unchanged for an answer to hold.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Stamp {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified: Option<SystemTime>,
+}
+
+fn locate(search: &ToolchainSearch) -> Result<PathBuf, Error> {
+    let path = search.path.as_deref().unwrap_or_default();
+    let named = search.explicit.as_ref().map(|path| path.as_os_str());
+    let chosen = named.or(search.cc.as_deref().filter(|cc| !cc.is_empty()));
+    let Some(chosen) = chosen else {
+        return ["cc", "gcc", "clang"]
+            .into_iter()
+            .find_map(|name| in_path(OsStr::new(name), path))
+            .ok_or_else(|| Error::NoCompiler {
+                searched: format!(
+                    "neither cc nor gcc nor clang is in the PATH `{}`",
+                    path.display()
+                ),
+            });
+    };
+    if Path::new(chosen).components().count() == 1 && !chosen.as_encoded_bytes().contains(&b'/') {
+        return in_path(chosen, path).ok_or_else(|| Error::NoCompiler {
+            searched: format!(
+                "`{}` is not in the PATH `{}`",
+                chosen.display(),
+                path.display()
+            ),
+        });
+    }
+    let compiler = std::path::absolute(chosen).map_err(|error| Error::BrokenCompiler {
+        path: chosen.into(),
+        reason: error.to_string(),
+    })?;
+    match fs::metadata(&compiler) {
+        Ok(metadata) if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 => {
+            Ok(compiler)
+        }
+        Ok(_) => Err(Error::BrokenCompiler {
+            path: compiler,
+            reason: "it is not an executable file".to_owned(),
+        }),
+        Err(error) => Err(Error::BrokenCompiler {
+            path: compiler,
+            reason: error.to_string(),
+        }),
+    }
+}
+
+/// The first executable of that name. Relative entries of `PATH` are passed over: they would make
+/// the compiler depend on the current directory.
+fn in_path(name: &OsStr, path: &OsStr) -> Option<PathBuf> {
+    std::env::split_paths(path)
+        .filter(|directory| directory.is_absolute())
+        .map(|directory| directory.join(name))
+        .find(|candidate| {
+            fs::metadata(candidate).is_ok_and(|metadata| {
+                metadata.is_file() && metadata.permissions().mode() & 0o111 != 0
+            })
+        })
+}
+
+/// The first line the compiler prints for `flag`.
+fn answer(compiler: &Path, flag: &str) -> Result<String, String> {
+    let (mut reader, writer) = std::io::pipe().map_err(|error| error.to_string())?;
+    let mut command = Command::new(compiler);
+    command
+        .arg(flag)
+        .env_clear()
+        .envs(environment(compiler))
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone().map_err(|error| error.to_string())?)
+        .stderr(writer)
+        .process_group(0);
+    let mut child = command
+        .spawn()
+        .map_err(|error| format!("execute it: {error}"))?;
+    drop(command);
+    let in_time = ends_in_time(&child);
+    os::kill_group(&child);
+    let status = child.wait().map_err(|error| error.to_string())?;
+    if !in_time.map_err(|error| error.to_string())? {
+        return Err(format!(
+            "it did not answer {flag} within {} s",
+            PATIENCE.as_secs()
+        ));
+    }
+    let mut text = vec![0; 4096];
+    // One read: everything the compiler wrote is in the pipe, and nobody else can close it for us.
+    rustix::io::ioctl_fionbio(&reader, true).map_err(|error| error.to_string())?;
+    let length = reader.read(&mut text).unwrap_or(0);
+    let text = String::from_utf8_lossy(&text[..length]);
+    let line = text.lines().next().unwrap_or_default().trim();
+    if !status.success() {
+        return Err(format!("it answered {flag} with {status}: {line}"));
+    }
+    if line.is_empty() {
+        return Err(format!("it answered {flag} with nothing"));
+    }
+    Ok(line.to_owned())
+}
+
+fn ends_in_time(child: &std::process::Child) -> std::io::Result<bool> {
+    let process = os::process_descriptor(child)?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if os::wait_for(&[(process.as_fd(), false)], Some(deadline))?[0].readable {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+    }
+}
+
+/// The environment a compiler gets, built from nothing: where its own tools are, and English
+/// messages.
+pub(crate) fn environment(compiler: &Path) -> Vec<(&'static str, OsString)> {
+    let mut path = compiler.parent().map(OsString::from).unwrap_or_default();
+    path.push(":/usr/local/bin:/usr/bin:/bin");
+    vec![
+        ("PATH", path),
+        ("LC_ALL", "C".into()),
+        ("SOURCE_DATE_EPOCH", "0".into()),
+    ]
+}

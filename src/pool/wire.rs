@@ -1,0 +1,582 @@
+//! Frames between the pool and a worker: layout, version, checksum, and the only serde types.
+//!
+//! ```text
+//! offset size field
+//!      0    4 magic, "PLNW"
+//!      4    2 version, little endian like every number here
+//!      6    2 kind
+//!      8    8 job id
+//!     16    4 length of the payload
+//!     20    8 checksum: the first 8 bytes of BLAKE3 over bytes 0..20 and the payload
+//!     28    n payload
+//! ```
+//!
+//! A frame that is truncated, oversized, of another version or random is a [`WireError`]; it is
+//! never a panic, and never an allocation larger than the bytes that really arrived.
+
+use std::ffi::OsString;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the protocol. Both sides must have the same one.
+pub const VERSION: u16 = 1;
+/// The bytes a frame starts with.
+pub const MAGIC: [u8; 4] = *b"PLNW";
+/// Bytes before the payload.
+pub const HEADER: usize = 28;
+/// The longest payload that is accepted.
+pub const MAX_PAYLOAD: usize = 64 << 20;
+
+/// Bytes of the header that the checksum covers.
+const CHECKED: usize = 20;
+
+/// What a frame means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum FrameKind {
+    /// First frame in both directions; the payload is a [`Hello`] or a [`Welcome`].
+    Hello = 1,
+    /// Pool to worker: do the [`Order`] in the payload.
+    Job = 2,
+    /// Pool to worker: stop that job; the answer is still sent.
+    Cancel = 3,
+    /// Worker to pool: the payload is what the job made.
+    Done = 4,
+    /// Worker to pool: the payload is a [`Failure`].
+    Failed = 5,
+}
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// What it means.
+    pub kind: FrameKind,
+    /// The job it belongs to; 0 for [`FrameKind::Hello`].
+    pub job: u64,
+    /// Its content.
+    pub payload: Vec<u8>,
+}
+
+/// Takes bytes in pieces of any size and gives frames.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+/// Why bytes are not a frame, or a frame not the expected one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WireError {
+    /// The stream does not start with [`MAGIC`].
+    Magic {
+        /// The bytes, as text with escapes.
+        got: String,
+    },
+    /// The other side speaks another version.
+    Version {
+        /// The version it speaks.
+        got: u16,
+    },
+    /// A frame kind that this version does not have.
+    Kind(u16),
+    /// A payload above [`MAX_PAYLOAD`].
+    Length {
+        /// The announced length.
+        got: usize,
+    },
+    /// The bytes changed on the way.
+    Checksum,
+    /// The stream ended inside a frame.
+    Truncated {
+        /// Bytes of the unfinished frame.
+        got: usize,
+    },
+    /// The stream ended.
+    Closed,
+    /// Nothing came for so long that nothing is expected any more.
+    Silence {
+        /// What should have come.
+        expected: &'static str,
+    },
+    /// A payload that is not what its kind promises.
+    Payload {
+        /// The type that should be there.
+        expected: &'static str,
+        /// What the decoder says.
+        detail: String,
+    },
+    /// A frame at the wrong time or for the wrong job.
+    Unexpected {
+        /// What should have come.
+        expected: &'static str,
+        /// What came.
+        got: FrameKind,
+        /// The job it names.
+        job: u64,
+    },
+}
+
+/// The pool's first frame.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The program to start for the verbs around a compiler; see [`crate::WorkerCommand`].
+    pub program: OsString,
+    /// Arguments that stand before such a verb.
+    pub arguments: Vec<OsString>,
+    /// The private directory this worker may write to.
+    pub scratch: OsString,
+}
+
+/// The worker's first frame.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// Version of the program the worker belongs to.
+    pub program_version: String,
+    /// The worker's process id.
+    pub process: u32,
+}
+
+/// What a worker is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// The work.
+    pub kind: JobKind,
+    /// Its limits.
+    pub bounds: Bounds,
+}
+
+/// The kinds of work. The set is closed: no code travels, only these.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum JobKind {
+    /// Compile C source to a shared object.
+    CompileC(CompileC),
+    /// Give the bytes back after a while. It exists for tests and measurements.
+    Echo(Echo),
+}
+
+/// A C source and how to compile it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompileC {
+    /// The text of the one translation unit.
+    pub source: String,
+    /// Flags, sorted and without repeats; each is one argument that begins with `-`.
+    pub flags: Vec<String>,
+    /// Absolute path of the compiler.
+    pub compiler: OsString,
+}
+
+/// Bytes to give back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Echo {
+    /// The bytes.
+    pub payload: Vec<u8>,
+    /// Milliseconds to wait first.
+    pub hold_ms: u64,
+}
+
+/// Limits of one job as they travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Wall-clock milliseconds from the start of the job.
+    pub wall_ms: u64,
+    /// Processor seconds of each process of the job.
+    pub cpu_s: u64,
+    /// Bytes of address space of each process of the job.
+    pub memory: u64,
+    /// Bytes of each file the job writes, and of its result.
+    pub output: u64,
+}
+
+/// Why a worker could not do a job. The worker itself is well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The compiler refused the source.
+    Compile {
+        /// Its exit code.
+        code: i32,
+        /// The end of what it wrote.
+        stderr: String,
+    },
+    /// The compiler, or a program it started, was killed by a signal.
+    Crashed {
+        /// The signal, where it is known.
+        signal: Option<i32>,
+        /// The exit code, if it exited.
+        code: Option<i32>,
+        /// The end of what it wrote.
+        stderr: String,
+    },
+    /// The wall clock ran out.
+    WallTime {
+        /// The end of what the compiler wrote.
+        stderr: String,
+    },
+    /// The processor time ran out.
+    CpuTime {
+        /// The end of what the compiler wrote.
+        stderr: String,
+    },
+    /// The pool asked to stop.
+    Cancelled,
+    /// The compiler ended well and left something that is not its result.
+    Output {
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        got: String,
+    },
+    /// The compiler is not there, or cannot be executed.
+    Toolchain {
+        /// Why.
+        reason: String,
+    },
+    /// A process could not be started.
+    Spawn {
+        /// Why.
+        reason: String,
+    },
+    /// The scratch directory could not be used.
+    Scratch {
+        /// Why.
+        reason: String,
+    },
+    /// This worker has no handler for the job's kind.
+    Unsupported {
+        /// The kind.
+        kind: String,
+    },
+}
+
+impl Frame {
+    /// A frame around `payload`.
+    pub fn new(kind: FrameKind, job: u64, payload: Vec<u8>) -> Self {
+        Self { kind, job, payload }
+    }
+
+    /// A frame around the encoding of `message`.
+    pub fn with<T: Serialize>(kind: FrameKind, job: u64, message: &T) -> Result<Self, WireError> {
+        let payload = postcard::to_stdvec(message).map_err(|error| WireError::Payload {
+            expected: "an encodable message",
+            detail: error.to_string(),
+        })?;
+        Ok(Self::new(kind, job, payload))
+    }
+
+    /// Appends the frame's bytes to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
+        if self.payload.len() > MAX_PAYLOAD {
+            return Err(WireError::Length {
+                got: self.payload.len(),
+            });
+        }
+        let mut header = [0; HEADER];
+        header[0..4].copy_from_slice(&MAGIC);
+        header[4..6].copy_from_slice(&VERSION.to_le_bytes());
+        header[6..8].copy_from_slice(&(self.kind as u16).to_le_bytes());
+        header[8..16].copy_from_slice(&self.job.to_le_bytes());
+        header[16..20].copy_from_slice(&(self.payload.len() as u32).to_le_bytes());
+        let checksum = checksum(&header[..CHECKED], &self.payload);
+        header[20..28].copy_from_slice(&checksum);
+        out.extend_from_slice(&header);
+        out.extend_from_slice(&self.payload);
+        Ok(())
+    }
+
+    /// The message in the payload; `expected` names it in the error.
+    pub fn message<'a, T: Deserialize<'a>>(
+        &'a self,
+        expected: &'static str,
+    ) -> Result<T, WireError> {
+        let (message, rest) =
+            postcard::take_from_bytes(&self.payload).map_err(|error| WireError::Payload {
+                expected,
+                detail: error.to_string(),
+            })?;
+        if rest.is_empty() {
+            Ok(message)
+        } else {
+            Err(WireError::Payload {
+                expected,
+                detail: format!("{} bytes too many", rest.len()),
+            })
+        }
+    }
+}
+
+impl WireError {
+    /// What should have come.
+    pub fn expected(&self) -> String {
+        match self {
+            Self::Magic { .. } | Self::Closed => "a frame".to_owned(),
+            Self::Version { .. } => format!("protocol version {VERSION}"),
+            Self::Kind(_) => "a known kind of frame".to_owned(),
+            Self::Length { .. } => format!("a payload of at most {MAX_PAYLOAD} bytes"),
+            Self::Checksum => "a frame whose checksum holds".to_owned(),
+            Self::Truncated { .. } => "a whole frame".to_owned(),
+            Self::Silence { expected } | Self::Unexpected { expected, .. } => {
+                (*expected).to_owned()
+            }
+            Self::Payload { expected, .. } => format!("{expected} in the payload"),
+        }
+    }
+
+    /// What came.
+    pub fn got(&self) -> String {
+        match self {
+            Self::Magic { got } => format!("bytes that start with `{got}`"),
+            Self::Version { got } => format!("version {got}"),
+            Self::Kind(kind) => format!("kind {kind}"),
+            Self::Length { got } => format!("one of {got} bytes"),
+            Self::Checksum => "one whose checksum does not".to_owned(),
+            Self::Truncated { got } => format!("{got} bytes of one and then the end"),
+            Self::Closed => "the end of the stream".to_owned(),
+            Self::Silence { .. } => "nothing".to_owned(),
+            Self::Payload { detail, .. } => format!("something else ({detail})"),
+            Self::Unexpected { got, job, .. } => format!("a {got:?} frame for job {job}"),
+        }
+    }
+}
+
+impl std::error::Error for WireError {}
+
+impl fmt::Display for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {}, got {}", self.expected(), self.got())
+    }
+}
+
+impl FrameKind {
+    fn from_number(number: u16) -> Option<Self> {
+        [
+            Self::Hello,
+            Self::Job,
+            Self::Cancel,
+            Self::Done,
+            Self::Failed,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u16 == number)
+    }
+}
+
+impl JobKind {
+    /// The kind's name, for messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CompileC(_) => "compile-c",
+            Self::Echo(_) => "echo",
+        }
+    }
+}
+
+impl Decoder {
+    /// Takes bytes as they come.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole frame, if it has arrived.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, WireError> {
+        let bytes = &self.buffer[self.start..];
+        // Looked at before the header is whole: a program that prints a few bytes of text and then
+        // waits is recognised at once.
+        let start = &bytes[..bytes.len().min(MAGIC.len())];
+        if start != &MAGIC[..start.len()] {
+            let got = bytes[..bytes.len().min(16)].escape_ascii().to_string();
+            return Err(WireError::Magic { got });
+        }
+        let Some(header) = bytes.first_chunk::<HEADER>() else {
+            return Ok(None);
+        };
+        let version = u16::from_le_bytes([header[4], header[5]]);
+        if version != VERSION {
+            return Err(WireError::Version { got: version });
+        }
+        let number = u16::from_le_bytes([header[6], header[7]]);
+        let kind = FrameKind::from_number(number).ok_or(WireError::Kind(number))?;
+        let length = u32::from_le_bytes([header[16], header[17], header[18], header[19]]) as usize;
+        if length > MAX_PAYLOAD {
+            return Err(WireError::Length { got: length });
+        }
+        let Some(payload) = bytes.get(HEADER..HEADER + length) else {
+            return Ok(None);
+        };
+        if checksum(&header[..CHECKED], payload) != header[CHECKED..] {
+            return Err(WireError::Checksum);
+        }
+        let mut job = [0; 8];
+        job.copy_from_slice(&header[8..16]);
+        let frame = Frame::new(kind, u64::from_le_bytes(job), payload.to_vec());
+        self.start += HEADER + length;
+        Ok(Some(frame))
+    }
+
+    /// What the end of the stream means here: [`WireError::Closed`] between two frames,
+    /// [`WireError::Truncated`] inside one.
+    pub fn end(&self) -> WireError {
+        match self.buffer.len() - self.start {
+            0 => WireError::Closed,
+            got => WireError::Truncated { got },
+        }
+    }
+}
+
+fn checksum(header: &[u8], payload: &[u8]) -> [u8; 8] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(header);
+    hasher.update(payload);
+    let mut first = [0; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encoded(frame: &Frame) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes).expect("the payload is short");
+        bytes
+    }
+
+    fn decoded(bytes: &[u8]) -> Result<Option<Frame>, WireError> {
+        let mut decoder = Decoder::default();
+        decoder.push(bytes);
+        decoder.next_frame()
+    }
+
+    fn failure() -> Frame {
+        let failure = Failure::Compile {
+            code: 1,
+            stderr: "no".into(),
+        };
+        Frame::with(FrameKind::Failed, 7, &failure).expect("it encodes")
+    }
+
+    #[test]
+    fn a_frame_survives_the_way_in_single_bytes() {
+        let frame = failure();
+        let mut decoder = Decoder::default();
+        let bytes = encoded(&frame);
+        for (at, byte) in bytes.iter().enumerate() {
+            assert_eq!(decoder.next_frame(), Ok(None), "after {at} bytes");
+            decoder.push(&[*byte]);
+        }
+        let back = decoder.next_frame().expect("valid").expect("whole");
+        assert_eq!(back, frame);
+        assert!(matches!(
+            back.message::<Failure>("a failure"),
+            Ok(Failure::Compile { code: 1, .. })
+        ));
+        assert_eq!(decoder.end(), WireError::Closed);
+    }
+
+    #[test]
+    fn every_truncation_is_named() {
+        let bytes = encoded(&failure());
+        for length in 1..bytes.len() {
+            let mut decoder = Decoder::default();
+            decoder.push(&bytes[..length]);
+            assert_eq!(decoder.next_frame(), Ok(None));
+            assert_eq!(decoder.end(), WireError::Truncated { got: length });
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_found() {
+        let bytes = encoded(&failure());
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            // A longer length only asks for more bytes, and the end of the stream tells.
+            assert!(
+                !matches!(decoded(&damaged), Ok(Some(_))),
+                "bit {bit} went unnoticed"
+            );
+        }
+    }
+
+    #[test]
+    fn another_version_is_refused_by_its_number() {
+        let mut bytes = encoded(&failure());
+        bytes[4..6].copy_from_slice(&9_u16.to_le_bytes());
+        assert_eq!(decoded(&bytes), Err(WireError::Version { got: 9 }));
+    }
+
+    #[test]
+    fn an_oversized_length_is_refused_before_its_bytes_come() {
+        let mut bytes = encoded(&failure());
+        bytes[16..20].copy_from_slice(&u32::MAX.to_le_bytes());
+        let length = WireError::Length {
+            got: u32::MAX as usize,
+        };
+        assert_eq!(decoded(&bytes[..HEADER]), Err(length));
+    }
+
+    #[test]
+    fn text_is_recognised_from_its_first_bytes() {
+        assert_eq!(decoded(b"hi"), Err(WireError::Magic { got: "hi".into() }));
+        assert_eq!(decoded(b""), Ok(None));
+    }
+
+    #[test]
+    fn bytes_after_a_message_are_an_error() {
+        let mut frame = failure();
+        frame.payload.push(0);
+        assert!(matches!(
+            frame.message::<Failure>("a failure"),
+            Err(WireError::Payload { .. })
+        ));
+    }
+
+    #[test]
+    fn a_payload_that_claims_a_huge_vector_allocates_nothing() {
+        // Variant 1 (Echo) with a payload length of 2^63.
+        let payload = vec![1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
+        let frame = Frame::new(FrameKind::Job, 1, payload);
+        assert!(matches!(
+            frame.message::<JobKind>("a job"),
+            Err(WireError::Payload { .. })
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+            let mut decoder = Decoder::default();
+            decoder.push(&bytes);
+            while let Ok(Some(_)) = decoder.next_frame() {}
+            let frame = Frame::new(FrameKind::Job, 1, bytes);
+            let _ = frame.message::<Order>("an order");
+            let _ = frame.message::<Hello>("a hello");
+            let _ = frame.message::<Failure>("a failure");
+        }
+
+        #[test]
+        fn random_payloads_come_back(job in any::<u64>(), payload in proptest::collection::vec(any::<u8>(), 0..512), split in 0_usize..600) {
+            let frame = Frame::new(FrameKind::Done, job, payload);
+            let bytes = encoded(&frame);
+            let split = split.min(bytes.len());
+            let mut decoder = Decoder::default();
+            decoder.push(&bytes[..split]);
+            let first = decoder.next_frame().expect("valid");
+            decoder.push(&bytes[split..]);
+            let back = match first {
+                Some(frame) => Some(frame),
+                None => decoder.next_frame().expect("valid"),
+            };
+            prop_assert_eq!(back, Some(frame));
+        }
+    }
+}

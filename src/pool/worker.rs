@@ -1,0 +1,271 @@
+//! The worker's side: its loop, its handlers, and the entry for programs that can be workers.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crate::channel::{Channel, Interrupts};
+use crate::child::{Ended, Launcher, Program};
+use crate::jobs::{CompileCJobs, EchoJobs};
+use crate::os;
+use crate::scratch;
+use crate::shim;
+use crate::wire::{Bounds, Failure, Frame, FrameKind, Hello, JobKind, Order, Welcome, WireError};
+use crate::worker_proc::WorkerCommand;
+
+/// The argument that makes a program which calls [`enter_if_asked`] a worker.
+pub(crate) const ASKED: &str = "--planish-worker";
+/// How long a worker may go on after its pool is gone.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Does the jobs of one kind.
+pub trait Handler: Send {
+    /// Whether this handler does jobs of this kind.
+    fn takes(&self, kind: &JobKind) -> bool;
+
+    /// Does one job. A panic here ends the worker, and the pool reports it as a crash.
+    fn run(&self, kind: &JobKind, context: &mut JobContext<'_>) -> Result<Vec<u8>, Failure>;
+}
+
+/// What a worker can do: a list of handlers, asked in order.
+#[derive(Default)]
+pub struct Handlers(Vec<Box<dyn Handler>>);
+
+/// What a handler may use while it does a job.
+pub struct JobContext<'a> {
+    bounds: Bounds,
+    deadline: Instant,
+    scratch: &'a Path,
+    launcher: &'a Launcher,
+    interrupts: Interrupts<'a>,
+}
+
+impl Handlers {
+    /// No handlers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The handlers of this crate: C, and echo.
+    pub fn standard() -> Self {
+        Self::new().with(CompileCJobs).with(EchoJobs)
+    }
+
+    /// With one more handler.
+    #[must_use]
+    pub fn with(mut self, handler: impl Handler + 'static) -> Self {
+        self.0.push(Box::new(handler));
+        self
+    }
+}
+
+impl JobContext<'_> {
+    /// The job's limits.
+    pub fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    /// When the job must have ended.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The worker's private directory.
+    pub fn scratch(&self) -> &Path {
+        self.scratch
+    }
+
+    /// Waits until `until`, or less if the job is cancelled. True if it is.
+    pub fn cancelled_before(&mut self, until: Instant) -> bool {
+        loop {
+            if self.interrupts.pending() {
+                return true;
+            }
+            let ready = os::wait_for(&[(self.interrupts.as_fd(), false)], Some(until));
+            match ready {
+                Ok(ready) if ready[0].readable => self.interrupts.read(),
+                Ok(_) if Instant::now() < until => {}
+                Ok(_) | Err(_) => return false,
+            }
+        }
+    }
+
+    /// Runs a program under the job's limits.
+    pub(crate) fn execute(&mut self, program: &Program<'_>) -> Result<Ended, Failure> {
+        self.launcher
+            .run(program, &self.bounds, self.deadline, &mut self.interrupts)
+            .map_err(|error| Failure::Spawn {
+                reason: format!("run {}: {error}", program.path.display()),
+            })
+    }
+}
+
+/// The `main` of a worker. `arguments` are those after the program's name and after the verb that
+/// made it a worker.
+///
+/// Without arguments it serves the pool at the other end of standard input. The other two forms are
+/// the shims around a compiler; see `docs/pool.md`.
+pub fn worker_main(handlers: &Handlers, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    match arguments.split_first() {
+        None => serve_standard_input(handlers),
+        Some((verb, rest)) if verb == shim::EXEC_LIMITED => shim::exec_limited(rest),
+        Some((verb, [])) if verb == shim::WATCH => shim::watch(),
+        Some((verb, _)) => complain(&format!("there is no worker verb `{}`", verb.display())),
+    }
+}
+
+/// Makes the running program a worker if it was started as one, for programs that use
+/// [`WorkerCommand::this_program`]. Call it first in `main`, and return the exit code if there is
+/// one.
+pub fn enter_if_asked(handlers: &Handlers) -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    (arguments.next()? == ASKED).then(|| worker_main(handlers, arguments))
+}
+
+impl fmt::Debug for Handlers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handlers({})", self.0.len())
+    }
+}
+
+impl fmt::Debug for JobContext<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobContext")
+            .field("bounds", &self.bounds)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Answers orders until the stream ends. `process` says whether this is a worker process, which
+/// owns all its children, or a thread in somebody else's process.
+pub(crate) fn serve(
+    stream: UnixStream,
+    handlers: &Handlers,
+    process: bool,
+) -> Result<(), WireError> {
+    let mut channel = Channel::new(stream);
+    let Some(first) = channel.receive()? else {
+        return Ok(());
+    };
+    if first.kind != FrameKind::Hello {
+        return Err(WireError::Unexpected {
+            expected: "a hello",
+            got: first.kind,
+            job: first.job,
+        });
+    }
+    let hello: Hello = first.message("a hello")?;
+    let welcome = Welcome {
+        program_version: env!("CARGO_PKG_VERSION").to_owned(),
+        process: std::process::id(),
+    };
+    channel.send(&Frame::with(FrameKind::Hello, 0, &welcome)?)?;
+    let scratch = PathBuf::from(&hello.scratch);
+    let launcher = Launcher {
+        command: WorkerCommand::new(hello.program.into(), hello.arguments),
+        owns_all_children: process,
+    };
+    let end = answer_orders(&mut channel, handlers, &launcher, &scratch);
+    // A living pool closes only its direction, and removes its directories itself.
+    if process && os::hung_up(channel.as_fd()) {
+        scratch::remove_place(&scratch);
+    }
+    end
+}
+
+fn answer_orders(
+    channel: &mut Channel,
+    handlers: &Handlers,
+    launcher: &Launcher,
+    scratch: &Path,
+) -> Result<(), WireError> {
+    while let Some(frame) = channel.receive()? {
+        let order: Order = match frame.kind {
+            FrameKind::Job => frame.message("an order")?,
+            // It crossed the answer on its way.
+            FrameKind::Cancel => continue,
+            got => {
+                return Err(WireError::Unexpected {
+                    expected: "a job",
+                    got,
+                    job: frame.job,
+                });
+            }
+        };
+        let answer = obey(&order, frame.job, channel, handlers, launcher, scratch);
+        let answer = match answer {
+            Ok(bytes) => Frame::new(FrameKind::Done, frame.job, bytes),
+            Err(failure) => Frame::with(FrameKind::Failed, frame.job, &failure)?,
+        };
+        channel.send(&answer)?;
+    }
+    Ok(())
+}
+
+fn obey(
+    order: &Order,
+    job: u64,
+    channel: &mut Channel,
+    handlers: &Handlers,
+    launcher: &Launcher,
+    scratch: &Path,
+) -> Result<Vec<u8>, Failure> {
+    let handler = handlers.0.iter().find(|handler| handler.takes(&order.kind));
+    let handler = handler.ok_or_else(|| Failure::Unsupported {
+        kind: order.kind.name().to_owned(),
+    })?;
+    let now = Instant::now();
+    let mut context = JobContext {
+        bounds: order.bounds,
+        // A limit beyond the clock's range is as good as a day.
+        deadline: now
+            .checked_add(Duration::from_millis(order.bounds.wall_ms))
+            .unwrap_or(now + Duration::from_secs(86_400)),
+        scratch,
+        launcher,
+        interrupts: channel.interrupts(job),
+    };
+    handler.run(&order.kind, &mut context)
+}
+
+fn serve_standard_input(handlers: &Handlers) -> ExitCode {
+    if !os::stdin_is_a_socket() {
+        return complain("this is a worker: a pool starts it, with a socket as standard input");
+    }
+    match open_standard_input() {
+        Ok(stream) => match serve(stream, handlers, true) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => complain(&error.to_string()),
+        },
+        Err(error) => complain(&format!("take the socket from standard input: {error}")),
+    }
+}
+
+fn open_standard_input() -> std::io::Result<UnixStream> {
+    os::adopt_orphans()?;
+    // Moved away from descriptor 0, where every child would inherit it and keep it open.
+    let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    os::close_stdin()?;
+    let lifeline = stream.try_clone()?;
+    std::thread::Builder::new()
+        .name("lifeline".to_owned())
+        .spawn(move || {
+            os::wait_for_hang_up(lifeline.as_fd());
+            // The loop has seen it too and is cleaning up. If it cannot, because a job does not let go,
+            // this ends the worker, and the guard of the job's group ends the job.
+            std::thread::sleep(LAST_WORDS);
+            os::kill_self();
+        })?;
+    Ok(stream)
+}
+
+fn complain(complaint: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "planish-worker: {complaint}");
+    ExitCode::from(2)
+}

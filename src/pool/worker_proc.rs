@@ -1,0 +1,327 @@
+//! One worker as the supervisor sees it: a socket, and a process (or a thread) at its other end.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::fs::MemfdFlags;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+
+use crate::dispatch::Death;
+use crate::error::Error;
+use crate::os;
+use crate::wire::{Decoder, Frame, FrameKind, Hello, WireError};
+use crate::worker::{self, Handlers};
+
+/// Bytes of a dead worker's output that are kept.
+const TAIL: u64 = 16 << 10;
+
+/// How to start a worker: a program, and the arguments that make it one.
+///
+/// The same program is started again, with further arguments, as the shim around each compiler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerCommand {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+}
+
+/// A started worker.
+#[derive(Debug)]
+pub(crate) struct WorkerProc {
+    socket: UnixStream,
+    decoder: Decoder,
+    outgoing: Vec<u8>,
+    /// The worker closed its end, or broke the protocol: nothing more is read.
+    pub(crate) silent: bool,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    Process {
+        child: Child,
+        ended: OwnedFd,
+        stderr: File,
+    },
+    Thread(Option<JoinHandle<()>>),
+}
+
+impl WorkerCommand {
+    /// A program that is a worker and nothing else, as `planish-worker`.
+    pub fn binary(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+        }
+    }
+
+    /// A program that is a worker when its first argument is `verb`, as `planish worker`.
+    pub fn verb(program: impl Into<PathBuf>, verb: impl Into<OsString>) -> Self {
+        Self {
+            program: program.into(),
+            arguments: vec![verb.into()],
+        }
+    }
+
+    /// The running program itself. Its `main` must call [`crate::enter_if_asked`] before anything
+    /// else; a program that does not would run its normal course in every worker.
+    pub fn this_program() -> io::Result<Self> {
+        Ok(Self::verb(std::env::current_exe()?, worker::ASKED))
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The arguments before any verb.
+    pub fn arguments(&self) -> &[OsString] {
+        &self.arguments
+    }
+
+    pub(crate) fn new(program: PathBuf, arguments: Vec<OsString>) -> Self {
+        Self { program, arguments }
+    }
+
+    /// The program with its arguments and with an environment of nothing.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).env_clear();
+        command
+    }
+
+    pub(crate) fn verb_command(&self, verb: &str) -> Command {
+        let mut command = self.command();
+        command.arg(verb);
+        command
+    }
+
+    /// The same command with an absolute path to a program that exists.
+    pub(crate) fn checked(self) -> Result<Self, Error> {
+        let wrong = |reason: String| Error::Worker {
+            path: self.program.clone(),
+            reason,
+        };
+        let program =
+            std::path::absolute(&self.program).map_err(|error| wrong(error.to_string()))?;
+        let metadata = std::fs::metadata(&program).map_err(|error| wrong(error.to_string()))?;
+        if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {
+            return Err(wrong("it is not an executable file".to_owned()));
+        }
+        Ok(Self {
+            program,
+            arguments: self.arguments,
+        })
+    }
+}
+
+impl WorkerProc {
+    /// Starts a worker process with one end of a new socket as its standard input. It inherits
+    /// nothing else of ours: every descriptor that Rust opens is closed by exec.
+    pub(crate) fn process(command: &WorkerCommand, scratch: &Path) -> io::Result<Self> {
+        let (socket, other) = UnixStream::pair()?;
+        // A file instead of a pipe: nobody has to read it while the worker lives, and a worker that
+        // writes much is not stopped by it.
+        let stderr = File::from(rustix::fs::memfd_create(
+            "planish-worker",
+            MemfdFlags::CLOEXEC,
+        )?);
+        let child = command
+            .command()
+            .current_dir("/")
+            .stdin(OwnedFd::from(other))
+            .stdout(Stdio::null())
+            .stderr(stderr.try_clone()?)
+            // Out of the terminal's group: an interrupt is the parent's to decide on.
+            .process_group(0)
+            .spawn()?;
+        let ended = os::process_descriptor(&child)?;
+        let mut worker = Self::around(
+            socket,
+            Body::Process {
+                child,
+                ended,
+                stderr,
+            },
+        );
+        worker.greet(command, scratch)?;
+        Ok(worker)
+    }
+
+    /// Starts the same worker on a thread of this process.
+    pub(crate) fn thread(
+        command: &WorkerCommand,
+        scratch: &Path,
+        handlers: Handlers,
+    ) -> io::Result<Self> {
+        let (socket, other) = UnixStream::pair()?;
+        let thread = std::thread::Builder::new()
+            .name("planish-worker".to_owned())
+            .spawn(move || {
+                // The other side sees what happened by what it receives.
+                let _ = worker::serve(other, &handlers, false);
+            })?;
+        let mut worker = Self::around(socket, Body::Thread(Some(thread)));
+        worker.greet(command, scratch)?;
+        Ok(worker)
+    }
+
+    /// Puts a frame into the outgoing bytes and sends what goes without waiting.
+    pub(crate) fn send(&mut self, frame: &Frame) -> Result<(), WireError> {
+        frame.encode(&mut self.outgoing)?;
+        self.flush();
+        Ok(())
+    }
+
+    /// Sends what goes without waiting. A closed socket is noticed by reading.
+    pub(crate) fn flush(&mut self) {
+        while !self.outgoing.is_empty() {
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            match rustix::net::send(&self.socket, &self.outgoing, flags) {
+                Ok(count) => drop(self.outgoing.drain(..count)),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Err(_) => self.outgoing.clear(),
+            }
+        }
+    }
+
+    /// Whether there is something left to send.
+    pub(crate) fn wants_to_write(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// The frames that have arrived, and the error that ends them, if one does.
+    pub(crate) fn read(&mut self) -> (Vec<Frame>, Option<WireError>) {
+        let mut frames = Vec::new();
+        let mut buffer = [0; 16 << 10];
+        while !self.silent {
+            match rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
+                Ok((_, count)) if count > 0 => self.decoder.push(&buffer[..count]),
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => break,
+                Ok(_) | Err(_) => self.silent = true,
+            }
+            loop {
+                match self.decoder.next_frame() {
+                    Ok(Some(frame)) => frames.push(frame),
+                    Ok(None) => break,
+                    Err(error) => {
+                        self.silent = true;
+                        return (frames, Some(error));
+                    }
+                }
+            }
+        }
+        let end = self.silent.then(|| self.decoder.end());
+        (frames, end)
+    }
+
+    /// The socket.
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Readable when the process has ended; a thread ends with its socket.
+    pub(crate) fn ended(&self) -> Option<BorrowedFd<'_>> {
+        match &self.body {
+            Body::Process { ended, .. } => Some(ended.as_fd()),
+            Body::Thread(_) => None,
+        }
+    }
+
+    /// Asks the worker to stop: it sees the end of its input, ends its job and exits.
+    pub(crate) fn stop(&mut self) {
+        self.outgoing.clear();
+        // Only our direction: the worker's own end tells us when a thread is gone.
+        let _ = self.socket.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Kills the worker. What it had started is killed by the guard of its group.
+    pub(crate) fn kill(&mut self) {
+        if let Body::Process { child, .. } = &mut self.body {
+            let _ = child.kill();
+        }
+    }
+
+    /// Reaps a worker that has ended.
+    pub(crate) fn death(mut self) -> Death {
+        match &mut self.body {
+            Body::Process { child, stderr, .. } => {
+                let status = child.wait().ok();
+                Death {
+                    signal: status.and_then(|status| status.signal()),
+                    code: status.and_then(|status| status.code()),
+                    stderr: end_of(stderr),
+                    cause: None,
+                }
+            }
+            Body::Thread(thread) => {
+                let panicked = thread.take().is_some_and(|thread| thread.join().is_err());
+                let stderr = if panicked {
+                    "the worker thread panicked"
+                } else {
+                    ""
+                };
+                Death {
+                    signal: None,
+                    code: Some(i32::from(panicked)),
+                    stderr: stderr.to_owned(),
+                    cause: None,
+                }
+            }
+        }
+    }
+
+    fn around(socket: UnixStream, body: Body) -> Self {
+        Self {
+            socket,
+            decoder: Decoder::default(),
+            outgoing: Vec::new(),
+            silent: false,
+            body,
+        }
+    }
+
+    fn greet(&mut self, command: &WorkerCommand, scratch: &Path) -> io::Result<()> {
+        let hello = Hello {
+            program: command.program.clone().into(),
+            arguments: command.arguments.clone(),
+            scratch: scratch.into(),
+        };
+        let frame = Frame::with(FrameKind::Hello, 0, &hello).map_err(io::Error::other)?;
+        self.send(&frame).map_err(io::Error::other)
+    }
+}
+
+impl Drop for WorkerProc {
+    /// A worker that is dropped without [`WorkerProc::death`] is killed and reaped.
+    fn drop(&mut self) {
+        if let Body::Process { child, ended, .. } = &mut self.body {
+            let _ = child.kill();
+            // Not for ever: this is also the end of waiting for a process the kernel cannot end.
+            let soon = Instant::now() + Duration::from_secs(1);
+            let _ = os::wait_for(&[(ended.as_fd(), false)], Some(soon));
+            let _ = child.try_wait();
+        }
+    }
+}
+
+fn end_of(file: &File) -> String {
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let start = length.saturating_sub(TAIL);
+    let mut bytes = vec![0; (length - start) as usize];
+    match file.read_exact_at(&mut bytes, start) {
+        Ok(()) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(_) => String::new(),
+    }
+}
