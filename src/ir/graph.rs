@@ -86,6 +86,11 @@ impl Graph {
         &self.values[id]
     }
 
+    /// A value, or `None` when the id belongs to another graph.
+    pub fn get_value(&self, id: ValueId) -> Option<&Value> {
+        self.values.get(id)
+    }
+
     /// A block.
     pub fn block(&self, id: BlockId) -> &Block {
         &self.blocks[id]
@@ -104,6 +109,16 @@ impl Graph {
     /// Number of node ids given out; a bound for tables over nodes.
     pub fn node_capacity(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// Number of value ids given out; a bound for tables over values.
+    pub fn value_capacity(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Number of block ids given out; a bound for tables over blocks.
+    pub fn block_capacity(&self) -> usize {
+        self.blocks.len()
     }
 
     /// The nodes of a block, in order, without those nested in them.
@@ -481,6 +496,24 @@ impl Graph {
             self.move_node(node, at);
             at = At::After(node);
         }
+    }
+
+    /// A node, to break laws in the tests of the verifier.
+    #[cfg(test)]
+    pub(crate) fn raw_node(&mut self, id: NodeId) -> &mut Node {
+        &mut self.nodes[id]
+    }
+
+    /// A block, to break laws in the tests of the verifier.
+    #[cfg(test)]
+    pub(crate) fn raw_block(&mut self, id: BlockId) -> &mut Block {
+        &mut self.blocks[id]
+    }
+
+    /// A value, to break laws in the tests of the verifier.
+    #[cfg(test)]
+    pub(crate) fn raw_value(&mut self, id: ValueId) -> &mut Value {
+        &mut self.values[id]
     }
 
     fn link(&mut self, id: NodeId, at: At) {

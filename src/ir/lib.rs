@@ -17,12 +17,14 @@ mod literal;
 mod module;
 mod node;
 mod ops;
+mod order;
 mod packed;
 pub mod resolve;
 pub mod schema;
 mod sym;
 mod tensor;
 mod ty;
+mod verify;
 
 pub use dtype::DType;
 pub use entity::{PrimaryMap, SecondaryMap};
@@ -31,6 +33,7 @@ pub use literal::{Literal, Object};
 pub use module::{Class, ClassKind, GraphModule, Method, MethodId, Module, ModuleId, Phase};
 pub use node::{Attr, Block, BlockId, Def, Loc, Node, NodeId, Use, Value, ValueId};
 pub use ops::{Effects, Op, OpInfo};
+pub use order::ProgramOrder;
 pub use packed::{ConvGeometry, PackedKind, PackedParams};
 pub use sym::Sym;
 pub use tensor::{
@@ -38,3 +41,4 @@ pub use tensor::{
     contiguous_strides,
 };
 pub use ty::{NamedTupleType, TensorType, Type};
+pub use verify::{Entity, Verified, VerifyError, verify, verify_graph};

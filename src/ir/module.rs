@@ -266,6 +266,15 @@ impl GraphModule {
         &mut self.methods[id]
     }
 
+    /// The name of a method with its class, such as `__torch__.Net.forward`.
+    pub fn qualified_name(&self, id: MethodId) -> String {
+        let method = &self.methods[id];
+        match method.class {
+            Some(class) => format!("{class}.{}", method.name),
+            None => method.name.to_string(),
+        }
+    }
+
     /// The method `name` of a module's class.
     pub fn find_method(&self, module: ModuleId, name: &str) -> Option<MethodId> {
         self.classes

@@ -1,0 +1,204 @@
+//! Checks the laws of graphs and modules, and reports every breach.
+//!
+//! Laws of a graph:
+//! - *structure*: blocks and nodes are linked both ways, every live node stands in exactly one block, definitions know where they stand;
+//! - *uses*: every use of a value stands in its use list exactly once, and every entry of a use list is a use;
+//! - *dominance*: a definition dominates its uses;
+//! - *types*: inputs and outputs are as many and of such types as the operator's schema says, or the rule of a structural operator.
+//!
+//! Laws of a module: a method's `self` is of the method's class, attributes that are read or written are fields of their class, and
+//! methods that are called exist.
+//!
+//! Every check is linear in the size of the graph. [`Verified`] is the proof that a module was checked; who relies on the laws asks for it.
+
+mod dominance;
+mod methods;
+mod structural;
+mod structure;
+mod types;
+mod uses;
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::{Attr, BlockId, Graph, GraphModule, MethodId, ModuleId, NodeId, ValueId};
+
+/// A module whose laws were checked and hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Verified<'a>(&'a GraphModule);
+
+/// A breach of a law.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VerifyError {
+    /// Qualified name of the method; empty when a graph was checked alone.
+    pub method: String,
+    /// What breaks the law.
+    pub entity: Entity,
+    /// The same as text.
+    pub printed: String,
+    /// How it breaks the law.
+    pub message: String,
+}
+
+/// What an error is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Entity {
+    /// A node.
+    Node(NodeId),
+    /// A value.
+    Value(ValueId),
+    /// A block.
+    Block(BlockId),
+    /// A method or function.
+    Method(MethodId),
+    /// A module.
+    Module(ModuleId),
+}
+
+/// Checks every module and every method and function that a class or the list of functions names.
+pub fn verify(module: &GraphModule) -> Result<Verified<'_>, Vec<VerifyError>> {
+    let errors = methods::check(module);
+    if errors.is_empty() {
+        Ok(Verified(module))
+    } else {
+        Err(errors)
+    }
+}
+
+/// Checks one graph.
+pub fn verify_graph(graph: &Graph) -> Result<(), Vec<VerifyError>> {
+    let errors = graph_errors(graph, "");
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
+}
+
+/// Every error of a graph and of the graphs that its nodes carry.
+fn graph_errors(graph: &Graph, method: &str) -> Vec<VerifyError> {
+    let mut errors = Vec::new();
+    let mut carried: Vec<Arc<Graph>> = Vec::new();
+    check(graph, method, &mut errors, &mut carried);
+    while let Some(graph) = carried.pop() {
+        check(&graph, method, &mut errors, &mut carried);
+    }
+    errors
+}
+
+fn check(
+    graph: &Graph,
+    method: &str,
+    errors: &mut Vec<VerifyError>,
+    carried: &mut Vec<Arc<Graph>>,
+) {
+    let mut report = Report {
+        graph,
+        method,
+        errors,
+    };
+    // The other checks walk the graph; a walk over broken links need not end.
+    let Some(nodes) = structure::check(&mut report) else {
+        return;
+    };
+    uses::check(&mut report, &nodes);
+    dominance::check(&mut report, &nodes);
+    types::check(&mut report, &nodes);
+    for node in nodes {
+        carried.extend(graph.node(node).attrs().filter_map(|(_, attr)| match attr {
+            Attr::Graph(graph) => Some(graph.clone()),
+            _ => None,
+        }));
+    }
+}
+
+/// Where the checks of one graph put what they find.
+struct Report<'a> {
+    graph: &'a Graph,
+    method: &'a str,
+    errors: &'a mut Vec<VerifyError>,
+}
+
+impl Report<'_> {
+    fn node(&mut self, node: NodeId, message: impl Into<String>) {
+        self.push(Entity::Node(node), print_node(self.graph, node), message);
+    }
+
+    fn value(&mut self, value: ValueId, message: impl Into<String>) {
+        self.push(
+            Entity::Value(value),
+            print_value(self.graph, value),
+            message,
+        );
+    }
+
+    fn block(&mut self, block: BlockId, message: impl Into<String>) {
+        self.push(Entity::Block(block), block.to_string(), message);
+    }
+
+    fn push(&mut self, entity: Entity, printed: String, message: impl Into<String>) {
+        self.errors.push(VerifyError {
+            method: self.method.to_owned(),
+            entity,
+            printed,
+            message: message.into(),
+        });
+    }
+}
+
+/// `%3, %y = ns::name(%x, %2)`: what can be said of a node in a graph whose laws need not hold.
+fn print_node(graph: &Graph, node: NodeId) -> String {
+    let list = |values: &[ValueId]| {
+        let names: Vec<_> = values
+            .iter()
+            .map(|value| print_value(graph, *value))
+            .collect();
+        names.join(", ")
+    };
+    let node = graph.node(node);
+    let loc = node.loc.map(|loc| format!(" # {loc}")).unwrap_or_default();
+    format!(
+        "{} = {}({}){loc}",
+        list(node.outputs()),
+        node.op(),
+        list(node.inputs())
+    )
+}
+
+fn print_value(graph: &Graph, value: ValueId) -> String {
+    let known = graph.get_value(value);
+    match known.and_then(|value| value.name.as_deref()) {
+        Some(name) => format!("%{name}"),
+        None => value.to_string(),
+    }
+}
+
+impl<'a> Verified<'a> {
+    /// The module.
+    pub fn module(self) -> &'a GraphModule {
+        self.0
+    }
+}
+
+impl Deref for Verified<'_> {
+    type Target = GraphModule;
+
+    fn deref(&self) -> &GraphModule {
+        self.0
+    }
+}
+
+impl fmt::Display for VerifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.method.is_empty() {
+            write!(f, "{}: ", self.method)?;
+        }
+        write!(f, "{}: {}", self.printed.trim(), self.message)
+    }
+}
+
+impl std::error::Error for VerifyError {}
+
+#[cfg(test)]
+mod tests;
