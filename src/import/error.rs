@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::torchscript::code::ast::Span;
+
 /// Why a model file could not be imported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -82,6 +84,15 @@ impl Error {
     pub(crate) fn entry(entry: impl Into<String>, what: impl Into<String>) -> Self {
         Self::Entry {
             entry: entry.into(),
+            what: what.into(),
+        }
+    }
+
+    pub(crate) fn code(file: &str, span: Span, what: impl Into<String>) -> Self {
+        Self::Code {
+            file: file.to_owned(),
+            line: span.line,
+            column: span.column,
             what: what.into(),
         }
     }

@@ -1,6 +1,47 @@
-//! Readers of model files: TorchScript archives.
+//! Readers of model files: TorchScript archives become a [`GraphModule`].
+//!
+//! Nothing in a file is executed: pickles are read by an own machine with an allow-list, code by an
+//! own parser of the small subset that PyTorch prints. Sizes, counts and depths are bounded, and
+//! every error names the place.
 
+mod detect;
 mod error;
 pub mod torchscript;
 
+use std::path::Path;
+
+use bytes::Bytes;
+use planish_ir::GraphModule;
+
 pub use error::{Error, Result};
+use torchscript::zip::{Archive, Limits};
+
+/// Reads the model file at `path`.
+pub fn open(path: impl AsRef<Path>) -> Result<GraphModule> {
+    let path = path.as_ref();
+    let bytes = std::fs::read(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    read(bytes.into(), &name.to_string_lossy())
+}
+
+/// Reads a model file that is in memory; `name` stands for it in messages.
+///
+/// Tensors stay slices of `bytes`, so that a mapped file is never copied.
+pub fn read(bytes: Bytes, name: &str) -> Result<GraphModule> {
+    let is_zip = bytes.starts_with(b"PK");
+    let archive = if is_zip {
+        Some(Archive::open(bytes.clone(), Limits::default())?)
+    } else {
+        None
+    };
+    if let Some(what) = detect::foreign(&bytes, archive.as_ref()) {
+        return Err(Error::Format {
+            name: name.to_owned(),
+            what,
+        });
+    }
+    torchscript::read(bytes, name)
+}

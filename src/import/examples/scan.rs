@@ -6,8 +6,19 @@ fn main() {
         a.version().unwrap();
         for n in a.names() {
             let c = a.read(n).unwrap();
-            if n.ends_with(".py") { files += 1; if let Err(e) = planish_import::torchscript::code::parse(n, std::str::from_utf8(&c).unwrap()) { println!("{path}: {e}"); } }
-            if n.ends_with(".pkl") { if let Err(e) = planish_import::torchscript::pickle::Pickle::read(n, &c) { println!("{path}: {e}"); } }
+            if n.ends_with(".py") {
+                files += 1;
+                if let Err(e) =
+                    planish_import::torchscript::code::parse(n, std::str::from_utf8(&c).unwrap())
+                {
+                    println!("{path}: {e}");
+                }
+            }
+            if n.ends_with(".pkl") {
+                if let Err(e) = planish_import::torchscript::pickle::Pickle::read(n, &c) {
+                    println!("{path}: {e}");
+                }
+            }
         }
     }
     println!("{files} files");

@@ -9,3 +9,4 @@ mod lex;
 mod parse;
 
 pub use parse::parse;
+pub(crate) use parse::parse_type;

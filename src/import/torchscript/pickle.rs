@@ -8,7 +8,7 @@
 use crate::error::{Error, Result};
 
 /// Deepest nesting of values. A submodule costs two levels.
-pub const MAX_DEPTH: u32 = 512;
+pub const MAX_DEPTH: u32 = 256;
 /// Most values one object's state may unfold to when shared lists and tuples are copied.
 pub const MAX_UNFOLDED: u64 = 1 << 26;
 /// Most entries of the memo: one for each byte of a stream would be more than any writer needs.
@@ -419,7 +419,7 @@ impl<'a> Machine<'a> {
 
     fn set_items(&mut self, new: &[ValueId], op: &str) -> Result<()> {
         let dict = self.top(op)?;
-        if new.len() % 2 != 0 {
+        if !new.len().is_multiple_of(2) {
             return Err(self.fail(format!("{op} with a key that has no value")));
         }
         match &mut self.values[dict.0 as usize] {

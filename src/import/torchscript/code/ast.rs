@@ -1,5 +1,7 @@
 //! What a code file says, as a tree.
 
+use std::rc::Rc;
+
 /// A place in a code file; lines and columns count from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
@@ -56,7 +58,7 @@ pub struct Class {
     /// Names of the attributes that are buffers.
     pub buffers: Vec<String>,
     /// Methods, in declaration order.
-    pub methods: Vec<Function>,
+    pub methods: Vec<Rc<Function>>,
     /// Where its name stands.
     pub span: Span,
 }
@@ -225,6 +227,14 @@ pub struct Call {
     pub args: Vec<Expr>,
     /// Keyword arguments, in the order written.
     pub keywords: Vec<(String, Expr)>,
+}
+
+impl Class {
+    /// The method of this name.
+    pub fn method(&self, name: &str) -> Option<Rc<Function>> {
+        let found = self.methods.iter().find(|method| method.name == name);
+        found.cloned()
+    }
 }
 
 impl Expr {

@@ -1,5 +1,7 @@
 //! Tokens to tree: recursive descent over the subset.
 
+use std::rc::Rc;
+
 use super::ast::{
     Assign, Base, Call, Class, Expr, ExprKind, Field, File, Function, Item, Param, Span, Stmt,
     StmtKind,
@@ -27,6 +29,24 @@ pub fn parse(file: &str, text: &str) -> Result<File> {
         name: file.to_owned(),
         items,
     })
+}
+
+/// Parses a type expression that stands alone, such as the type tag of a pickled list.
+pub(crate) fn parse_type(file: &str, text: &str) -> Result<Expr> {
+    let mut parser = Parser {
+        file,
+        tokens: lex(file, text)?,
+        at: 0,
+        depth: 0,
+    };
+    let expr = parser.expr()?;
+    if *parser.peek() == Token::Newline {
+        parser.at += 1;
+    }
+    match parser.peek() {
+        Token::End => Ok(expr),
+        _ => Err(parser.unexpected("the end of the type")),
+    }
 }
 
 struct Parser<'a> {
@@ -82,7 +102,7 @@ impl Parser<'_> {
 
     fn member(&mut self, class: &mut Class) -> Result<()> {
         if self.eat_word("def") {
-            class.methods.push(self.function()?);
+            class.methods.push(Rc::new(self.function()?));
             return Ok(());
         }
         if self.eat_word("pass") {

@@ -117,7 +117,7 @@ fn bounds_depth_size_and_cycles() {
     let mut deep = b"\x80\x02N".to_vec();
     deep.extend([0x85; 100_000]);
     deep.push(b'.');
-    assert!(error(&deep).contains("deeper than 512"));
+    assert!(error(&deep).contains("deeper than 256"));
 
     let mut laughs = b"\x80\x02N".to_vec();
     for _ in 0..40 {

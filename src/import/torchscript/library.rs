@@ -1,0 +1,98 @@
+//! The code of an archive, parsed file by file when a name of it is first asked for.
+//!
+//! Class `__torch__.a.b.C` and function `__torch__.a.b.f` stand in `code/__torch__/a/b.py`. Mangled
+//! segments (`___torch_mangle_7`) are part of a name and of its file.
+
+use std::rc::Rc;
+
+use indexmap::IndexMap;
+
+use super::code::ast::{Class, File, Function, Item};
+use super::code::parse;
+use super::zip::Archive;
+use crate::error::Result;
+
+/// The parsed code files of an archive.
+#[derive(Debug)]
+pub(super) struct Library<'a> {
+    archive: &'a Archive,
+    files: IndexMap<String, Option<Rc<Code>>>,
+    /// Named tuples whose fields are being read: one that contains itself has no type.
+    pub(super) open: Vec<String>,
+}
+
+/// One file and what it defines.
+#[derive(Debug)]
+struct Code {
+    name: Rc<str>,
+    classes: IndexMap<String, Rc<Class>>,
+    functions: IndexMap<String, Rc<Function>>,
+}
+
+impl<'a> Library<'a> {
+    pub(super) fn new(archive: &'a Archive) -> Self {
+        Self {
+            archive,
+            files: IndexMap::new(),
+            open: Vec::new(),
+        }
+    }
+
+    /// The class of this qualified name and its file, if the archive has code for it.
+    pub(super) fn class(&mut self, qualified: &str) -> Result<Option<(Rc<str>, Rc<Class>)>> {
+        let Some((code, name)) = self.find(qualified)? else {
+            return Ok(None);
+        };
+        let class = code.classes.get(name).cloned();
+        Ok(class.map(|class| (Rc::clone(&code.name), class)))
+    }
+
+    /// The free function of this qualified name and its file, if the archive has code for it.
+    pub(super) fn function(&mut self, qualified: &str) -> Result<Option<(Rc<str>, Rc<Function>)>> {
+        let Some((code, name)) = self.find(qualified)? else {
+            return Ok(None);
+        };
+        let function = code.functions.get(name).cloned();
+        Ok(function.map(|function| (Rc::clone(&code.name), function)))
+    }
+
+    fn find<'n>(&mut self, qualified: &'n str) -> Result<Option<(Rc<Code>, &'n str)>> {
+        let Some((path, name)) = qualified.rsplit_once('.') else {
+            return Ok(None);
+        };
+        if let Some(known) = self.files.get(path) {
+            return Ok(known.clone().map(|code| (code, name)));
+        }
+        let entry = format!("code/{}.py", path.replace('.', "/"));
+        let code = if self.archive.contains(&entry) {
+            let file = parse(&entry, &self.archive.read_text(&entry)?)?;
+            Some(Rc::new(Code::new(file)))
+        } else {
+            None
+        };
+        self.files.insert(path.to_owned(), code.clone());
+        Ok(code.map(|code| (code, name)))
+    }
+}
+
+impl Code {
+    fn new(file: File) -> Self {
+        let mut code = Self {
+            name: file.name.into(),
+            classes: IndexMap::new(),
+            functions: IndexMap::new(),
+        };
+        for item in file.items {
+            match item {
+                Item::Class(class) => {
+                    code.classes.insert(class.name.clone(), Rc::new(class));
+                }
+                Item::Function(function) => {
+                    code.functions
+                        .insert(function.name.clone(), Rc::new(function));
+                }
+            }
+        }
+        code
+    }
+}

@@ -1,0 +1,162 @@
+//! Everything that emitting functions shares: the code, the model that grows, the signatures.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use indexmap::{IndexMap, IndexSet};
+use planish_ir::schema::Schema;
+use planish_ir::{ClassKind, GraphModule, Literal, Sym};
+
+use super::code::ast::Function;
+use super::emit::{self, Emitted};
+use super::library::Library;
+use crate::error::{Error, Result};
+
+/// A model under construction.
+#[derive(Debug)]
+pub(super) struct Program<'a> {
+    pub(super) library: Library<'a>,
+    pub(super) model: GraphModule,
+    pub(super) constants: Vec<Literal>,
+    /// Free functions that some graph calls, in the order in which they were met.
+    pub(super) wanted: IndexSet<String>,
+    signatures: HashMap<String, Rc<Schema>>,
+    /// For each emitted method or function, what it calls.
+    calls: HashMap<String, Vec<String>>,
+    failed: IndexMap<String, Error>,
+}
+
+impl<'a> Program<'a> {
+    pub(super) fn new(library: Library<'a>, model: GraphModule, constants: Vec<Literal>) -> Self {
+        Self {
+            library,
+            model,
+            constants,
+            wanted: IndexSet::new(),
+            signatures: HashMap::new(),
+            calls: HashMap::new(),
+            failed: IndexMap::new(),
+        }
+    }
+
+    /// Emits the methods of every class and the functions they call.
+    ///
+    /// What a method of the root can reach must be emitted. Other methods that use what planish does
+    /// not know are left out, as nothing can call them.
+    pub(super) fn emit(&mut self) -> Result<()> {
+        let mut done = HashSet::new();
+        let (mut class_at, mut function_at) = (0, 0);
+        loop {
+            if let Some((name, _)) = self.model.classes.get_index(class_at) {
+                let name = *name;
+                class_at += 1;
+                if done.insert(name) {
+                    self.emit_class(name)?;
+                }
+            } else if let Some(name) = self.wanted.get_index(function_at).cloned() {
+                function_at += 1;
+                self.emit_function(&name)?;
+            } else {
+                break;
+            }
+        }
+        self.check_reachable()
+    }
+
+    /// The code of a method, if the class has it, and the file it stands in.
+    pub(super) fn method(
+        &mut self,
+        class: &str,
+        name: &str,
+    ) -> Result<Option<(Rc<str>, Rc<Function>)>> {
+        let Some((file, code)) = self.library.class(class)? else {
+            return Ok(None);
+        };
+        Ok(code.method(name).map(|method| (file, method)))
+    }
+
+    /// The signature of a function or method, by qualified name.
+    pub(super) fn signature(
+        &mut self,
+        file: &str,
+        name: &str,
+        function: &Function,
+        class: Option<&str>,
+    ) -> Result<Rc<Schema>> {
+        if let Some(known) = self.signatures.get(name) {
+            return Ok(Rc::clone(known));
+        }
+        let signature = Rc::new(emit::signature(self, file, function, class)?);
+        self.signatures
+            .insert(name.to_owned(), Rc::clone(&signature));
+        Ok(signature)
+    }
+
+    fn emit_class(&mut self, class: Sym) -> Result<()> {
+        let Some((file, code)) = self.library.class(class.as_str())? else {
+            return Ok(());
+        };
+        let kind = self.model.classes.get(&class).map(|class| class.kind);
+        if matches!(kind, Some(ClassKind::Interface | ClassKind::Enum) | None) {
+            return Ok(());
+        }
+        for method in &code.methods {
+            let full = format!("{class}.{}", method.name);
+            match emit::function(self, &file, method, Some(class.as_str())) {
+                Ok(Emitted {
+                    params,
+                    graph,
+                    calls,
+                }) => {
+                    let name = Sym::new(&method.name);
+                    self.model.add_method(class, name, params, graph);
+                    self.calls.insert(full, calls);
+                }
+                Err(error) => {
+                    self.failed.insert(full, error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn emit_function(&mut self, name: &str) -> Result<()> {
+        let Some((file, function)) = self.library.function(name)? else {
+            return Ok(());
+        };
+        match emit::function(self, &file, &function, None) {
+            Ok(Emitted {
+                params,
+                graph,
+                calls,
+            }) => {
+                self.model.add_function(Sym::new(name), params, graph);
+                self.calls.insert(name.to_owned(), calls);
+            }
+            Err(error) => {
+                self.failed.insert(name.to_owned(), error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails with the error of what could not be emitted but can be reached from the root.
+    fn check_reachable(&mut self) -> Result<()> {
+        let root = self.model.module(self.model.root()).class;
+        let mut todo: Vec<String> = Vec::new();
+        if let Some((_, code)) = self.library.class(root.as_str())? {
+            todo.extend(code.methods.iter().map(|m| format!("{root}.{}", m.name)));
+        }
+        let mut seen = HashSet::new();
+        while let Some(name) = todo.pop() {
+            if !seen.insert(name.clone()) {
+                continue;
+            }
+            if let Some(error) = self.failed.shift_remove(&name) {
+                return Err(error);
+            }
+            todo.extend(self.calls.get(&name).into_iter().flatten().cloned());
+        }
+        Ok(())
+    }
+}
