@@ -1,0 +1,61 @@
+//! What each operator computes.
+//!
+//! One file holds one group of operators. A kernel is found by the qualified name of its operator, with the overload where overloads
+//! differ in more than the types of their arguments; otherwise the kernel looks at the arguments it gets.
+
+mod pack;
+mod shape;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use planish_ir::{Op, Sym};
+
+use crate::call::Call;
+use crate::{Result, Value};
+
+pub(crate) use pack::packed_method;
+pub(crate) use shape::chunks;
+
+/// How an operator is computed.
+#[derive(Clone, Copy)]
+pub(crate) enum Kernel {
+    /// One result.
+    One(fn(&Call<'_>) -> Result<Value>),
+    /// Any number of results.
+    Many(fn(&Call<'_>) -> Result<Vec<Value>>),
+}
+
+/// Names with their kernels.
+type Table = &'static [(&'static str, Kernel)];
+
+const TABLES: [Table; 2] = [pack::OPS, shape::OPS];
+
+static KERNELS: LazyLock<HashMap<Sym, Kernel>> = LazyLock::new(|| {
+    let entries = TABLES.iter().copied().flatten();
+    entries
+        .map(|(name, kernel)| (Sym::new(name), *kernel))
+        .collect()
+});
+
+/// The kernel of an operator: its overload's own, else the one for all overloads.
+pub(crate) fn find(op: Op) -> Option<Kernel> {
+    if op.info().overload != *"" {
+        let qualified = Sym::new(&op.to_string());
+        if let Some(kernel) = KERNELS.get(&qualified) {
+            return Some(*kernel);
+        }
+    }
+    KERNELS.get(&op.name()).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_operator_has_two_kernels() {
+        let count: usize = TABLES.iter().map(|table| table.len()).sum();
+        assert_eq!(KERNELS.len(), count);
+    }
+}

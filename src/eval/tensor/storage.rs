@@ -1,0 +1,198 @@
+//! Bytes under tensors: shared, read-only until the first write.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use bytes::Bytes;
+
+use crate::limits::{self, Charge};
+use crate::{Error, Result};
+
+/// Buffers start at a multiple of this, which is the width of the widest vector register.
+pub const ALIGNMENT: usize = 64;
+
+/// A buffer of bytes that tensors view.
+///
+/// Tensors that share a storage see each other's writes. A storage that was made from [`Bytes`] (a mapped file, a constant) is copied by
+/// the first write, so that what it came from never changes.
+#[derive(Debug)]
+pub struct Storage {
+    data: RwLock<Data>,
+    len: usize,
+    _charge: Charge,
+}
+
+#[derive(Debug)]
+enum Data {
+    Shared(Bytes),
+    Owned(Aligned),
+}
+
+/// Bytes that start at a multiple of [`ALIGNMENT`].
+#[derive(Debug)]
+struct Aligned {
+    buffer: Vec<u8>,
+    start: usize,
+    len: usize,
+}
+
+impl Storage {
+    /// `len` zero bytes.
+    pub fn zeroed(len: usize) -> Result<Arc<Self>> {
+        let charge = limits::charge(len as u64)?;
+        Ok(Arc::new(Self {
+            data: RwLock::new(Data::Owned(Aligned::zeroed(len)?)),
+            len,
+            _charge: charge,
+        }))
+    }
+
+    /// A copy of `bytes`.
+    pub fn copied(bytes: &[u8]) -> Result<Arc<Self>> {
+        let storage = Self::zeroed(bytes.len())?;
+        storage.write()?.copy_from_slice(bytes);
+        Ok(storage)
+    }
+
+    /// The given bytes, without a copy.
+    pub fn shared(bytes: Bytes) -> Arc<Self> {
+        Arc::new(Self {
+            len: bytes.len(),
+            data: RwLock::new(Data::Shared(bytes)),
+            _charge: Charge::default(),
+        })
+    }
+
+    /// Number of bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The bytes, to read. Writers wait until the guard is dropped.
+    pub fn read(&self) -> BytesRef<'_> {
+        BytesRef(self.data.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The bytes, to change. Everybody else waits until the guard is dropped.
+    ///
+    /// # Errors
+    /// When the bytes are shared and there is no room for a copy.
+    pub fn write(&self) -> Result<BytesMut<'_>> {
+        let mut data = self.data.write().unwrap_or_else(PoisonError::into_inner);
+        if let Data::Shared(bytes) = &*data {
+            let mut own = Aligned::zeroed(bytes.len())?;
+            own.copy_from_slice(bytes);
+            *data = Data::Owned(own);
+        }
+        Ok(BytesMut(data))
+    }
+
+    /// The bytes as they are now; later writes do not show. Copies only what was written here.
+    pub fn snapshot(&self) -> Bytes {
+        match &*self.data.read().unwrap_or_else(PoisonError::into_inner) {
+            Data::Shared(bytes) => bytes.clone(),
+            Data::Owned(own) => Bytes::copy_from_slice(own),
+        }
+    }
+}
+
+/// Bytes of a storage, to read.
+pub struct BytesRef<'a>(RwLockReadGuard<'a, Data>);
+
+/// Bytes of a storage, to change.
+pub struct BytesMut<'a>(RwLockWriteGuard<'a, Data>);
+
+impl Deref for BytesRef<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0.bytes()
+    }
+}
+
+impl Deref for BytesMut<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0.bytes()
+    }
+}
+
+impl DerefMut for BytesMut<'_> {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match &mut *self.0 {
+            Data::Owned(own) => own,
+            Data::Shared(_) => unreachable!("a storage is owned before it is lent for writing"),
+        }
+    }
+}
+
+impl Data {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Shared(bytes) => bytes,
+            Self::Owned(own) => own,
+        }
+    }
+}
+
+impl Aligned {
+    fn zeroed(len: usize) -> Result<Self> {
+        let no_memory = |_| Error::Limit {
+            what: "bytes of memory",
+            limit: len as u64,
+        };
+        let room = len.saturating_add(ALIGNMENT - 1);
+        let mut buffer = Vec::new();
+        buffer.try_reserve_exact(room).map_err(no_memory)?;
+        buffer.resize(room, 0u8);
+        // The buffer never grows, so its address stays.
+        let start = buffer.as_ptr().align_offset(ALIGNMENT);
+        Ok(Self { buffer, start, len })
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.buffer[self.start..self.start + self.len]
+    }
+}
+
+impl DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.start..self.start + self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_leaves_the_source_alone() {
+        let source = Bytes::from_static(b"abc");
+        let storage = Storage::shared(source.clone());
+        storage.write().unwrap()[0] = b'x';
+        assert_eq!(
+            (&storage.read()[..], &source[..]),
+            (&b"xbc"[..], &b"abc"[..])
+        );
+    }
+
+    #[test]
+    fn buffers_are_aligned() {
+        for len in [1, 63, 4096] {
+            assert_eq!(
+                Storage::zeroed(len).unwrap().read().as_ptr() as usize % ALIGNMENT,
+                0
+            );
+        }
+    }
+}
