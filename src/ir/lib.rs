@@ -9,6 +9,7 @@
 //!
 //! Absent by design: this crate does no input or output, knows no file format but its own text, and computes nothing.
 
+pub mod diag;
 mod dtype;
 mod effects;
 pub mod entity;
@@ -23,6 +24,7 @@ pub mod resolve;
 pub mod schema;
 mod sym;
 mod tensor;
+pub mod text;
 mod ty;
 mod verify;
 
