@@ -10,6 +10,8 @@
 //! Absent by design: this crate does no input or output, knows no file format but its own text, and computes nothing.
 
 pub mod diag;
+mod calls;
+mod copy;
 mod dtype;
 mod effects;
 pub mod entity;
@@ -27,7 +29,9 @@ mod tensor;
 pub mod text;
 mod ty;
 mod verify;
+mod visit;
 
+pub use calls::{CallGraph, Recursion};
 pub use dtype::DType;
 pub use entity::{PrimaryMap, SecondaryMap};
 pub use graph::{At, Graph};
@@ -44,3 +48,4 @@ pub use tensor::{
 };
 pub use ty::{NamedTupleType, TensorType, Type};
 pub use verify::{Entity, Verified, VerifyError, verify, verify_graph};
+pub use visit::Visited;

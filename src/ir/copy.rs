@@ -1,0 +1,229 @@
+//! Copies of graphs: into another graph, or fresh without the empty slots of erased nodes.
+
+use crate::{At, BlockId, Graph, NodeId, SecondaryMap, ValueId};
+
+/// What became of the values of the graph that is copied from.
+type Renaming = SecondaryMap<ValueId, Option<ValueId>>;
+
+impl Graph {
+    /// Copies the body of `callee` to a place, its parameters replaced by `args`, and returns what its results became.
+    ///
+    /// Nested blocks, attributes, names and places in the source come along.
+    ///
+    /// # Panics
+    /// When there is not one argument for each parameter.
+    pub fn inline(&mut self, at: At, callee: &Graph, args: &[ValueId]) -> Vec<ValueId> {
+        let params = callee.params();
+        assert!(
+            params.len() == args.len(),
+            "{} arguments stand for {} parameters",
+            args.len(),
+            params.len()
+        );
+        let mut renaming = Renaming::new();
+        for (param, arg) in params.iter().zip(args) {
+            renaming[*param] = Some(*arg);
+        }
+        self.copy(at, callee, callee.entry(), &callee.walk(), &mut renaming);
+        let results = callee.results().iter();
+        results.map(|value| renamed(&renaming, *value)).collect()
+    }
+
+    /// Copies one node of a graph, with all that is nested in it, to a place; `input` says what stands for the values that it reads.
+    pub fn copy_node(
+        &mut self,
+        at: At,
+        from: &Graph,
+        node: NodeId,
+        mut input: impl FnMut(ValueId) -> ValueId,
+    ) -> NodeId {
+        let mut nodes = vec![node];
+        for block in from.node(node).blocks() {
+            from.walk_block(*block, &mut nodes);
+        }
+        let mut defined = SecondaryMap::<ValueId, bool>::new();
+        for id in &nodes {
+            let node = from.node(*id);
+            let params = node.blocks().iter();
+            let params = params.flat_map(|block| from.block(*block).params());
+            for value in node.outputs().iter().chain(params) {
+                defined[*value] = true;
+            }
+        }
+        let mut renaming = Renaming::new();
+        for id in &nodes {
+            let node = from.node(*id);
+            let results = node.blocks().iter();
+            let results = results.flat_map(|block| from.block(*block).results());
+            for value in node.inputs().iter().chain(results) {
+                if !defined[*value] && renaming[*value].is_none() {
+                    renaming[*value] = Some(input(*value));
+                }
+            }
+        }
+        self.copy(at, from, from.node(node).block(), &nodes, &mut renaming)
+            .expect("the first of the nodes stands in the block that is copied from")
+    }
+
+    /// The same graph with ids given out anew in program order, without the slots of erased nodes.
+    #[must_use]
+    pub fn compact(&self) -> Self {
+        let mut graph = Self::new();
+        let entry = graph.entry();
+        let mut args = Vec::with_capacity(self.params().len());
+        for param in self.params() {
+            let value = graph.add_param(entry, self.ty(*param).clone());
+            graph.set_name(value, self.value(*param).name.as_deref());
+            args.push(value);
+        }
+        let results = graph.inline(At::End(entry), self, &args);
+        graph.set_results(entry, &results);
+        graph
+    }
+
+    /// Copies `nodes`, which are those of `block` and all that is nested in them, in program order. Returns the first copy.
+    fn copy(
+        &mut self,
+        mut at: At,
+        from: &Graph,
+        block: BlockId,
+        nodes: &[NodeId],
+        renaming: &mut Renaming,
+    ) -> Option<NodeId> {
+        let mut first = None;
+        let mut nested: Vec<(BlockId, BlockId)> = Vec::new();
+        let mut copies = SecondaryMap::<BlockId, Option<BlockId>>::new();
+        for id in nodes {
+            let node = from.node(*id);
+            let inputs: Vec<_> = node
+                .inputs()
+                .iter()
+                .map(|value| renamed(renaming, *value))
+                .collect();
+            let types = node.outputs().iter().map(|value| from.ty(*value).clone());
+            let place = match copies[node.block()] {
+                Some(copy) => At::End(copy),
+                None => at,
+            };
+            let copy = self.insert(place, node.op(), &inputs, types);
+            if node.block() == block {
+                at = At::After(copy);
+                first = first.or(Some(copy));
+            }
+            self.set_loc(copy, node.loc);
+            for (name, attr) in node.attrs() {
+                self.set_attr(copy, name.as_str(), attr.clone());
+            }
+            for (index, old) in node.outputs().iter().enumerate() {
+                let new = self.node(copy).outputs()[index];
+                self.set_name(new, from.value(*old).name.as_deref());
+                renaming[*old] = Some(new);
+            }
+            for old in node.blocks() {
+                let new = self.add_block(copy);
+                copies[*old] = Some(new);
+                nested.push((*old, new));
+                for param in from.block(*old).params() {
+                    let value = self.add_param(new, from.ty(*param).clone());
+                    self.set_name(value, from.value(*param).name.as_deref());
+                    renaming[*param] = Some(value);
+                }
+            }
+        }
+        for (old, new) in nested {
+            for value in from.block(old).results() {
+                self.push_result(new, renamed(renaming, *value));
+            }
+        }
+        first
+    }
+}
+
+fn renamed(renaming: &Renaming, value: ValueId) -> ValueId {
+    renaming[value].expect("a definition dominates its uses: a law of graphs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Literal, Loc, Op, Sym, Type, verify_graph};
+
+    /// `graph(%c, %x): %y = If(%c) { relu(%x) } { %x }; return (%y, %x)`, after a node that was erased.
+    fn callee() -> Graph {
+        let mut graph = Graph::new();
+        let entry = graph.entry();
+        let cond = graph.add_param(entry, Type::Bool);
+        let x = graph.add_param(entry, Type::TENSOR);
+        graph.set_name(x, Some("x.1"));
+        let gone = graph.insert(At::End(entry), Op::of("aten::relu"), &[x], [Type::TENSOR]);
+        graph.erase(gone);
+        let branch = graph.insert(At::End(entry), Op::of("prim::If"), &[cond], [Type::TENSOR]);
+        graph.set_attr(branch, "note", Literal::str("kept"));
+        let loc = Loc {
+            file: Sym::new("net.py"),
+            line: 4,
+            column: 8,
+        };
+        graph.set_loc(branch, Some(loc));
+        let (then, other) = (graph.add_block(branch), graph.add_block(branch));
+        let relu = graph.insert(At::End(then), Op::of("aten::relu"), &[x], [Type::TENSOR]);
+        let out = graph.output(relu);
+        graph.set_name(out, Some("inner"));
+        graph.set_results(then, &[out]);
+        graph.set_results(other, &[x]);
+        let y = graph.output(branch);
+        graph.set_results(entry, &[y, x]);
+        graph
+    }
+
+    #[test]
+    fn inlining_copies_blocks_names_and_places() {
+        let callee = callee();
+        let mut graph = Graph::new();
+        let entry = graph.entry();
+        let cond = graph.add_param(entry, Type::Bool);
+        let a = graph.add_param(entry, Type::TENSOR);
+        let last = graph.insert(At::End(entry), Op::of("aten::relu"), &[a], [Type::TENSOR]);
+        let results = graph.inline(At::Before(last), &callee, &[cond, a]);
+        graph.set_input(last, 0, results[0]);
+        graph.set_results(entry, &results);
+        assert_eq!(verify_graph(&graph), Ok(()));
+        assert_eq!(results[1], a);
+        let branch = graph.block(entry).first().expect("two nodes");
+        assert_eq!(graph.node(branch).next(), Some(last));
+        assert_eq!(graph.node(branch).str_attr("note"), Some("kept"));
+        assert_eq!(graph.node(branch).loc.map(|loc| loc.line), Some(4));
+        let then = graph.block(graph.node(branch).blocks()[0]);
+        let inner = graph.value(then.results()[0]);
+        assert_eq!(inner.name.as_deref(), Some("inner"));
+    }
+
+    #[test]
+    fn compacting_gives_ids_anew() {
+        let old = callee();
+        let new = old.compact();
+        assert_eq!(verify_graph(&new), Ok(()));
+        assert_eq!((old.node_capacity(), new.node_capacity()), (3, 2));
+        assert_eq!(new.value(new.params()[1]).name.as_deref(), Some("x.1"));
+        assert_eq!(new.results()[1], new.params()[1]);
+    }
+
+    #[test]
+    fn one_node_is_copied_with_what_is_nested() {
+        let from = callee();
+        let branch = from.block(from.entry()).first().expect("one node");
+        let mut graph = Graph::new();
+        let entry = graph.entry();
+        let cond = graph.add_param(entry, Type::Bool);
+        let a = graph.add_param(entry, Type::TENSOR);
+        let args = [cond, a];
+        let params = from.params().to_vec();
+        let copy = graph.copy_node(At::End(entry), &from, branch, |value| {
+            let at = params.iter().position(|param| *param == value);
+            args[at.expect("it reads parameters only")]
+        });
+        assert_eq!(verify_graph(&graph), Ok(()));
+        assert_eq!(graph.node(copy).inputs(), [cond]);
+        assert_eq!(graph.len(), 2);
+    }
+}
