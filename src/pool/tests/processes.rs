@@ -1,0 +1,46 @@
+//! The pool with real processes: what it makes, and what it survives.
+//!
+//! Compilers are shell scripts that do what the first word of the source says, except where the real
+//! compiler is asked. Waiting is by polling with generous deadlines: the tests must hold on a loaded
+//! machine of two cores.
+
+#[path = "processes/bench.rs"]
+mod bench;
+#[path = "processes/compile.rs"]
+mod compile;
+#[path = "processes/faults.rs"]
+mod faults;
+#[path = "processes/protocol.rs"]
+mod protocol;
+#[path = "processes/roles.rs"]
+mod roles;
+#[path = "processes/survivors.rs"]
+mod survivors;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    if let Some(code) = roles::play() {
+        return code;
+    }
+    let tests = [
+        compile::tests(),
+        faults::tests(),
+        protocol::tests(),
+        survivors::tests(),
+    ];
+    let mut arguments = Arguments::from_args();
+    // Most of the time is waiting, but not more should wait than a small machine can run.
+    arguments.test_threads = arguments.test_threads.or(Some(4));
+    libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
+}
+
+/// A test by its name.
+fn test(name: &str, run: fn()) -> Trial {
+    Trial::test(name, move || {
+        run();
+        Ok(())
+    })
+}

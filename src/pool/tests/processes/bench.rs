@@ -1,0 +1,214 @@
+//! What a test works on: a directory, a compiler made for the test, and a pool.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use planish_pool::{Builder, Job, Limits, Pool, Toolchain, ToolchainSearch, WorkerCommand};
+use tempfile::TempDir;
+
+/// How long something that must happen may take on a loaded machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A private world: nothing in it is shared with another test.
+pub(crate) struct Bench {
+    directory: TempDir,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let directory = TempDir::new().expect("a directory");
+        let bench = Self { directory };
+        fs::create_dir(bench.path("scratch")).expect("create");
+        // The name under which workers are found again; a link, so that it is this test's alone.
+        symlink(env!("CARGO_BIN_EXE_planish-worker"), bench.path("worker")).expect("link");
+        fs::write(bench.path("object"), object()).expect("write");
+        bench.script("cc", SCRIPT);
+        bench
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// An executable script; `DIR` in it stands for the bench's directory.
+    pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        let text = text.replace("DIR", &self.directory.path().display().to_string());
+        // Written elsewhere and renamed: a file that is open for writing anywhere, and be it in a
+        // child that was forked meanwhile, cannot be executed.
+        let draft = self.path("draft");
+        fs::write(&draft, text).expect("write");
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).expect("make it executable");
+        fs::rename(&draft, &path).expect("rename");
+        path
+    }
+
+    /// The scripted compiler.
+    pub(crate) fn toolchain(&self) -> Toolchain {
+        // Another test thread may have forked while the script was open for writing.
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match Toolchain::find(&ToolchainSearch::explicit(self.path("cc"))) {
+                Ok(toolchain) => return toolchain,
+                Err(error) if Instant::now() > deadline => panic!("{error}"),
+                Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+
+    pub(crate) fn builder(&self, workers: usize) -> Builder {
+        Pool::builder()
+            .workers(workers)
+            .scratch(self.path("scratch"))
+            .worker(self.worker())
+    }
+
+    pub(crate) fn pool(&self, workers: usize) -> Pool {
+        self.builder(workers).build().expect("a pool")
+    }
+
+    pub(crate) fn worker(&self) -> WorkerCommand {
+        WorkerCommand::binary(self.path("worker"))
+    }
+
+    /// A job for the scripted compiler: the first word of `source` is what it does.
+    pub(crate) fn job(&self, source: &str) -> Job {
+        Job::cc(&self.toolchain(), source, ["-O2"]).named(source)
+    }
+
+    /// The process ids that the scripts wrote down after `word`.
+    pub(crate) fn noted(&self, word: &str) -> Vec<i32> {
+        let notes = fs::read_to_string(self.path("notes")).unwrap_or_default();
+        notes
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .filter(|(noted, _)| *noted == word)
+            .filter_map(|(_, pid)| pid.trim().parse().ok())
+            .collect()
+    }
+
+    /// Waits until the scripts have noted `count` processes under `word`.
+    pub(crate) fn wait_for(&self, word: &str, count: usize) -> Vec<i32> {
+        until(&format!("{count} times `{word}`"), || {
+            self.noted(word).len() >= count
+        });
+        self.noted(word)
+    }
+
+    /// How often a compiler was started for a source that begins with `word`.
+    pub(crate) fn started(&self, word: &str) -> usize {
+        self.noted(word).len()
+    }
+
+    /// The living worker processes, without the shims around compilers.
+    pub(crate) fn workers(&self) -> Vec<i32> {
+        self.processes()
+            .into_iter()
+            .filter(|(_, arguments)| arguments.is_empty())
+            .map(|(pid, _)| pid)
+            .collect()
+    }
+
+    /// Everything that runs the worker program, with its arguments.
+    fn processes(&self) -> Vec<(i32, Vec<String>)> {
+        let program = self.path("worker").display().to_string();
+        let entries = fs::read_dir("/proc").expect("read /proc").flatten();
+        entries
+            .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+            .filter_map(|pid| {
+                let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+                let mut words = line.split_terminator('\0').map(str::to_owned);
+                (words.next()? == program).then(|| (pid, words.collect()))
+            })
+            .collect()
+    }
+
+    /// No process of the bench is alive, and no temporary file is left.
+    pub(crate) fn assert_nothing_left(&self) {
+        until("every worker to be gone", || self.processes().is_empty());
+        let notes = fs::read_to_string(self.path("notes")).unwrap_or_default();
+        let pids = notes
+            .lines()
+            .filter_map(|line| line.split_once(' ')?.1.trim().parse().ok());
+        for pid in pids.collect::<Vec<i32>>() {
+            until(&format!("process {pid} to be gone\n{notes}"), || {
+                !alive(pid)
+            });
+        }
+        let scratch = self.path("scratch");
+        until("the scratch directory to be empty", || files(&scratch) == 0);
+    }
+}
+
+/// Limits with this much time on the clock.
+pub(crate) fn within(wall: Duration) -> Limits {
+    Limits {
+        wall: Some(wall),
+        ..Limits::default()
+    }
+}
+
+/// Waits for something.
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether a process runs. One that has ended and was not reaped does not.
+pub(crate) fn alive(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit_once(')')
+        .and_then(|(_, rest)| rest.trim_start().chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+pub(crate) fn kill(pid: i32) {
+    let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("kill");
+}
+
+pub(crate) fn files(directory: &Path) -> usize {
+    fs::read_dir(directory).map_or(0, Iterator::count)
+}
+
+/// The smallest thing that passes for a shared object.
+pub(crate) fn object() -> Vec<u8> {
+    let mut object = vec![0; 64];
+    object[..6].copy_from_slice(b"\x7fELF\x02\x01");
+    object[16] = 3;
+    object
+}
+
+/// A compiler that does what the first word of its source says, and notes its process id first.
+const SCRIPT: &str = r#"#!/bin/sh
+case "$1" in
+    -dumpmachine) echo test-machine; exit 0 ;;
+    -dumpfullversion) echo 1.2.3; exit 0 ;;
+esac
+read word rest < kernel.c
+echo "$word $$" >> DIR/notes
+note() { echo "$1 $2" >> DIR/notes; }
+case "$word" in
+    good) cp DIR/object kernel.so ;;
+    hang) sleep 1000 & note child $!; wait ;;
+    segv) kill -SEGV $$ ;;
+    refuse) echo "kernel.c:1: error: $rest" >&2; exit 1 ;;
+    text) echo "this is no object" > kernel.so ;;
+    nothing) ;;
+    fifo) mkfifo kernel.so ;;
+    loud) head -c 300000 /dev/zero | tr '\0' x >&2; echo " the end" >&2; exit 1 ;;
+    orphan) sleep 1000 & note child $!; cp DIR/object kernel.so ;;
+    daemon) setsid sh -c 'echo "child $$" >> DIR/notes; exec sleep 1000' & cp DIR/object kernel.so
+        until grep -q child DIR/notes; do sleep 0.01; done ;;
+    spin) while :; do :; done ;;
+    large) head -c 3000000 /dev/zero > kernel.so ;;
+    gate) until test -e DIR/open; do sleep 0.02; done; cp DIR/object kernel.so ;;
+    environment) env | sort >&2; pwd -P >&2; echo "$@" >&2; exit 1 ;;
+esac
+"#;
