@@ -85,7 +85,10 @@ impl Kernel {
     pub fn scratch_len(&self, [height, width]: [usize; 2]) -> usize {
         match &self.spec {
             KernelSpec::Conv2d(conv) if conv.padding != [0, 0] => {
-                (height + 2 * conv.padding[0]) * (width + 2 * conv.padding[1]) * conv.inputs
+                // Saturating, since sizes of a hostile artefact come here unchecked; no working memory is that long.
+                let rows = height.saturating_add(2 * conv.padding[0]);
+                let columns = width.saturating_add(2 * conv.padding[1]);
+                rows.saturating_mul(columns).saturating_mul(conv.inputs)
             }
             _ => 0,
         }

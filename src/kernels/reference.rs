@@ -40,7 +40,7 @@ pub fn conv2d(
     for image in 0..images {
         for pixel in 0..out_height * out_width {
             let (out_y, out_x) = (pixel / out_width, pixel % out_width);
-            for output in 0..conv.outputs {
+            for (output, stage) in stages.iter().enumerate() {
                 let mut sum = 0_i32;
                 for ky in 0..kernel_height {
                     for kx in 0..kernel_width {
@@ -67,7 +67,7 @@ pub fn conv2d(
                         }
                     }
                 }
-                y.push(stages[output].code(sum, codes));
+                y.push(stage.code(sum, codes));
             }
         }
     }

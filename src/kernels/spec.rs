@@ -182,20 +182,20 @@ impl KernelSpec {
         if let Some(extent) = positive.iter().chain(&any).find(|extent| **extent > EXTENT) {
             return refuse(format!("an extent is {extent}, the largest is {EXTENT}"));
         }
-        if let Self::Conv2d(c) = self {
-            if c.inputs % c.groups != 0 || c.outputs % c.groups != 0 {
-                return refuse(format!("{} groups do not divide the channels", c.groups));
-            }
+        if let Self::Conv2d(c) = self
+            && (c.inputs % c.groups != 0 || c.outputs % c.groups != 0)
+        {
+            return refuse(format!("{} groups do not divide the channels", c.groups));
         }
         let pool = match self {
             Self::MaxPool2d(p) => Some((p.kernel, p.dilation, p.padding)),
             Self::AvgPool2d(p) => Some((p.kernel, [1, 1], p.padding)),
             _ => None,
         };
-        if let Some((kernel, dilation, padding)) = pool {
-            if (0..2).any(|dim| padding[dim] * 2 > dilation[dim] * (kernel[dim] - 1) + 1) {
-                return refuse("padding is more than half of the window".to_owned());
-            }
+        if let Some((kernel, dilation, padding)) = pool
+            && (0..2).any(|dim| padding[dim] * 2 > dilation[dim] * (kernel[dim] - 1) + 1)
+        {
+            return refuse("padding is more than half of the window".to_owned());
         }
         let weights = match self {
             Self::Conv2d(c) => [c.outputs, c.inputs / c.groups, c.kernel[0], c.kernel[1]].to_vec(),

@@ -41,7 +41,7 @@ pub(super) fn tiles(blocks: usize, run: usize) -> String {
         let last = index + 1 == shapes.len();
         let indent = if last { "    " } else { "        " };
         if !last {
-            put(&mut text, format_args!("    if (width > {} * 16) {{", rest));
+            put(&mut text, format_args!("    if (width > {rest} * 16) {{"));
         }
         put(&mut text, format_args!("{indent}if (count == 1)"));
         put(
@@ -135,7 +135,7 @@ fn tile(text: &mut String, pixels: usize, blocks: usize, run: usize) {
         products(text, "                ", pixels, blocks, quads, all_four);
         put(text, format_args!("            }}"));
     }
-    if run % 4 != 0 {
+    if !run.is_multiple_of(4) {
         put(
             text,
             format_args!(

@@ -126,22 +126,8 @@ fn kernels(graph: &Graph, facts: &Facts<'_>, id: NodeId) -> Result<Vec<KernelSpe
                 KernelSpec::Relayout(Layout::NchwToNhwc),
             ]
         }),
-        "aten::mean" => {
-            codes(0)?;
-            let mut dims = facts
-                .ints(inputs[1], 1)
-                .ok_or("its dimensions are not constant")?;
-            dims.sort_unstable();
-            if dims != [2, 3] && dims != [-2, -1] {
-                return Err(format!(
-                    "its dimensions are {dims:?}, and kernels average over height and width"
-                ));
-            }
-            Ok(vec![
-                KernelSpec::AdaptiveAvgPool2d,
-                KernelSpec::Relayout(Layout::NchwToNhwc),
-            ])
-        }
+        // Its sum is one of real numbers, in an order of its own: no pool gives the same codes.
+        "aten::mean" => Err("no kernel computes a mean over dimensions".to_owned()),
         "aten::quantize_per_tensor" => match facts.dtype(node.outputs()[0]) {
             Some(DType::QUInt8) => Ok(vec![KernelSpec::Quantize(Code::U8)]),
             Some(DType::QInt8) => Ok(vec![KernelSpec::Quantize(Code::S8)]),

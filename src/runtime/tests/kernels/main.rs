@@ -1,0 +1,8 @@
+//! Every kernel, compiled with the system's C compiler for every instruction set, against the plain reference: bit for bit.
+
+mod compile;
+mod elementwise;
+mod loading;
+mod pools;
+mod random;
+mod weighted;
