@@ -472,9 +472,9 @@ impl fmt::Display for Mismatch {
                 param,
                 expected,
                 found,
-            } => write!(f, "`{param}` is {expected:?}, not {found:?}"),
+            } => write!(f, "`{param}` is {expected}, not {found}"),
             Self::Unbound { param, expected } => {
-                write!(f, "nothing says what `{param}: {expected:?}` is")
+                write!(f, "nothing says what `{param}: {expected}` is")
             }
             Self::Ambiguous => f.write_str("it cannot be told from another overload"),
         }

@@ -54,7 +54,7 @@ fn check_signature(module: &GraphModule, id: MethodId, name: &str, errors: &mut 
         Some(Type::Class(found)) if *found == class => {}
         // In a graph that was read from text, `self` may be anything.
         Some(Type::Any) => {}
-        Some(found) => wrong(format!("its first parameter is {class}, not {found:?}")),
+        Some(found) => wrong(format!("its first parameter is {class}, not {found}")),
         None => wrong("it has no parameter for the object".to_owned()),
     }
 }
@@ -91,7 +91,7 @@ fn unknown_name(module: &GraphModule, report: &Report<'_>, node: NodeId) -> Opti
             };
             let ty = report.graph.ty(value);
             let fits = ty.is_subtype_of(field) || field.is_subtype_of(ty);
-            (!fits).then(|| format!("field `{name}` is {field:?}, not {ty:?}"))
+            (!fits).then(|| format!("field `{name}` is {field}, not {ty}"))
         }
         "prim::CallMethod" => {
             let (of, class) = class_of(module, of?)?;

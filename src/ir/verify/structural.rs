@@ -44,15 +44,15 @@ impl<'a> Rule<'_, 'a> {
         }
         let found = self.ty(self.node().outputs()[0]);
         let mistake = match self.node().literal("value") {
-            Some(value) => (!fits(value, found)).then(|| format!("{:?}", value.ty())),
+            Some(value) => (!fits(value, found)).then(|| value.ty().to_string()),
             // A function is known by its type, an optional without a value is None.
             None if self.node().attrs().len() == 0 => {
-                (!Type::None.is_subtype_of(found)).then(|| "None".to_owned())
+                (!Type::None.is_subtype_of(found)).then(|| Type::None.to_string())
             }
             None => None,
         };
         if let Some(value) = mistake {
-            self.wrong(format!("the value is {value}, not {found:?}"));
+            self.wrong(format!("the value is {value}, not {found}"));
         }
     }
 
@@ -120,7 +120,7 @@ impl<'a> Rule<'_, 'a> {
                     self.is(*input, element, "an element");
                 }
             }
-            found => self.wrong(format!("the output is a list, not {found:?}")),
+            found => self.wrong(format!("the output is a list, not {found}")),
         }
     }
 
@@ -130,7 +130,7 @@ impl<'a> Rule<'_, 'a> {
         }
         match self.ty(self.node().inputs()[0]) {
             Type::List(element) => self.outputs_are(|_| Some(element)),
-            found => self.wrong(format!("the input is a list, not {found:?}")),
+            found => self.wrong(format!("the input is a list, not {found}")),
         }
     }
 
@@ -147,7 +147,7 @@ impl<'a> Rule<'_, 'a> {
             }
             _ => {
                 let count = self.node().inputs().len();
-                self.wrong(format!("the output is a tuple of {count}, not {found:?}"));
+                self.wrong(format!("the output is a tuple of {count}, not {found}"));
             }
         }
     }
@@ -163,7 +163,7 @@ impl<'a> Rule<'_, 'a> {
             }
             _ => {
                 let count = self.node().outputs().len();
-                self.wrong(format!("the input is a tuple of {count}, not {found:?}"));
+                self.wrong(format!("the input is a tuple of {count}, not {found}"));
             }
         }
     }
@@ -180,7 +180,7 @@ impl<'a> Rule<'_, 'a> {
                 }
             }
             Type::Dict(_) => self.wrong("a key has no value"),
-            found => self.wrong(format!("the output is a dict, not {found:?}")),
+            found => self.wrong(format!("the output is a dict, not {found}")),
         }
     }
 
@@ -246,7 +246,7 @@ impl<'a> Rule<'_, 'a> {
             if let Some(expected) = expected(index)
                 && !may_be(found, expected)
             {
-                self.wrong(format!("output {index} is {expected:?}, not {found:?}"));
+                self.wrong(format!("output {index} is {expected}, not {found}"));
             }
         }
     }
@@ -254,7 +254,7 @@ impl<'a> Rule<'_, 'a> {
     fn is(&mut self, value: ValueId, expected: &Type, what: &str) {
         let found = self.ty(value);
         if !found.is_subtype_of(&expected.unshaped()) {
-            self.wrong(format!("{what} is {expected:?}, not {found:?}"));
+            self.wrong(format!("{what} is {expected}, not {found}"));
         }
     }
 

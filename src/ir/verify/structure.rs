@@ -109,11 +109,19 @@ fn check_definition(report: &mut Report<'_>, value: ValueId, def: Def) {
         Some(found) if found.def() == def => {}
         Some(found) => {
             let message = format!(
-                "the value is {def:?} and takes itself to be {:?}",
-                found.def()
+                "the value is {} and takes itself to be {}",
+                place(def),
+                place(found.def())
             );
             report.value(value, message);
         }
         None => report.value(value, "the value belongs to another graph"),
+    }
+}
+
+fn place(def: Def) -> String {
+    match def {
+        Def::Output(node, index) => format!("output {index} of {node}"),
+        Def::Param(block, index) => format!("parameter {index} of {block}"),
     }
 }

@@ -159,7 +159,7 @@ fn operators_get_and_give_what_their_schema_says() {
 
     let mut s = sample();
     s.graph.set_ty(s.x, Type::Str);
-    broken(&s.graph, "`self` is Tensor");
+    broken(&s.graph, "`self` is Tensor, not str");
 
     let mut s = sample();
     s.graph.add_output(s.relu, Type::TENSOR);
@@ -197,11 +197,11 @@ fn branches_give_what_the_node_gives() {
     let mut s = sample();
     let out = s.graph.output(s.branch);
     s.graph.set_ty(out, Type::Int);
-    broken(&s.graph, "a result is Int");
+    broken(&s.graph, "a result is int, not Tensor");
 
     let mut s = sample();
     s.graph.set_input(s.branch, 0, s.x);
-    broken(&s.graph, "the condition is Bool");
+    broken(&s.graph, "the condition is bool, not Tensor");
 
     let mut s = sample();
     s.graph.add_block(s.branch);
@@ -245,12 +245,12 @@ fn loops_carry_what_they_give() {
     let (mut graph, _, body) = repeat();
     let carried = graph.block(body).params()[1];
     graph.set_results(body, &[carried, carried]);
-    broken(&graph, "the next condition is Bool");
+    broken(&graph, "the next condition is bool, not Tensor");
 
     let (mut graph, _, body) = repeat();
     let counter = graph.block(body).params()[0];
     graph.set_ty(counter, Type::Float);
-    broken(&graph, "the counter is Int, not Float");
+    broken(&graph, "the counter is int, not float");
 }
 
 #[test]
@@ -265,14 +265,14 @@ fn structural_operators_follow_their_rules() {
             "prim::Constant",
             &[],
             &[Type::Int],
-            "the value is None, not Int",
+            "the value is NoneType, not int",
         ),
         ("prim::Constant", &[x], &[Type::None], "it has 0 inputs"),
         (
             "prim::ListConstruct",
             &[x, n],
             &[Type::list(Type::TENSOR)],
-            "an element is Tensor",
+            "an element is Tensor, not int",
         ),
         (
             "prim::ListConstruct",
@@ -302,7 +302,7 @@ fn structural_operators_follow_their_rules() {
             "prim::TupleUnpack",
             &[pair],
             &[Type::TENSOR, Type::TENSOR],
-            "output 0 is Int",
+            "output 0 is int, not Tensor",
         ),
         (
             "prim::DictConstruct",
@@ -330,7 +330,7 @@ fn structural_operators_follow_their_rules() {
         broken(&graph, message);
     }
     let wrong = graph.insert_typed_constant(At::End(entry), Literal::Float(1.0), Type::Int);
-    broken(&graph, "the value is Float, not Int");
+    broken(&graph, "the value is float, not int");
     let _ = wrong;
 }
 
@@ -402,7 +402,7 @@ fn names_exist_and_methods_fit_their_class() {
 
     let (mut m, class, _) = model();
     m.classes[&class].fields[&Sym::new("weight")] = Type::Str;
-    broken_model(&m, "field `weight` is Str, not Tensor");
+    broken_model(&m, "field `weight` is str, not Tensor");
 
     let (mut m, _, forward) = model();
     let this = m.method(forward).graph.params()[0];

@@ -60,7 +60,7 @@ fn check_outputs(report: &mut Report<'_>, id: NodeId, schema: &Schema, inputs: &
     for (index, (output, expected)) in outputs.iter().zip(expected).enumerate() {
         let found = graph.ty(*output);
         if !may_be(found, &expected) {
-            report.node(id, format!("output {index} is {expected:?}, not {found:?}"));
+            report.node(id, format!("output {index} is {expected}, not {found}"));
         }
     }
 }
