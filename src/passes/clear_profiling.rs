@@ -44,7 +44,7 @@ impl Pass for ClearProfiling {
 }
 
 /// Forgets what is known of the tensors of a graph; returns how many types changed.
-pub fn clear(graph: &mut Graph) -> usize {
+pub(crate) fn clear(graph: &mut Graph) -> usize {
     let mut changed = 0;
     for param in graph.params().to_vec() {
         changed += unshape(graph, param);

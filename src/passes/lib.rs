@@ -3,15 +3,41 @@
 //! A pass is a small struct in its own file; a rewrite is data in the text IR; an analysis is a pure function. Passes know
 //! nothing of worker processes: they speak to a [`KernelSink`].
 
+pub mod analysis;
 mod clear_profiling;
+mod const_fold;
+mod cse;
+mod dce;
+mod fold_prepack;
+mod freeze;
+mod inline;
+mod kept;
+mod manager;
 mod pass;
+mod peephole;
 mod remark;
 
 pub use clear_profiling::ClearProfiling;
+pub use const_fold::ConstFold;
+pub use cse::Cse;
+pub use dce::Dce;
+pub use fold_prepack::FoldPrepack;
+pub use freeze::Freeze;
+pub use inline::Inline;
+pub use kept::kept_methods;
+pub use manager::{Instrument, PassReport, Pipeline, PipelineError};
 pub use pass::{Changed, Fuel, KernelSink, NoKernels, Options, Pass, PassCx, PassError, QuantType};
+pub use peephole::Peephole;
 pub use remark::{Remark, RemarkKind, Remarks};
 
-/// Every pass, in the order in which Finalize runs those it consists of.
-pub fn passes() -> &'static [&'static dyn Pass] {
-    &[&ClearProfiling]
+/// What Finalize runs, in order.
+///
+/// Calls are inlined first, so that what stands in submodules is fused too. Fusion comes before freezing, since it matches quantize and
+/// dequantize nodes whose operands freezing would merge; folding comes last, since only constant weights can be packed.
+pub const FINALIZE: &[&dyn Pass] = &[&Inline, &ClearProfiling, &Freeze, &FoldPrepack];
+
+/// Every pass: those of [`FINALIZE`] in their order, then the others.
+pub fn passes() -> Vec<&'static dyn Pass> {
+    let others: [&dyn Pass; 4] = [&ConstFold, &Cse, &Dce, &Peephole];
+    FINALIZE.iter().copied().chain(others).collect()
 }

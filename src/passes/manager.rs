@@ -87,19 +87,35 @@ pub enum PipelineError {
 impl Pipeline {
     /// A pipeline of these passes.
     pub fn new(passes: &[&'static dyn Pass]) -> Self {
-        Self { passes: passes.to_vec() }
+        Self {
+            passes: passes.to_vec(),
+        }
     }
 
     /// Reads a pipeline from names separated by commas.
     pub fn parse(text: &str) -> Result<Self, PipelineError> {
         let known = crate::passes();
-        let passes = text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(|name| {
-            known.iter().copied().find(|pass| pass.name() == name).ok_or_else(|| PipelineError::UnknownPass {
-                name: name.to_owned(),
-                known: known.iter().map(|pass| pass.name()).collect::<Vec<_>>().join(", "),
-            })
-        });
-        Ok(Self { passes: passes.collect::<Result<_, _>>()? })
+        let passes = text
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(|name| {
+                known
+                    .iter()
+                    .copied()
+                    .find(|pass| pass.name() == name)
+                    .ok_or_else(|| PipelineError::UnknownPass {
+                        name: name.to_owned(),
+                        known: known
+                            .iter()
+                            .map(|pass| pass.name())
+                            .collect::<Vec<_>>()
+                            .join(", "),
+                    })
+            });
+        Ok(Self {
+            passes: passes.collect::<Result<_, _>>()?,
+        })
     }
 
     /// The passes.
@@ -119,12 +135,19 @@ impl Pipeline {
         let mut reports = Vec::with_capacity(self.passes.len());
         for pass in &self.passes {
             if module.phase < pass.requires() {
-                return Err(PipelineError::Phase { pass: pass.name(), found: module.phase, needed: pass.requires() });
+                return Err(PipelineError::Phase {
+                    pass: pass.name(),
+                    found: module.phase,
+                    needed: pass.requires(),
+                });
             }
             instrument.before_pass(*pass, module);
             let nodes_before = node_count(module);
             let start = began.elapsed();
-            let changed = pass.run(module, cx).map_err(|source| PipelineError::Pass { pass: pass.name(), source })?;
+            let changed = pass.run(module, cx).map_err(|source| PipelineError::Pass {
+                pass: pass.name(),
+                source,
+            })?;
             if let Some(phase) = pass.establishes() {
                 module.phase = module.phase.max(phase);
             }
@@ -161,7 +184,11 @@ impl fmt::Debug for Pipeline {
 
 /// Nodes of all methods of the root.
 fn node_count(module: &GraphModule) -> usize {
-    module.root_methods().into_iter().map(|(_, id)| module.method(id).graph.len()).sum()
+    module
+        .root_methods()
+        .into_iter()
+        .map(|(_, id)| module.method(id).graph.len())
+        .sum()
 }
 
 fn verify(module: &GraphModule, when: impl FnOnce() -> String) -> Result<(), PipelineError> {
@@ -169,7 +196,11 @@ fn verify(module: &GraphModule, when: impl FnOnce() -> String) -> Result<(), Pip
         Ok(_) => Ok(()),
         Err(errors) => Err(PipelineError::Invalid {
             when: when(),
-            errors: errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+            errors: errors
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("\n"),
         }),
     }
 }

@@ -56,6 +56,8 @@ pub struct Options {
     pub quant_type: QuantType,
     /// Attributes, submodules and methods to keep, as dotted paths from the root. `forward` is always kept.
     pub preserved: Vec<String>,
+    /// The arithmetic that constants are folded by.
+    pub contract: planish_eval::Contract,
 }
 
 impl Default for Options {
@@ -63,6 +65,7 @@ impl Default for Options {
         Self {
             quant_type: QuantType::Static,
             preserved: Vec::new(),
+            contract: planish_eval::Contract::Fbgemm,
         }
     }
 }

@@ -1,0 +1,4 @@
+//! Analyses: pure functions from a graph to what is known of it.
+
+pub mod alias;
+pub mod objects;

@@ -1,0 +1,51 @@
+//! Which values are modules, and which attributes of which module a graph reads.
+
+use planish_ir::{Graph, GraphModule, Literal, ModuleId, NodeId, SecondaryMap, Sym, ValueId};
+
+/// The module that each value of a graph is, for the values that are modules.
+pub type Objects = SecondaryMap<ValueId, Option<ModuleId>>;
+
+/// Follows the attribute reads from the first parameter of a method of `owner`.
+pub fn objects(module: &GraphModule, owner: ModuleId, graph: &Graph) -> Objects {
+    let mut objects = Objects::new();
+    if let Some(this) = graph.params().first() {
+        objects[*this] = Some(owner);
+    }
+    for node in graph.walk() {
+        let Some((object, name)) = attribute_read(graph, &objects, node) else {
+            continue;
+        };
+        objects[graph.output(node)] = module.submodule(object, name);
+    }
+    objects
+}
+
+/// The module and the name of the attribute that a `prim::GetAttr` reads.
+pub fn attribute_read(graph: &Graph, objects: &Objects, node: NodeId) -> Option<(ModuleId, Sym)> {
+    attribute(graph, objects, node, "prim::GetAttr")
+}
+
+/// The module and the name of the attribute that a `prim::SetAttr` writes.
+pub fn attribute_write(graph: &Graph, objects: &Objects, node: NodeId) -> Option<(ModuleId, Sym)> {
+    attribute(graph, objects, node, "prim::SetAttr")
+}
+
+/// The value of the attribute that `value` was read from, when it is an attribute that is not a module.
+pub fn attribute_value<'a>(
+    module: &'a GraphModule,
+    graph: &Graph,
+    objects: &Objects,
+    value: ValueId,
+) -> Option<&'a Literal> {
+    let (object, name) = attribute_read(graph, objects, graph.producer(value)?)?;
+    module.module(object).attrs.get(&name)
+}
+
+fn attribute(graph: &Graph, objects: &Objects, node: NodeId, op: &str) -> Option<(ModuleId, Sym)> {
+    let node = graph.node(node);
+    if !node.op().is(op) {
+        return None;
+    }
+    let object = objects[*node.inputs().first()?]?;
+    Some((object, Sym::new(node.str_attr("name")?)))
+}

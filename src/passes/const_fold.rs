@@ -1,0 +1,265 @@
+//! `const-fold`: computes what depends on constants alone.
+//!
+//! An operation is computed when all its inputs are constants, it is pure, has no blocks, and nothing writes to what it reads or makes.
+//! `aten::dequantize` is left alone, so that quantized weights stay quantized, and so is what makes packed weights, which `fold-prepack`
+//! does. A `prim::If` with a constant condition becomes the branch that is taken; a `prim::Loop` that cannot run becomes what it is
+//! given. Independent operations are computed in parallel; the result does not depend on how many threads there are.
+//!
+//! ```text
+//! before: %1 : int = prim::Constant[value=2]()
+//!         %2 : int[] = prim::ListConstruct(%1, %1)
+//! after:  %2 : int[] = prim::Constant[value=[2, 2]]()
+//! ```
+
+use planish_eval::{Contract, Value};
+use planish_ir::{At, Effects, Graph, GraphModule, Literal, NodeId, Type, Use, ValueId};
+use rayon::prelude::*;
+
+use crate::analysis::alias::Aliases;
+use crate::analysis::objects::{Objects, objects};
+use crate::pass::{Changed, Pass, PassCx, PassError};
+use crate::remark::{Remark, RemarkKind, Remarks};
+
+/// The pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConstFold;
+
+impl Pass for ConstFold {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn doc(&self) -> &'static str {
+        "computes what depends on constants alone"
+    }
+
+    fn run(&self, module: &mut GraphModule, cx: &mut PassCx<'_>) -> Result<Changed, PassError> {
+        let mut changed = 0;
+        for (name, id) in module.root_methods() {
+            let objects = objects(module, module.root(), &module.method(id).graph);
+            changed += fold_constants(
+                &mut module.method_mut(id).graph,
+                &objects,
+                cx.options.contract,
+                (name.as_str(), cx.remarks),
+            );
+        }
+        Ok(Changed(changed))
+    }
+}
+
+const NAME: &str = "const-fold";
+
+/// Operators that are never computed ahead: their outputs are wanted as they are written.
+const LEFT_ALONE: [&str; 3] = ["prim::Constant", "aten::dequantize", "prim::Uninitialized"];
+
+/// Computes what depends on constants alone; returns how many operations went.
+pub(crate) fn fold_constants(
+    graph: &mut Graph,
+    objects: &Objects,
+    contract: Contract,
+    (method, remarks): (&str, &mut Remarks),
+) -> usize {
+    let aliases = Aliases::new(graph, objects);
+    let before = graph.len();
+    let mut folded = 0;
+    let mut wave = graph.walk();
+    while !wave.is_empty() {
+        let mut next = Vec::new();
+        for node in &wave {
+            if graph.is_live(*node) {
+                folded += usize::from(simplify_control_flow(graph, *node, &mut next));
+            }
+        }
+        wave.retain(|node| graph.is_live(*node) && is_foldable(graph, &aliases, *node));
+        let jobs: Vec<_> = wave
+            .iter()
+            .map(|node| (*node, constant_inputs(graph, *node)))
+            .collect();
+        let results: Vec<_> = jobs
+            .par_iter()
+            .map(|(node, inputs)| compute(graph, *node, inputs, contract))
+            .collect();
+        for (node, result) in wave.into_iter().zip(results) {
+            match result {
+                Ok(literals) => {
+                    replace_by_constants(graph, node, literals, &mut next);
+                    folded += 1;
+                }
+                Err(reason) => {
+                    remarks.push(Remark::at(
+                        RemarkKind::Missed,
+                        NAME,
+                        "compute",
+                        (method, graph, node),
+                        reason,
+                    ));
+                }
+            }
+        }
+        next.sort_unstable();
+        next.dedup();
+        wave = next;
+    }
+    debug_assert!(
+        graph.len() <= before + folded,
+        "folding replaces operations by constants"
+    );
+    folded
+}
+
+fn is_foldable(graph: &Graph, aliases: &Aliases, id: NodeId) -> bool {
+    let node = graph.node(id);
+    node.op().info().effects == Effects::Pure
+        && node.blocks().is_empty()
+        && !node.outputs().is_empty()
+        && !LEFT_ALONE.iter().any(|name| node.op().is(name))
+        && !node.op().is("prim::GetAttr")
+        && node.inputs().iter().all(|input| {
+            graph
+                .constant(*input)
+                .is_some_and(|literal| !literal.is_opaque())
+        })
+        && node
+            .inputs()
+            .iter()
+            .chain(node.outputs())
+            .all(|value| !aliases.is_written(*value))
+        && !node
+            .outputs()
+            .iter()
+            .any(|output| matches!(graph.ty(*output), Type::Class(_)))
+}
+
+fn constant_inputs(graph: &Graph, id: NodeId) -> Vec<Literal> {
+    graph
+        .node(id)
+        .inputs()
+        .iter()
+        .filter_map(|input| graph.constant(*input).cloned())
+        .collect()
+}
+
+fn compute(
+    graph: &Graph,
+    id: NodeId,
+    inputs: &[Literal],
+    contract: Contract,
+) -> Result<Vec<Literal>, String> {
+    let node = graph.node(id);
+    match node.op().name().as_str() {
+        "prim::ListConstruct" => {
+            let element = graph
+                .ty(node.outputs()[0])
+                .element()
+                .cloned()
+                .unwrap_or(Type::Any);
+            Ok(vec![Literal::List(element, inputs.into())])
+        }
+        "prim::TupleConstruct" => Ok(vec![Literal::Tuple(inputs.into())]),
+        _ => evaluate(graph, id, inputs, contract).map_err(|error| error.to_string()),
+    }
+}
+
+/// What a node makes of constants.
+pub(crate) fn evaluate(
+    graph: &Graph,
+    id: NodeId,
+    inputs: &[Literal],
+    contract: Contract,
+) -> Result<Vec<Literal>, planish_eval::Error> {
+    let inputs: Vec<Value> = inputs.iter().map(Value::from).collect();
+    planish_eval::eval_node(graph, id, &inputs, contract)?
+        .iter()
+        .map(planish_eval::to_literal)
+        .collect()
+}
+
+fn replace_by_constants(
+    graph: &mut Graph,
+    node: NodeId,
+    literals: Vec<Literal>,
+    next: &mut Vec<NodeId>,
+) {
+    for (index, literal) in literals.into_iter().enumerate() {
+        let output = graph.node(node).outputs()[index];
+        next.extend(users(graph, output));
+        let ty = graph.ty(output).clone();
+        let (name, loc) = (graph.value(output).name.clone(), graph.node(node).loc);
+        let constant = graph.insert_typed_constant(At::Before(node), literal, ty);
+        graph.set_name(constant, name.as_deref());
+        if let Some(producer) = graph.producer(constant) {
+            graph.set_loc(producer, loc);
+        }
+        graph.replace_all_uses(output, constant);
+    }
+    graph.erase(node);
+}
+
+/// Resolves a branch or a loop whose way is known; returns whether it did.
+fn simplify_control_flow(graph: &mut Graph, id: NodeId, next: &mut Vec<NodeId>) -> bool {
+    let node = graph.node(id);
+    if node.op().is("prim::If") {
+        hoist_equal_results(graph, id, next);
+        let Some(taken) = graph
+            .constant(graph.node(id).inputs()[0])
+            .and_then(Literal::as_bool)
+        else {
+            return false;
+        };
+        let block = graph.node(id).blocks()[usize::from(!taken)];
+        let results = graph.block(block).results().to_vec();
+        replace_outputs(graph, id, &results, next);
+        next.extend(graph.nodes(block));
+        graph.splice(block, At::Before(id));
+        graph.set_results(block, &[]);
+        graph.erase(id);
+        return true;
+    }
+    if node.op().is("prim::Loop") {
+        let trip_count = graph.constant(node.inputs()[0]).and_then(Literal::as_int);
+        let condition = graph.constant(node.inputs()[1]).and_then(Literal::as_bool);
+        if trip_count.is_some_and(|count| count <= 0) || condition == Some(false) {
+            let carried = node.inputs()[2..].to_vec();
+            replace_outputs(graph, id, &carried, next);
+            graph.erase(id);
+            return true;
+        }
+    }
+    false
+}
+
+/// An output that is the same value in both branches is that value.
+fn hoist_equal_results(graph: &mut Graph, id: NodeId, next: &mut Vec<NodeId>) {
+    let [yes, no] = graph.node(id).blocks() else {
+        return;
+    };
+    let (yes, no) = (
+        graph.block(*yes).results().to_vec(),
+        graph.block(*no).results().to_vec(),
+    );
+    for (index, (yes, no)) in yes.into_iter().zip(no).enumerate() {
+        if yes == no {
+            let output = graph.node(id).outputs()[index];
+            next.extend(users(graph, output));
+            graph.replace_all_uses(output, yes);
+        }
+    }
+}
+
+fn replace_outputs(graph: &mut Graph, id: NodeId, by: &[ValueId], next: &mut Vec<NodeId>) {
+    for (index, value) in by.iter().enumerate() {
+        let output = graph.node(id).outputs()[index];
+        next.extend(users(graph, output));
+        graph.replace_all_uses(output, *value);
+    }
+}
+
+/// The nodes that read a value; a result of a block is read by the node around it.
+fn users(graph: &Graph, value: ValueId) -> Vec<NodeId> {
+    let readers = graph.value(value).uses().iter().filter_map(|at| match at {
+        Use::Input(node, _) => Some(*node),
+        Use::Result(block, _) => graph.block(*block).parent(),
+    });
+    readers.collect()
+}

@@ -1,0 +1,206 @@
+//! `cse`: computes equal things once, and keeps one of equal constants.
+//!
+//! Two operations are equal when they apply the same operator to the same inputs with the same attributes. The later one is replaced by
+//! the earlier when the earlier stands in the same block or in one around it, the operator is pure, and nothing writes to what either
+//! reads or makes. Constants are moved to the top of the graph, where one of each value and type is kept: the first.
+//!
+//! ```text
+//! before: %1 : float = aten::q_scale(%x)
+//!         %2 : float = aten::q_scale(%x)
+//! after:  %1 : float = aten::q_scale(%x)
+//! ```
+
+use std::collections::HashMap;
+use std::collections::hash_map::{DefaultHasher, Entry};
+use std::hash::{Hash, Hasher};
+
+use planish_ir::{At, Attr, BlockId, Effects, Graph, GraphModule, Literal, NodeId, Tensor};
+
+use crate::analysis::alias::Aliases;
+use crate::analysis::objects::{Objects, objects};
+use crate::pass::{Changed, Pass, PassCx, PassError};
+
+/// The pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cse;
+
+impl Pass for Cse {
+    fn name(&self) -> &'static str {
+        "cse"
+    }
+
+    fn doc(&self) -> &'static str {
+        "computes equal things once, and keeps one of equal constants"
+    }
+
+    fn run(&self, module: &mut GraphModule, _: &mut PassCx<'_>) -> Result<Changed, PassError> {
+        let mut changed = 0;
+        for (_, id) in module.root_methods() {
+            let objects = objects(module, module.root(), &module.method(id).graph);
+            let graph = &mut module.method_mut(id).graph;
+            changed += pool_constants(graph) + eliminate_common_subexpressions(graph, &objects);
+        }
+        Ok(Changed(changed))
+    }
+}
+
+/// Moves constants to the top of the graph and keeps the first of equal ones; returns how many were removed.
+pub(crate) fn pool_constants(graph: &mut Graph) -> usize {
+    let entry = graph.entry();
+    let mut kept: HashMap<u64, Vec<NodeId>> = HashMap::new();
+    let mut top: Option<NodeId> = None;
+    let mut removed = 0;
+    for node in graph.walk() {
+        if !graph.node(node).op().is("prim::Constant") {
+            continue;
+        }
+        let same = kept.entry(hash_node(graph, node)).or_default();
+        if let Some(first) = same
+            .iter()
+            .copied()
+            .find(|first| are_equal(graph, *first, node))
+        {
+            replace(graph, node, first);
+            removed += 1;
+            continue;
+        }
+        same.push(node);
+        graph.move_node(node, top.map_or(At::Start(entry), At::After));
+        top = Some(node);
+    }
+    removed
+}
+
+/// Replaces operations by equal ones that stand before them; returns how many were removed.
+pub(crate) fn eliminate_common_subexpressions(graph: &mut Graph, objects: &Objects) -> usize {
+    let aliases = Aliases::new(graph, objects);
+    let mut removed = 0;
+    // One table for each block on the way down to the current one.
+    let mut scopes: Vec<(BlockId, HashMap<u64, Vec<NodeId>>)> = Vec::new();
+    for id in graph.walk() {
+        let block = graph.node(id).block();
+        while scopes
+            .last()
+            .is_some_and(|(scope, _)| *scope != block && !encloses(graph, *scope, block))
+        {
+            scopes.pop();
+        }
+        if scopes.last().is_none_or(|(scope, _)| *scope != block) {
+            scopes.push((block, HashMap::new()));
+        }
+        let node = graph.node(id);
+        let read_only = || {
+            node.inputs()
+                .iter()
+                .chain(node.outputs())
+                .all(|value| !aliases.is_written(*value))
+        };
+        let pure = node.op().info().effects == Effects::Pure
+            && node.blocks().is_empty()
+            && !node.outputs().is_empty();
+        if !pure || !read_only() {
+            continue;
+        }
+        let hash = hash_node(graph, id);
+        let first = scopes
+            .iter()
+            .filter_map(|(_, table)| table.get(&hash))
+            .flatten()
+            .copied()
+            .find(|first| are_equal(graph, *first, id));
+        if let Some(first) = first {
+            replace(graph, id, first);
+            removed += 1;
+        } else if let Some((_, table)) = scopes.last_mut() {
+            match table.entry(hash) {
+                Entry::Occupied(mut nodes) => nodes.get_mut().push(id),
+                Entry::Vacant(slot) => {
+                    slot.insert(vec![id]);
+                }
+            }
+        }
+    }
+    removed
+}
+
+fn replace(graph: &mut Graph, node: NodeId, by: NodeId) {
+    for index in 0..graph.node(node).outputs().len() {
+        let (old, new) = (
+            graph.node(node).outputs()[index],
+            graph.node(by).outputs()[index],
+        );
+        graph.replace_all_uses(old, new);
+    }
+    graph.erase(node);
+}
+
+/// Whether `inner` is nested, at any depth, in a node of `outer`.
+fn encloses(graph: &Graph, outer: BlockId, inner: BlockId) -> bool {
+    let mut at = inner;
+    while let Some(parent) = graph.block(at).parent() {
+        at = graph.node(parent).block();
+        if at == outer {
+            return true;
+        }
+    }
+    false
+}
+
+fn are_equal(graph: &Graph, a: NodeId, b: NodeId) -> bool {
+    let (a, b) = (graph.node(a), graph.node(b));
+    a.op() == b.op()
+        && a.inputs() == b.inputs()
+        && a.outputs().len() == b.outputs().len()
+        && a.outputs()
+            .iter()
+            .zip(b.outputs())
+            .all(|(a, b)| graph.ty(*a) == graph.ty(*b))
+        && a.attrs().len() == b.attrs().len()
+        && a.attrs()
+            .all(|(name, attr)| b.attr(name.as_str()) == Some(attr))
+}
+
+fn hash_node(graph: &Graph, id: NodeId) -> u64 {
+    let node = graph.node(id);
+    let mut state = DefaultHasher::new();
+    node.op().hash(&mut state);
+    node.inputs().hash(&mut state);
+    for output in node.outputs() {
+        graph.ty(*output).hash(&mut state);
+    }
+    for (name, attr) in node.attrs() {
+        name.hash(&mut state);
+        if let Attr::Literal(literal) = attr {
+            hash_literal(literal, &mut state);
+        }
+    }
+    state.finish()
+}
+
+fn hash_literal(literal: &Literal, state: &mut DefaultHasher) {
+    std::mem::discriminant(literal).hash(state);
+    match literal {
+        Literal::Bool(value) => value.hash(state),
+        Literal::Int(value) => value.hash(state),
+        Literal::Float(value) => value.to_bits().hash(state),
+        Literal::Str(value) => value.hash(state),
+        Literal::Tensor(tensor) => hash_tensor(tensor, state),
+        Literal::List(_, elements) | Literal::Tuple(elements) => {
+            for element in elements.iter() {
+                hash_literal(element, state);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Shape, type and the first elements: enough to tell weights apart without reading them whole.
+fn hash_tensor(tensor: &Tensor, state: &mut DefaultHasher) {
+    const FIRST_BYTES: usize = 256;
+    tensor.dtype().hash(state);
+    tensor.shape().hash(state);
+    if tensor.is_contiguous() {
+        let bytes = tensor.bytes();
+        bytes[..bytes.len().min(FIRST_BYTES)].hash(state);
+    }
+}

@@ -1,0 +1,204 @@
+//! `inline`: replaces calls of methods and functions by their bodies, in `forward` and in every method that is kept.
+//!
+//! The passes after it see one graph for each method, so that what stands in a submodule, behind an interface or in a preserved method is
+//! fused like everything else (PyTorch fuses only what `forward` contains when it is called: defect B9 of its Finalize).
+//!
+//! ```text
+//! before: %c : __torch__.Relu = prim::GetAttr[name="c"](%self)
+//!         %y : Tensor = prim::CallMethod[name="forward"](%c, %x)
+//! after:  %c : __torch__.Relu = prim::GetAttr[name="c"](%self)
+//!         %y : Tensor = aten::relu(%x)
+//! ```
+
+use planish_ir::{At, Graph, GraphModule, MethodId, NodeId, SecondaryMap, Sym, Type};
+
+use crate::analysis::objects::{Objects, objects};
+use crate::kept;
+use crate::pass::{Changed, Pass, PassCx, PassError};
+
+/// Nodes that a method may grow to; a bound for inputs whose calls double at every level.
+const MAX_NODES: usize = 20_000_000;
+
+/// The pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Inline;
+
+impl Pass for Inline {
+    fn name(&self) -> &'static str {
+        "inline"
+    }
+
+    fn doc(&self) -> &'static str {
+        "replaces calls by the bodies of what they call"
+    }
+
+    fn run(&self, module: &mut GraphModule, cx: &mut PassCx<'_>) -> Result<Changed, PassError> {
+        let mut changed = 0;
+        for id in kept::kept_methods(module, &cx.options.preserved)? {
+            let graph = inline_calls(module, id, &mut changed)?;
+            module.method_mut(id).graph = graph;
+        }
+        Ok(Changed(changed))
+    }
+}
+
+/// The call that an inlined node came out of: what was called, and the call that one came out of.
+#[derive(Clone, Copy)]
+struct Frame {
+    callee: MethodId,
+    outer: Option<usize>,
+}
+
+fn inline_calls(
+    module: &GraphModule,
+    id: MethodId,
+    changed: &mut usize,
+) -> Result<Graph, PassError> {
+    let mut graph = module.method(id).graph.clone();
+    let mut frames = vec![Frame {
+        callee: id,
+        outer: None,
+    }];
+    let mut frame_of: SecondaryMap<NodeId, usize> = SecondaryMap::with_default(0);
+    // A body that was just inlined is looked at next: its own calls are met with the frame they came out of.
+    let mut work = graph.walk();
+    work.reverse();
+    let mut objects = objects(module, module.root(), &graph);
+    while let Some(node) = work.pop() {
+        let Some(callee) = callee(module, &graph, &objects, node)? else {
+            continue;
+        };
+        let frame = frame_of[node];
+        refuse_recursion(module, &frames, frame, callee)?;
+        frames.push(Frame {
+            callee,
+            outer: Some(frame),
+        });
+        let inner = frames.len() - 1;
+        let body = &module.method(callee).graph;
+        if graph.len() + body.len() > MAX_NODES {
+            return Err(PassError::Refused(format!(
+                "inline {}: the method grows beyond {MAX_NODES} operations",
+                name(module, callee)
+            )));
+        }
+        let skip = usize::from(graph.node(node).op().is("prim::CallFunction"));
+        let args = graph.node(node).inputs()[skip..].to_vec();
+        if args.len() != body.params().len() {
+            let (given, wanted) = (args.len(), body.params().len());
+            return Err(PassError::Refused(format!(
+                "inline {}: it takes {wanted} arguments and is given {given}",
+                name(module, callee)
+            )));
+        }
+        let before = graph.node(node).prev();
+        let results = graph.inline(At::Before(node), body, &args);
+        let outputs = graph.node(node).outputs().to_vec();
+        for (output, result) in outputs.iter().zip(&results) {
+            graph.replace_all_uses(*output, *result);
+        }
+        let inlined = nodes_between(&graph, before, node);
+        graph.erase(node);
+        for new in &inlined {
+            frame_of[*new] = inner;
+            follow(module, &graph, &mut objects, *new);
+        }
+        work.extend(inlined.into_iter().rev());
+        *changed += 1;
+    }
+    Ok(graph)
+}
+
+/// What a call node calls; `None` for a node that is no call or whose callee is not ours (torchbind classes).
+fn callee(
+    module: &GraphModule,
+    graph: &Graph,
+    objects: &Objects,
+    id: NodeId,
+) -> Result<Option<MethodId>, PassError> {
+    let node = graph.node(id);
+    if node.op().is("prim::CallFunction") {
+        let name = match graph.ty(node.inputs()[0]) {
+            Type::Function(name) => *name,
+            _ => Sym::new(""),
+        };
+        let found = module.functions.get(&name).copied();
+        return found.map(Some).ok_or_else(|| {
+            PassError::Refused(format!(
+                "inline the function {:?}: the module has none of that name",
+                name.as_str()
+            ))
+        });
+    }
+    if !node.op().is("prim::CallMethod") {
+        return Ok(None);
+    }
+    let method = Sym::new(node.str_attr("name").unwrap_or_default());
+    // The object says more than the static type: behind an interface stands a class.
+    let class = match objects[node.inputs()[0]] {
+        Some(object) => module.module(object).class,
+        None => match graph.ty(node.inputs()[0]) {
+            Type::Class(class) => *class,
+            _ => return Ok(None),
+        },
+    };
+    match module.classes.get(&class) {
+        None => Ok(None),
+        Some(found) => match found.methods.get(&method) {
+            Some(id) => Ok(Some(*id)),
+            None => Err(PassError::Refused(format!(
+                "inline {class}.{method}: the class has no such method"
+            ))),
+        },
+    }
+}
+
+fn refuse_recursion(
+    module: &GraphModule,
+    frames: &[Frame],
+    frame: usize,
+    callee: MethodId,
+) -> Result<(), PassError> {
+    let mut at = Some(frame);
+    while let Some(index) = at {
+        if frames[index].callee == callee {
+            return Err(PassError::Refused(format!(
+                "inline {}: it calls itself",
+                name(module, callee)
+            )));
+        }
+        at = frames[index].outer;
+    }
+    Ok(())
+}
+
+fn name(module: &GraphModule, id: MethodId) -> String {
+    let method = module.method(id);
+    method.class.map_or_else(
+        || method.name.to_string(),
+        |class| format!("{class}.{}", method.name),
+    )
+}
+
+/// The nodes after `before` and up to `end`, with those nested in them, in program order.
+fn nodes_between(graph: &Graph, before: Option<NodeId>, end: NodeId) -> Vec<NodeId> {
+    let mut nodes = Vec::new();
+    let mut at = before.map_or_else(
+        || graph.block(graph.node(end).block()).first(),
+        |node| graph.node(node).next(),
+    );
+    while let Some(node) = at.filter(|node| *node != end) {
+        nodes.push(node);
+        for block in graph.node(node).blocks() {
+            graph.walk_block(*block, &mut nodes);
+        }
+        at = graph.node(node).next();
+    }
+    nodes
+}
+
+fn follow(module: &GraphModule, graph: &Graph, objects: &mut Objects, node: NodeId) {
+    if let Some((object, name)) = crate::analysis::objects::attribute_read(graph, objects, node) {
+        objects[graph.output(node)] = module.submodule(object, name);
+    }
+}
