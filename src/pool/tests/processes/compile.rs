@@ -314,10 +314,8 @@ fn cancel() {
             .wait()
             .expect("the worker serves on");
         let stats = pool.stats();
-        assert_eq!(
-            (stats.cancelled, stats.crashes, stats.workers_started),
-            (2, 0, workers.min(1) as u64)
-        );
+        assert_eq!((stats.cancelled, stats.crashes), (2, 0));
+        assert!(stats.workers_started <= workers as u64);
         // After the end a cancel changes nothing.
         ticket.cancel();
         assert!(ticket.try_get().is_some());

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -31,11 +31,12 @@ pub(crate) fn play() -> Option<ExitCode> {
     }
     match (first.as_str(), &arguments[1..]) {
         (HOST, [directory, workers]) => {
-            Some(host(directory.into(), workers.parse().expect("a number")))
+            Some(host(directory.as_ref(), workers.parse().expect("a number")))
         }
-        (COUNT, [directory, workers]) => {
-            Some(count(directory.into(), workers.parse().expect("a number")))
-        }
+        (COUNT, [directory, workers]) => Some(count(
+            directory.as_ref(),
+            workers.parse().expect("a number"),
+        )),
         _ => None,
     }
 }
@@ -88,7 +89,7 @@ fn faulty_worker(fault: &str) -> ExitCode {
                 return stay(&mut stream, &answer);
             }
             "truncated" => {
-                stream.write_all(&answer[..HEADER + 1]).expect("write");
+                stream.write_all(&answer[..=HEADER]).expect("write");
                 return ExitCode::SUCCESS;
             }
             "oversized" => {
@@ -155,7 +156,7 @@ fn encoded(frame: &Frame) -> Vec<u8> {
     bytes
 }
 
-fn pool(directory: &std::path::Path, workers: usize) -> Pool {
+fn pool(directory: &Path, workers: usize) -> Pool {
     let worker = WorkerCommand::binary(directory.join("worker"));
     Pool::builder()
         .workers(workers)
@@ -166,10 +167,10 @@ fn pool(directory: &std::path::Path, workers: usize) -> Pool {
 }
 
 /// Gives every worker a job that does not end, and waits to be killed.
-fn host(directory: PathBuf, workers: usize) -> ExitCode {
+fn host(directory: &Path, workers: usize) -> ExitCode {
     let toolchain =
         Toolchain::find(&ToolchainSearch::explicit(directory.join("cc"))).expect("a compiler");
-    let pool = pool(&directory, workers);
+    let pool = pool(directory, workers);
     let tickets: Vec<_> = (0..workers)
         .map(|number| pool.submit(Job::cc(&toolchain, format!("hang {number}"), ["-O2"])))
         .collect();
@@ -180,14 +181,14 @@ fn host(directory: PathBuf, workers: usize) -> ExitCode {
 }
 
 /// Uses pools in every way that ends, and compares its open descriptors.
-fn count(directory: PathBuf, workers: usize) -> ExitCode {
+fn count(directory: &Path, workers: usize) -> ExitCode {
     let toolchain =
         Toolchain::find(&ToolchainSearch::explicit(directory.join("cc"))).expect("a compiler");
     let descriptors = || std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     let threads = || std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
     let before = (descriptors(), threads());
     for round in 0..3 {
-        let pool = pool(&directory, workers);
+        let pool = pool(directory, workers);
         for word in ["good", "segv", "refuse", "orphan", "hang"] {
             let ticket = pool.submit(Job::cc(&toolchain, format!("{word} {round}"), ["-O2"]));
             if word != "hang" {
