@@ -14,6 +14,7 @@ mod library;
 mod objects;
 mod packed;
 mod program;
+mod restore;
 mod tensors;
 mod types;
 
@@ -23,23 +24,21 @@ use planish_ir::GraphModule;
 use self::library::Library;
 use self::program::Program;
 use self::zip::{Archive, Limits};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Reads a whole archive; `origin` names it in the model.
 ///
 /// Tensors stay slices of `bytes`: nothing is copied.
 pub fn read(bytes: Bytes, origin: &str) -> Result<GraphModule> {
     let archive = Archive::open(bytes, Limits::default())?;
-    archive.version()?;
+    let version = archive.version()?;
     archive.check_byte_order()?;
     let mut library = Library::new(&archive);
     let constants = objects::constants(&archive, &mut library)?;
     let (model, restores) = objects::modules(&archive, &mut library, origin)?;
-    let mut program = Program::new(library, model, constants);
-    program.emit()?;
-    if let Some(restore) = restores.first() {
-        let what = format!("`__setstate__` of class `{}` cannot be run", restore.class);
-        return Err(Error::object(&restore.path, what));
-    }
-    Ok(program.model)
+    let mut program = Program::new(library, model, constants, version);
+    program.emit(&restores)?;
+    let mut model = program.model;
+    restore::run(&mut model, &restores)?;
+    Ok(model)
 }

@@ -256,9 +256,8 @@ impl Objects<'_, '_, '_> {
                 Literal::Dict(key, value, out.into())
             }
             Pickled::Call { callee, arg } => {
-                let callee = match self.pickle.get(*callee) {
-                    Pickled::Global(callee) => callee,
-                    _ => return Err(Error::object(shown(path), "a call of what is no global")),
+                let Pickled::Global(callee) = self.pickle.get(*callee) else {
+                    return Err(Error::object(shown(path), "a call of what is no global"));
                 };
                 self.call(callee, *arg, ty, path)?
             }
@@ -280,7 +279,9 @@ impl Objects<'_, '_, '_> {
         path: &mut String,
     ) -> Result<Literal> {
         let parent = path.len();
-        path.push_str(&format!("[{at}]"));
+        path.push('[');
+        path.push_str(&at.to_string());
+        path.push(']');
         let literal = self.literal(id, ty, path)?;
         path.truncate(parent);
         Ok(literal)

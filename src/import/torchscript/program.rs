@@ -10,6 +10,7 @@ use planish_ir::{ClassKind, GraphModule, Literal, Sym};
 use super::code::ast::Function;
 use super::emit::{self, Emitted};
 use super::library::Library;
+use super::objects::Restore;
 use crate::error::{Error, Result};
 
 /// A model under construction.
@@ -18,6 +19,8 @@ pub(super) struct Program<'a> {
     pub(super) library: Library<'a>,
     pub(super) model: GraphModule,
     pub(super) constants: Vec<Literal>,
+    /// File format version: what some operators mean depends on it.
+    pub(super) version: u32,
     /// Free functions that some graph calls, in the order in which they were met.
     pub(super) wanted: IndexSet<String>,
     signatures: HashMap<String, Rc<Schema>>,
@@ -27,11 +30,17 @@ pub(super) struct Program<'a> {
 }
 
 impl<'a> Program<'a> {
-    pub(super) fn new(library: Library<'a>, model: GraphModule, constants: Vec<Literal>) -> Self {
+    pub(super) fn new(
+        library: Library<'a>,
+        model: GraphModule,
+        constants: Vec<Literal>,
+        version: u32,
+    ) -> Self {
         Self {
             library,
             model,
             constants,
+            version,
             wanted: IndexSet::new(),
             signatures: HashMap::new(),
             calls: HashMap::new(),
@@ -41,9 +50,9 @@ impl<'a> Program<'a> {
 
     /// Emits the methods of every class and the functions they call.
     ///
-    /// What a method of the root can reach must be emitted. Other methods that use what planish does
-    /// not know are left out, as nothing can call them.
-    pub(super) fn emit(&mut self) -> Result<()> {
+    /// What a method of the root or a `__setstate__` that is to run can reach must be emitted. Other
+    /// methods that use what planish does not know are left out, as nothing can call them.
+    pub(super) fn emit(&mut self, restores: &[Restore]) -> Result<()> {
         let mut done = HashSet::new();
         let (mut class_at, mut function_at) = (0, 0);
         loop {
@@ -60,7 +69,7 @@ impl<'a> Program<'a> {
                 break;
             }
         }
-        self.check_reachable()
+        self.check_reachable(restores)
     }
 
     /// The code of a method, if the class has it, and the file it stands in.
@@ -141,9 +150,12 @@ impl<'a> Program<'a> {
     }
 
     /// Fails with the error of what could not be emitted but can be reached from the root.
-    fn check_reachable(&mut self) -> Result<()> {
+    fn check_reachable(&mut self, restores: &[Restore]) -> Result<()> {
         let root = self.model.module(self.model.root()).class;
-        let mut todo: Vec<String> = Vec::new();
+        let restores = restores.iter();
+        let mut todo: Vec<String> = restores
+            .map(|restore| format!("{}.__setstate__", restore.class))
+            .collect();
         if let Some((_, code)) = self.library.class(root.as_str())? {
             todo.extend(code.methods.iter().map(|m| format!("{root}.{}", m.name)));
         }

@@ -11,6 +11,10 @@ use crate::error::Result;
 use crate::torchscript::code::ast::{Base, Call, Expr, ExprKind, Span};
 use crate::torchscript::types;
 
+/// Operators whose meaning changed, with the first archive version of the present one: `div` of ints
+/// rounded, `full` of an int made floats. Changes that only added arguments are not listed.
+const CHANGED: [(&str, u32); 3] = [("aten::div", 4), ("aten::div_", 4), ("aten::full", 5)];
+
 impl Emitter<'_, '_> {
     /// The meaning of a call.
     pub(super) fn call(&mut self, call: &Call, span: Span) -> Result<Sugar> {
@@ -35,6 +39,7 @@ impl Emitter<'_, '_> {
 
     /// Applies an operator to values.
     pub(super) fn operator(&mut self, name: &str, args: &Args, span: Span) -> Result<Sugar> {
+        self.check_version(name, span)?;
         let (op, inputs, outputs) = self
             .resolve(name, args, span)
             .map_err(|what| self.fail(span, what))?;
@@ -53,6 +58,20 @@ impl Emitter<'_, '_> {
         }
         let sugar = self.operator("aten::Bool", &Args::one(value), expr.span)?;
         self.desugar(sugar, expr.span)
+    }
+
+    /// Refuses operators that meant something else when the archive was written.
+    fn check_version(&self, name: &str, span: Span) -> Result<()> {
+        let version = self.program.version;
+        let changed = CHANGED.iter().find(|(op, _)| *op == name);
+        if let Some((_, since)) = changed.filter(|(_, since)| version < *since) {
+            let what = format!(
+                "`{name}` has another meaning in archives before version {since}, and this is \
+                 version {version}; save the model again with a newer PyTorch"
+            );
+            return Err(self.fail(span, what));
+        }
+        Ok(())
     }
 
     fn args(&mut self, call: &Call) -> Result<Args> {
@@ -148,7 +167,7 @@ impl Emitter<'_, '_> {
         let class = match self.ty(object) {
             Type::Class(class) => *class,
             ty => {
-                let what = format!("method `{name}` of a value of type {ty:?}");
+                let what = format!("method `{name}` of a value of type {ty}");
                 return Err(self.fail(span, what));
             }
         };

@@ -87,7 +87,7 @@ impl Emitter<'_, '_> {
                 return Ok(Sugar::Value(self.tuple_item(object, at, span)));
             }
             ty => {
-                let what = format!("attribute `{name}` of a value of type {ty:?}");
+                let what = format!("attribute `{name}` of a value of type {ty}");
                 return Err(self.fail(span, what));
             }
         };
@@ -213,13 +213,11 @@ impl Emitter<'_, '_> {
             ExprKind::Int(at) => position(at, parts.len()),
             _ => None,
         };
-        match at.filter(|at| *at < parts.len()) {
-            Some(at) => Ok(self.tuple_item(base, at, span)),
-            None => {
-                let what = format!("index into a tuple of {} elements", parts.len());
-                Err(self.fail(index.span, what))
-            }
-        }
+        let Some(at) = at.filter(|at| *at < parts.len()) else {
+            let what = format!("index into a tuple of {} elements", parts.len());
+            return Err(self.fail(index.span, what));
+        };
+        Ok(self.tuple_item(base, at, span))
     }
 
     /// `(base)[low:high]`: of a tuple by constants, of a list or string through an operator.
@@ -295,7 +293,7 @@ impl Emitter<'_, '_> {
             return match types.find(|ty| !ty.is_subtype_of(hint)) {
                 None => Ok(hint.clone()),
                 Some(ty) => {
-                    let what = format!("expected elements of type {hint:?}, found {ty:?}");
+                    let what = format!("expected elements of type {hint}, found {ty}");
                     Err(self.fail(span, what))
                 }
             };

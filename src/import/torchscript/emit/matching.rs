@@ -82,8 +82,10 @@ impl Emitter<'_, '_> {
             vararg: false,
             varret: false,
         };
-        let inputs = self.accept(&signature, &Args::one(value), span)?;
-        Ok(inputs[0])
+        match self.accept(&signature, &Args::one(value), span) {
+            Ok(inputs) => Ok(inputs[0]),
+            Err(_) => Err(format!("expected {to}, found {}", self.ty(value))),
+        }
     }
 
     fn types_of(&self, args: &Args) -> (Vec<Argument>, Vec<(Sym, Argument)>) {

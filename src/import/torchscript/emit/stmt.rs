@@ -125,7 +125,7 @@ impl Emitter<'_, '_> {
             (_, Some(parts)) if parts.len() == count => ("prim::TupleUnpack", parts),
             (Type::List(element), _) => ("prim::ListUnpack", vec![Type::clone(element); count]),
             (ty, _) => {
-                let what = format!("a value of type {ty:?} does not have {count} parts");
+                let what = format!("a value of type {ty} does not have {count} parts");
                 return Err(self.fail(span, what));
             }
         };
@@ -243,13 +243,11 @@ impl Emitter<'_, '_> {
         self.block = around;
         self.graph.push_result(block, done?);
         for (at, (name, value)) in carried.iter().enumerate() {
-            let last = match frame.get(name) {
-                Some(Sugar::Value(last)) => *last,
-                _ => {
-                    let what = format!("variable `{name}` is no value at the end of a loop");
-                    return Err(self.fail(span, what));
-                }
+            let Some(Sugar::Value(last)) = frame.get(name) else {
+                let what = format!("variable `{name}` is no value at the end of a loop");
+                return Err(self.fail(span, what));
             };
+            let last = *last;
             let Some(ty) = self.ty(*value).unify(self.ty(last)) else {
                 let what = format!("variable `{name}` changes its type in a loop");
                 return Err(self.fail(span, what));

@@ -115,7 +115,7 @@ fn bounds_depth_size_and_cycles() {
     assert!(error(through_object).contains("contains itself"));
 
     let mut deep = b"\x80\x02N".to_vec();
-    deep.extend([0x85; 100_000]);
+    deep.resize(100_000, 0x85);
     deep.push(b'.');
     assert!(error(&deep).contains("deeper than 256"));
 

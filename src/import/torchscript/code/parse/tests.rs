@@ -5,8 +5,9 @@ fn error(text: &str) -> String {
 }
 
 fn body(text: &str) -> Vec<Stmt> {
-    let text: String = text.lines().map(|line| format!("  {line}\n")).collect();
-    let file = parse("code/a.py", &format!("def f(x: Tensor) -> Tensor:\n{text}")).unwrap();
+    let indented = text.replace('\n', "\n  ");
+    let text = format!("def f(x: Tensor) -> Tensor:\n  {indented}\n");
+    let file = parse("code/a.py", &text).unwrap();
     match file.items.into_iter().next() {
         Some(Item::Function(function)) => function.body,
         other => panic!("{other:?}"),
