@@ -11,11 +11,17 @@ mod dce;
 mod fold_prepack;
 mod freeze;
 mod inline;
+mod insert_prepack_unpack;
 mod kept;
 mod manager;
 mod pass;
 mod peephole;
+mod quant_fusion;
 mod remark;
+pub mod rewrite;
+pub mod rules;
+mod scope;
+mod string_padding;
 
 pub use clear_profiling::ClearProfiling;
 pub use const_fold::ConstFold;
@@ -24,17 +30,26 @@ pub use dce::Dce;
 pub use fold_prepack::FoldPrepack;
 pub use freeze::Freeze;
 pub use inline::Inline;
+pub use insert_prepack_unpack::InsertPrepackUnpack;
 pub use kept::kept_methods;
 pub use manager::{Instrument, PassReport, Pipeline, PipelineError};
 pub use pass::{Changed, Fuel, KernelSink, NoKernels, Options, Pass, PassCx, PassError, QuantType};
 pub use peephole::Peephole;
+pub use quant_fusion::QuantFusion;
 pub use remark::{Remark, RemarkKind, Remarks};
 
 /// What Finalize runs, in order.
 ///
 /// Calls are inlined first, so that what stands in submodules is fused too. Fusion comes before freezing, since it matches quantize and
 /// dequantize nodes whose operands freezing would merge; folding comes last, since only constant weights can be packed.
-pub const FINALIZE: &[&dyn Pass] = &[&Inline, &ClearProfiling, &Freeze, &FoldPrepack];
+pub const FINALIZE: &[&dyn Pass] = &[
+    &Inline,
+    &ClearProfiling,
+    &InsertPrepackUnpack,
+    &QuantFusion,
+    &Freeze,
+    &FoldPrepack,
+];
 
 /// Every pass: those of [`FINALIZE`] in their order, then the others.
 pub fn passes() -> Vec<&'static dyn Pass> {

@@ -1,0 +1,171 @@
+//! What a rewrite may rely on besides the graph's shape: which values are constant, and what may be written to when.
+//!
+//! The alias analysis is made once, before the first rewrite. It stays true: a rewrite only replaces values that nobody writes to and
+//! nobody shares by fresh ones, and the value that takes a root's place is written to and shared exactly as the root's was.
+
+use std::collections::{HashMap, HashSet};
+
+use planish_ir::entity::EntityId;
+use planish_ir::{Effects, Graph, GraphModule, Literal, ModuleId, NodeId, Sym, Type, ValueId};
+
+use crate::analysis::alias::{Aliases, is_mutable};
+use crate::analysis::objects::{Objects, attribute_read, attribute_value, objects};
+
+/// Attributes that some method assigns or writes to.
+pub(crate) type Written = HashSet<(ModuleId, Sym)>;
+
+/// What is known of a graph while it is rewritten.
+pub(crate) struct Facts<'m> {
+    model: &'m GraphModule,
+    objects: Objects,
+    written: &'m Written,
+    aliases: Aliases,
+    /// Values with ids from here on are newer than the analysis.
+    known: usize,
+    /// For the result of a rewrite, the value whose place it took.
+    in_place_of: HashMap<ValueId, ValueId>,
+}
+
+impl<'m> Facts<'m> {
+    /// Analyses a graph that is a method of the root of `model`.
+    pub(crate) fn new(model: &'m GraphModule, graph: &Graph, written: &'m Written) -> Self {
+        let objects = root_objects(model, graph);
+        Self {
+            model,
+            written,
+            aliases: Aliases::new(graph, &objects),
+            objects,
+            known: graph.value_capacity(),
+            in_place_of: HashMap::new(),
+        }
+    }
+
+    /// Takes note of a rewrite.
+    pub(super) fn replaced(&mut self, old: ValueId, new: ValueId) {
+        self.in_place_of.insert(new, old);
+    }
+
+    /// The constant that a value is, also when it is read from an attribute that nothing changes.
+    pub(crate) fn literal<'a>(&'a self, graph: &'a Graph, value: ValueId) -> Option<&'a Literal> {
+        if let Some(literal) = graph.constant(value) {
+            return (!literal.is_opaque()).then_some(literal);
+        }
+        let key = attribute_read(graph, &self.objects, graph.producer(value)?)?;
+        if self.written.contains(&key) {
+            return None;
+        }
+        let constant = || {
+            self.model
+                .classes
+                .get(&self.model.module(key.0).class)?
+                .constants
+                .get(&key.1)
+        };
+        attribute_value(self.model, graph, &self.objects, value).or_else(constant)
+    }
+
+    /// Whether a value is the same on every run: a constant, an attribute that nothing changes, or computed from such alone.
+    pub(crate) fn constant(&self, graph: &Graph, value: ValueId) -> Result<(), String> {
+        let (mut stack, mut seen) = (vec![value], HashSet::new());
+        while let Some(at) = stack.pop() {
+            if !seen.insert(at) {
+                continue;
+            }
+            if is_mutable(graph.ty(at))
+                && self
+                    .class(at)
+                    .is_some_and(|class| self.aliases.is_written(class))
+            {
+                return Err("something writes to it".to_owned());
+            }
+            let Some(node) = graph.producer(at) else {
+                return Err("it depends on an input".to_owned());
+            };
+            if graph.constant(at).is_some() {
+                continue;
+            }
+            if let Some((object, name)) = attribute_read(graph, &self.objects, node) {
+                if self.written.contains(&(object, name)) {
+                    return Err(format!("attribute {name} is assigned or written to"));
+                }
+                continue;
+            }
+            if graph.effects(node) != Effects::Pure || !graph.node(node).blocks().is_empty() {
+                return Err(format!(
+                    "it is computed by {}",
+                    graph.node(node).op().name()
+                ));
+            }
+            stack.extend(graph.node(node).inputs());
+        }
+        Ok(())
+    }
+
+    /// The shape of a tensor that is constant up to quantization.
+    pub(crate) fn shape(&self, graph: &Graph, value: ValueId) -> Option<Vec<i64>> {
+        let mut at = value;
+        loop {
+            if let Some(Literal::Tensor(tensor)) = self.literal(graph, at) {
+                return Some(tensor.shape().to_vec());
+            }
+            let node = graph.node(graph.producer(at)?);
+            let keeps_shape = [
+                "aten::dequantize",
+                "aten::quantize_per_tensor",
+                "aten::quantize_per_channel",
+            ];
+            if !keeps_shape.iter().any(|op| node.op().is(op)) {
+                return None;
+            }
+            at = *node.inputs().first()?;
+        }
+    }
+
+    /// Whether running a node, with all that is nested in it, may change what one of these values refers to.
+    pub(super) fn may_write(&self, graph: &Graph, node: NodeId, values: &[ValueId]) -> bool {
+        let mut nodes = vec![node];
+        for block in graph.node(node).blocks() {
+            graph.walk_block(*block, &mut nodes);
+        }
+        nodes.into_iter().any(|id| {
+            let node = graph.node(id);
+            match node.op().info().effects {
+                Effects::Unknown => return true,
+                // Attributes that are read after the assignment differ from those read before it.
+                Effects::SideEffects => return node.op().is("prim::SetAttr"),
+                Effects::Pure | Effects::Nondeterministic => return false,
+                Effects::Writes => {}
+            }
+            let mut written = node
+                .inputs()
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| graph.writes(id, *at));
+            written.any(|(_, written)| values.iter().any(|value| self.may_alias(*written, *value)))
+        })
+    }
+
+    fn may_alias(&self, a: ValueId, b: ValueId) -> bool {
+        match (self.class(a), self.class(b)) {
+            (Some(a), Some(b)) => self.aliases.may_alias(a, b),
+            _ => a == b,
+        }
+    }
+
+    /// The value that stands for this one in the analysis; `None` when it is new and nobody shares it.
+    fn class(&self, value: ValueId) -> Option<ValueId> {
+        let mut at = value;
+        while at.index() >= self.known {
+            at = *self.in_place_of.get(&at)?;
+        }
+        Some(at)
+    }
+}
+
+/// Which values of a method of the root are modules; none when the graph does not take the module.
+pub(crate) fn root_objects(model: &GraphModule, graph: &Graph) -> Objects {
+    match graph.params().first().map(|this| graph.ty(*this)) {
+        Some(Type::Class(_)) => objects(model, model.root(), graph),
+        _ => Objects::new(),
+    }
+}

@@ -1,0 +1,236 @@
+//! Conditions that rules name in `where`: plain functions over what is known of the values that a pattern takes.
+
+use planish_ir::{DType, Graph, Literal, Type, Use, ValueId};
+
+use super::facts::Facts;
+use super::rule::Var;
+
+/// A condition of a rule.
+#[derive(Debug)]
+pub(super) struct Guard {
+    pub(super) name: &'static str,
+    pub(super) args: Vec<Var>,
+    check: Check,
+}
+
+/// What a condition says of a match.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    /// It holds.
+    Holds,
+    /// It does not, for this reason.
+    Fails(String),
+    /// The rule does not speak about such a match: no reason is reported.
+    Irrelevant,
+}
+
+type Check = fn(&Facts<'_>, &Graph, &[ValueId]) -> Verdict;
+
+/// Every guard: its name, its number of arguments, its meaning.
+const GUARDS: [(&str, usize, Check); 11] = [
+    ("one", 1, one),
+    ("number", 1, number),
+    ("zero_dim", 1, zero_dim),
+    ("quint8", 1, quint8),
+    ("is_true", 1, is_true),
+    ("is_false", 1, is_false),
+    ("is_none", 1, is_none),
+    ("quantized_like", 4, quantized_like),
+    ("private", 1, private),
+    ("constant", 1, constant),
+    ("int8_weight", 1, int8_weight),
+];
+
+impl Guard {
+    pub(super) fn new(name: &str, args: Vec<Var>) -> Result<Self, String> {
+        let Some((name, arity, check)) = GUARDS.iter().copied().find(|(guard, ..)| *guard == name)
+        else {
+            return Err(format!("there is no guard `{name}`"));
+        };
+        if args.len() != arity {
+            return Err(format!("`{name}` takes {arity} values, not {}", args.len()));
+        }
+        Ok(Self { name, args, check })
+    }
+
+    pub(super) fn check(&self, facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+        (self.check)(facts, graph, args)
+    }
+}
+
+impl Verdict {
+    fn of(result: Result<(), String>) -> Self {
+        match result {
+            Ok(()) => Self::Holds,
+            Err(reason) => Self::Fails(reason),
+        }
+    }
+}
+
+/// The constant int 1: the factor of `aten::add` that the quantized operator has no operand for.
+fn one(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    literal_is(facts, graph, args[0], &Literal::Int(1), "alpha", "1")
+}
+
+fn number(_: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    match graph.ty(args[0]) {
+        Type::Int | Type::Float | Type::Scalar => Verdict::Holds,
+        other => Verdict::Fails(format!("the second operand is a {other:?}, not a number")),
+    }
+}
+
+fn zero_dim(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    match facts.literal(graph, args[0]) {
+        Some(Literal::Tensor(tensor)) if tensor.shape().is_empty() => Verdict::Holds,
+        _ => Verdict::Fails(
+            "the second operand is neither quantized nor a constant number".to_owned(),
+        ),
+    }
+}
+
+/// The quantized operators that choose scale and zero point make `quint8`, whatever the simulation asked for.
+fn quint8(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    literal_is(
+        facts,
+        graph,
+        args[0],
+        &Literal::Int(DType::QUInt8.code()),
+        "the output's type",
+        "quint8 (13)",
+    )
+}
+
+fn is_true(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    literal_is(
+        facts,
+        graph,
+        args[0],
+        &Literal::Bool(true),
+        "whether statistics of the input are used",
+        "true",
+    )
+}
+
+fn is_false(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    literal_is(
+        facts,
+        graph,
+        args[0],
+        &Literal::Bool(false),
+        "whether it trains",
+        "false",
+    )
+}
+
+fn is_none(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    literal_is(
+        facts,
+        graph,
+        args[0],
+        &Literal::None,
+        "the type asked for",
+        "none",
+    )
+}
+
+/// Scale, zero point and type are read from the first argument itself.
+fn quantized_like(_: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    for (value, op) in args[1..]
+        .iter()
+        .zip(["aten::q_scale", "aten::q_zero_point", "prim::dtype"])
+    {
+        let reads = graph.producer(*value).is_some_and(|node| {
+            graph.node(node).op().is(op) && graph.node(node).inputs() == [args[0]]
+        });
+        if !reads {
+            return Verdict::Fails(format!(
+                "the input's {} is not what is quantized with",
+                op.rsplit(':').next().unwrap_or(op)
+            ));
+        }
+    }
+    Verdict::Holds
+}
+
+/// Nobody but one operator sees the value, so writing to it is that operator's own affair.
+fn private(_: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    let value = graph.value(args[0]);
+    let Some(producer) = graph.producer(args[0]) else {
+        return Verdict::Fails("the caller sees the written tensor".to_owned());
+    };
+    let op = graph.node(producer).op();
+    if !graph.node(producer).blocks().is_empty()
+        || (0..graph.node(producer).inputs().len()).any(|input| op.may_alias(0, input))
+    {
+        return Verdict::Fails("the written tensor may share storage with another".to_owned());
+    }
+    let mut users = value.uses().iter().map(|at| match at {
+        Use::Input(node, _) => Some(*node),
+        Use::Result(..) => None,
+    });
+    let first = users.next().flatten();
+    if first.is_none() || users.any(|user| user != first) {
+        return Verdict::Fails("the written tensor has other users".to_owned());
+    }
+    Verdict::Holds
+}
+
+fn constant(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    Verdict::of(facts.constant(graph, args[0]))
+}
+
+/// A constant `qint8` tensor that is not unpacked already.
+fn int8_weight(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    let producer = graph.producer(args[0]).map(|node| graph.node(node));
+    if producer.is_some_and(|node| node.op().name().as_str().ends_with("_unpack")) {
+        return Verdict::Irrelevant;
+    }
+    if let Err(reason) = facts.constant(graph, args[0]) {
+        return Verdict::Fails(format!("the weight is not constant: {reason}"));
+    }
+    let dtype = match (facts.literal(graph, args[0]), producer) {
+        (Some(Literal::Tensor(tensor)), _) => Some(tensor.dtype().code()),
+        (_, Some(node))
+            if node.op().is("aten::quantize_per_tensor")
+                || node.op().is("aten::quantize_per_channel") =>
+        {
+            node.inputs()
+                .last()
+                .and_then(|dtype| facts.literal(graph, *dtype)?.as_int())
+        }
+        _ => None,
+    };
+    match dtype {
+        Some(dtype) if dtype == DType::QInt8.code() => Verdict::Holds,
+        Some(_) => Verdict::Fails("the weight is not qint8".to_owned()),
+        None => Verdict::Fails("the weight's type is not known".to_owned()),
+    }
+}
+
+fn literal_is(
+    facts: &Facts<'_>,
+    graph: &Graph,
+    value: ValueId,
+    expected: &Literal,
+    what: &str,
+    shown: &str,
+) -> Verdict {
+    match facts.literal(graph, value) {
+        Some(found) if found == expected => Verdict::Holds,
+        Some(found) => Verdict::Fails(format!("{what} is {}, not {shown}", show(found))),
+        None => Verdict::Fails(format!("{what} is not known to be {shown}")),
+    }
+}
+
+/// A short text for a constant in a reason.
+pub(super) fn show(literal: &Literal) -> String {
+    match literal {
+        Literal::None => "none".to_owned(),
+        Literal::Bool(value) => value.to_string(),
+        Literal::Int(value) => value.to_string(),
+        Literal::Float(value) => format!("{value:?}"),
+        Literal::Str(value) => format!("{value:?}"),
+        Literal::Tensor(tensor) => format!("a tensor {:?}", tensor.shape()),
+        other => format!("a constant of type {:?}", other.ty()),
+    }
+}

@@ -1,0 +1,242 @@
+//! Rules as the engine runs them: a pattern over operators, guards, and what takes the pattern's place.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+
+use planish_ir::{Graph, Literal, NodeId, Op, Sym};
+
+use super::guard::Guard;
+
+/// A rewrite rule without holes.
+#[derive(Debug)]
+pub struct Rule {
+    number: u32,
+    name: String,
+    /// Operations of the pattern: operands before users, the root last.
+    pub(super) pattern: Vec<Step>,
+    pub(super) guards: Vec<Guard>,
+    /// Operations of the replacement in order; the last one's only output takes the place of the root's.
+    pub(super) replacement: Vec<Step>,
+    pub(super) vars: Vec<VarInfo>,
+    /// The steps of the pattern from the root along first operands, as far as the index distinguishes.
+    pub(super) spine: Vec<usize>,
+}
+
+/// A value of a rule: an index into [`Rule::vars`].
+pub(super) type Var = usize;
+
+/// What is known of a value of a rule.
+#[derive(Debug)]
+pub(super) struct VarInfo {
+    pub(super) name: String,
+    /// The step of the pattern that computes it, and as which output; `None` for an input of the pattern and for a value of the replacement.
+    pub(super) def: Option<(usize, usize)>,
+    /// How often steps of the pattern read it.
+    pub(super) uses: usize,
+}
+
+/// An operation of a pattern or replacement.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) op: Op,
+    pub(super) inputs: Vec<Term>,
+    pub(super) outputs: Vec<Var>,
+}
+
+/// An operand.
+#[derive(Debug)]
+pub(super) enum Term {
+    /// A value.
+    Var(Var),
+    /// A constant, equal by value.
+    Literal(Literal),
+}
+
+impl Rule {
+    pub(super) fn new(
+        number: u32,
+        name: String,
+        pattern: Vec<Step>,
+        replacement: Vec<Step>,
+        guards: Vec<Guard>,
+        vars: Vec<VarInfo>,
+    ) -> Self {
+        let mut rule = Self {
+            number,
+            name,
+            pattern,
+            guards,
+            replacement,
+            vars,
+            spine: Vec::new(),
+        };
+        rule.spine = rule.find_spine();
+        rule
+    }
+
+    /// The rule's number: its place in PyTorch's tables, or from 90 a number of planish's own.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The rule's name, which no other rule has.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The operator that takes the root's place.
+    pub fn becomes(&self) -> Op {
+        self.last(&self.replacement).op
+    }
+
+    /// The operator of the root.
+    pub(super) fn root(&self) -> &Step {
+        self.last(&self.pattern)
+    }
+
+    /// The step of the pattern that says most about what it computes: the float operator under quantization and activation.
+    pub(super) fn core(&self) -> usize {
+        self.spine.last().copied().unwrap_or(self.pattern.len() - 1)
+    }
+
+    /// What an operand of a step is computed by, when it is computed inside the pattern.
+    pub(super) fn producer(&self, term: &Term) -> Option<(usize, usize)> {
+        match term {
+            Term::Var(var) => self.vars[*var].def,
+            Term::Literal(_) => None,
+        }
+    }
+
+    fn last<'a>(&self, steps: &'a [Step]) -> &'a Step {
+        steps
+            .last()
+            .expect("the compiler refuses a rule whose pattern or replacement is empty")
+    }
+
+    /// A trailing `aten::dequantize` is left out: a float operand there makes a near miss, which is worth a remark.
+    fn find_spine(&self) -> Vec<usize> {
+        let mut spine = vec![self.pattern.len() - 1];
+        let mut at = spine[0];
+        while let Some((step, 0)) = self.pattern[at]
+            .inputs
+            .first()
+            .and_then(|term| self.producer(term))
+        {
+            spine.push(step);
+            at = step;
+        }
+        if spine.len() > 1 && self.pattern[at].op.is("aten::dequantize") {
+            spine.pop();
+        }
+        spine
+    }
+}
+
+/// Rules in the order in which they are tried, with an index by root and by what the root's first operand is computed by.
+#[derive(Debug)]
+pub struct RuleSet {
+    rules: Vec<Rule>,
+    index: Branch,
+}
+
+/// Rules whose spines agree so far; operators are told apart by their names, so that a wrong overload is a near miss.
+#[derive(Debug, Default)]
+struct Branch {
+    rules: Vec<usize>,
+    next: HashMap<Sym, Branch>,
+}
+
+impl RuleSet {
+    pub(super) fn new(rules: Vec<Rule>) -> Self {
+        let mut index = Branch::default();
+        for (at, rule) in rules.iter().enumerate() {
+            let mut branch = &mut index;
+            for step in &rule.spine {
+                branch = branch
+                    .next
+                    .entry(rule.pattern[*step].op.name())
+                    .or_default();
+            }
+            branch.rules.push(at);
+        }
+        Self { rules, index }
+    }
+
+    /// The rules, in the order in which they are tried.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The rules that may match with this node as root, in the order in which they are tried.
+    pub(super) fn candidates(&self, graph: &Graph, root: NodeId) -> BTreeSet<usize> {
+        let mut found = BTreeSet::new();
+        let (mut branch, mut node) = (&self.index, Some(root));
+        while let Some(at) = node {
+            let Some(next) = branch.next.get(&graph.node(at).op().name()) else {
+                break;
+            };
+            found.extend(&next.rules);
+            branch = next;
+            node = graph
+                .node(at)
+                .inputs()
+                .first()
+                .and_then(|input| graph.producer(*input));
+        }
+        found
+    }
+}
+
+/// The rule in the dialect that it was written in, one operation a line.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} {}", self.number, self.name)?;
+        for (part, steps) in [("match ", &self.pattern), ("become", &self.replacement)] {
+            for (at, step) in steps.iter().enumerate() {
+                f.write_str("  ")?;
+                f.write_str(if at == 0 { part } else { "      " })?;
+                f.write_str("  ")?;
+                if at + 1 == steps.len() {
+                    f.write_str("return ")?;
+                } else {
+                    let outputs: Vec<String> = step
+                        .outputs
+                        .iter()
+                        .map(|var| format!("%{}", self.vars[*var].name))
+                        .collect();
+                    write!(f, "{} = ", outputs.join(", "))?;
+                }
+                let inputs: Vec<String> = step.inputs.iter().map(|term| self.term(term)).collect();
+                writeln!(f, "{}({})", step.op, inputs.join(", "))?;
+            }
+        }
+        for (at, guard) in self.guards.iter().enumerate() {
+            let args: Vec<String> = guard
+                .args
+                .iter()
+                .map(|var| format!("%{}", self.vars[*var].name))
+                .collect();
+            writeln!(
+                f,
+                "  {}   {}({})",
+                if at == 0 { "where" } else { "     " },
+                guard.name,
+                args.join(", ")
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Rule {
+    fn term(&self, term: &Term) -> String {
+        match term {
+            Term::Var(var) => format!("%{}", self.vars[*var].name),
+            Term::Literal(Literal::None) => "none".to_owned(),
+            Term::Literal(Literal::Bool(value)) => value.to_string(),
+            Term::Literal(Literal::Int(value)) => value.to_string(),
+            Term::Literal(Literal::Float(value)) => format!("{value:?}"),
+            Term::Literal(other) => format!("{other:?}"),
+        }
+    }
+}

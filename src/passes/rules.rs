@@ -1,0 +1,87 @@
+//! The rules of the Finalize passes; the text of each set is a file of this folder.
+
+use std::fmt::Write;
+use std::sync::LazyLock;
+
+use crate::rewrite::{RuleSet, overlaps as overlaps_of};
+
+/// Float operators with quantized weights get packed weights.
+pub fn prepack() -> &'static RuleSet {
+    static RULES: LazyLock<RuleSet> =
+        LazyLock::new(|| parse("prepack.rules", include_str!("rules/prepack.rules")));
+    &RULES
+}
+
+/// What static quantization fuses.
+pub fn quant_fusion() -> &'static RuleSet {
+    static RULES: LazyLock<RuleSet> = LazyLock::new(|| {
+        parse(
+            "quant_fusion.rules",
+            include_str!("rules/quant_fusion.rules"),
+        )
+    });
+    &RULES
+}
+
+/// What dynamic quantization fuses.
+pub fn dynamic() -> &'static RuleSet {
+    static RULES: LazyLock<RuleSet> =
+        LazyLock::new(|| parse("dynamic.rules", include_str!("rules/dynamic.rules")));
+    &RULES
+}
+
+/// Packed weights that nothing was fused with are taken back.
+pub fn undo_prepack() -> &'static RuleSet {
+    static RULES: LazyLock<RuleSet> = LazyLock::new(|| {
+        parse(
+            "undo_prepack.rules",
+            include_str!("rules/undo_prepack.rules"),
+        )
+    });
+    &RULES
+}
+
+/// Every set with its name.
+pub fn sets() -> [(&'static str, &'static RuleSet); 4] {
+    [
+        ("quant-fusion", quant_fusion()),
+        ("dynamic", dynamic()),
+        ("prepack", prepack()),
+        ("undo-prepack", undo_prepack()),
+    ]
+}
+
+/// Every rule, expanded, as text.
+pub fn listing() -> String {
+    let mut text = String::new();
+    for (name, set) in sets() {
+        let _ = writeln!(text, "# {name}: {} rules\n", set.rules().len());
+        for rule in set.rules() {
+            let _ = writeln!(text, "{rule}");
+        }
+    }
+    text
+}
+
+/// Every pair of rules of one set that may match at the same root, a line each.
+pub fn overlaps() -> String {
+    let mut text = String::new();
+    for (name, set) in sets() {
+        for (first, second) in overlaps_of(set.rules()) {
+            let _ = writeln!(
+                text,
+                "{name}: {} {} | {} {}",
+                first.number(),
+                first.name(),
+                second.number(),
+                second.name()
+            );
+        }
+    }
+    text
+}
+
+fn parse(name: &'static str, text: &str) -> RuleSet {
+    // A test reads every set, so the text in the binary is known to be right.
+    RuleSet::parse(name, text).unwrap_or_else(|error| panic!("failed to {error}"))
+}

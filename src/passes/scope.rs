@@ -1,0 +1,82 @@
+//! Where rules are applied: to every method that is kept, with what is known of the attributes that all of them share.
+
+use planish_ir::{Graph, GraphModule};
+
+use crate::analysis::alias::Aliases;
+use crate::kept;
+use crate::pass::{Changed, PassCx, PassError};
+use crate::remark::{Remark, RemarkKind};
+use crate::rewrite::{Facts, Outcome, RuleSet, Written, rewrite, root_objects};
+
+/// A method that is being rewritten.
+pub(crate) struct Scope<'m> {
+    pub(crate) method: String,
+    pub(crate) facts: Facts<'m>,
+}
+
+/// Runs `body` over the graph of every kept method; it returns how many rewrites it made.
+pub(crate) fn each_kept_method(
+    module: &mut GraphModule,
+    cx: &mut PassCx<'_>,
+    mut body: impl FnMut(Scope<'_>, &mut Graph, &mut PassCx<'_>) -> usize,
+) -> Result<Changed, PassError> {
+    let methods = kept::kept_methods(module, &cx.options.preserved)?;
+    let mut written = Written::new();
+    for id in &methods {
+        let graph = &module.method(*id).graph;
+        written.extend(Aliases::new(graph, &root_objects(module, graph)).written_attributes());
+    }
+    let mut changed = 0;
+    for id in methods {
+        // Rules read attributes of the module while they change the graph.
+        let mut graph = std::mem::take(&mut module.method_mut(id).graph);
+        let method = module.method(id).name.to_string();
+        let scope = Scope {
+            method,
+            facts: Facts::new(module, &graph, &written),
+        };
+        changed += body(scope, &mut graph, cx);
+        module.method_mut(id).graph = graph;
+    }
+    Ok(Changed(changed))
+}
+
+impl Scope<'_> {
+    /// Applies a set of rules.
+    pub(crate) fn rewrite<'r>(
+        &mut self,
+        graph: &mut Graph,
+        rules: &'r RuleSet,
+        cx: &mut PassCx<'_>,
+    ) -> Outcome<'r> {
+        rewrite(graph, rules, &mut self.facts, cx.fuel)
+    }
+
+    /// Makes remarks of an outcome; returns the number of rewrites.
+    pub(crate) fn report(
+        &self,
+        pass: &'static str,
+        graph: &Graph,
+        outcome: &Outcome<'_>,
+        cx: &mut PassCx<'_>,
+    ) -> usize {
+        let passed = outcome
+            .applied
+            .iter()
+            .map(|(rule, node)| (RemarkKind::Passed, rule, *node, rule.becomes().to_string()));
+        let missed = outcome
+            .missed
+            .iter()
+            .map(|(rule, node, why)| (RemarkKind::Missed, rule, *node, why.clone()));
+        for (kind, rule, node, reason) in passed.chain(missed) {
+            cx.remarks.push(Remark::at(
+                kind,
+                pass,
+                rule.name(),
+                (self.method.as_str(), graph, node),
+                reason,
+            ));
+        }
+        outcome.applied.len()
+    }
+}
