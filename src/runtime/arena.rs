@@ -22,7 +22,11 @@ impl Arena {
     }
 
     /// A buffer of at least `len` bytes that nobody else holds; its bytes are whatever was left in it.
-    pub(crate) fn take(&mut self, buffer: Option<usize>, len: usize) -> Result<Arc<Storage>, planish_eval::Error> {
+    pub(crate) fn take(
+        &mut self,
+        buffer: Option<usize>,
+        len: usize,
+    ) -> Result<Arc<Storage>, planish_eval::Error> {
         let slot = buffer.and_then(|buffer| self.buffers.get_mut(buffer));
         if let Some(Some(storage)) = &slot
             && Arc::strong_count(storage) == 1

@@ -10,14 +10,23 @@
 //!    writable and executable.
 //! 4. No kernel is called with a slice shorter than its geometry and sizes say.
 
+mod arena;
 mod call;
 mod elf;
 mod error;
 mod load;
 mod map;
+mod plan;
+mod program;
+mod run_error;
+mod stats;
+mod steps;
 
 pub use call::{Call, Entry};
 pub use elf::ElfError;
 pub use error::Error;
 pub use load::Library;
 pub use map::map_file;
+pub use program::{Fallback, Parts, Program};
+pub use run_error::RunError;
+pub use stats::Stats;

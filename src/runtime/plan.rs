@@ -75,7 +75,9 @@ impl Plan {
             let mut leaves = false;
             for at in graph.value(value).uses() {
                 match reader_in(graph, *at, home) {
-                    Some(node) if last.is_none_or(|last| position[node] > position[last]) => last = Some(node),
+                    Some(node) if last.is_none_or(|last| position[node] > position[last]) => {
+                        last = Some(node)
+                    }
                     Some(_) => {}
                     None => leaves = true,
                 }
@@ -111,8 +113,12 @@ impl Plan {
                     holders[*output] = 1;
                 }
             } else if views(*node) {
-                let mut held: Vec<ValueId> =
-                    graph.node(*node).inputs().iter().flat_map(|input| shares[*input].clone()).collect();
+                let mut held: Vec<ValueId> = graph
+                    .node(*node)
+                    .inputs()
+                    .iter()
+                    .flat_map(|input| shares[*input].clone())
+                    .collect();
                 held.sort_unstable();
                 held.dedup();
                 for output in &outputs {
@@ -166,7 +172,12 @@ mod tests {
         let mut value = graph.add_param(entry, Type::TENSOR);
         let mut nodes = Vec::new();
         for _ in 0..len {
-            let node = graph.insert(At::End(entry), Op::of("aten::relu"), &[value], [Type::TENSOR]);
+            let node = graph.insert(
+                At::End(entry),
+                Op::of("aten::relu"),
+                &[value],
+                [Type::TENSOR],
+            );
             value = graph.output(node);
             nodes.push(node);
         }

@@ -11,8 +11,6 @@ mod pool;
 mod table;
 mod weighted;
 
-use std::sync::Arc;
-
 use planish_eval::{Tensor, Value};
 use planish_ir::{DType, QParams};
 use planish_kernels::{Affine, KernelSpec};
@@ -91,7 +89,10 @@ fn scale_and_zero(inputs: &[Value], index: usize) -> Option<(f64, i64)> {
 fn affine(tensor: &Tensor) -> Option<Affine> {
     match tensor.qparams()? {
         QParams::PerTensor { scale, zero_point } if tensor.dtype() == DType::QUInt8 => {
-            Some(Affine { scale: scale as f32, zero: i32::try_from(zero_point).ok()? })
+            Some(Affine {
+                scale: scale as f32,
+                zero: i32::try_from(zero_point).ok()?,
+            })
         }
         _ => None,
     }
@@ -106,12 +107,21 @@ fn output(
     strides: &[i64],
     qparams: Option<(f64, i64)>,
 ) -> Result<Tensor, RunError> {
-    let numel = shape.iter().try_fold(1_i64, |numel, size| numel.checked_mul(*size));
-    let bytes = numel.and_then(|numel| usize::try_from(numel).ok()).and_then(|numel| numel.checked_mul(dtype.size()));
-    let bytes = bytes.ok_or_else(|| RunError::Shape(format!("make a tensor of shape {shape:?}")))?;
+    let numel = shape
+        .iter()
+        .try_fold(1_i64, |numel, size| numel.checked_mul(*size));
+    let bytes = numel
+        .and_then(|numel| usize::try_from(numel).ok())
+        .and_then(|numel| numel.checked_mul(dtype.size()));
+    let bytes =
+        bytes.ok_or_else(|| RunError::Shape(format!("make a tensor of shape {shape:?}")))?;
     let storage = arena.take(buffer, bytes)?;
     let qparams = qparams.map(|(scale, zero_point)| QParams::PerTensor { scale, zero_point });
-    Ok(Tensor::view_of(dtype, shape, strides, 0, Arc::clone(&storage), qparams)?)
+    let tensor = Tensor::view_of(storage, dtype, shape, strides, 0)?;
+    Ok(match qparams {
+        Some(qparams) => tensor.with_qparams(qparams)?,
+        None => tensor,
+    })
 }
 
 /// Calls with the bytes of a dense input and of a dense output.

@@ -37,28 +37,60 @@ impl KernelStep {
         arena: &mut Arena,
         reference: Reference<'_>,
     ) -> Result<Outcome, RunError> {
-        let Some(x) = tensor(inputs, 0).filter(|x| affine(x).is_some() && x.is_dense_in_any_order()) else {
-            return Ok(Outcome::NotTaken("its operand is not a dense quint8 tensor with one scale"));
+        let Some(x) =
+            tensor(inputs, 0).filter(|x| affine(x).is_some() && x.is_dense_in_any_order())
+        else {
+            return Ok(Outcome::NotTaken(
+                "its operand is not a dense quint8 tensor with one scale",
+            ));
         };
         let Some(pair) = self.tables.get(x, inputs, reference)? else {
             return Ok(Outcome::NotTaken("its operands are not numbers"));
         };
-        let out = output(arena, self.buffer, DType::QUInt8, x.shape(), x.strides(), Some(pair.qparams))?;
+        let out = output(
+            arena,
+            self.buffer,
+            DType::QUInt8,
+            x.shape(),
+            x.strides(),
+            Some(pair.qparams),
+        )?;
         super::with_bytes(x, &out, |x, out| {
-            let whole = if pair.body == pair.rest { x.len() } else { x.len() / BLOCK * BLOCK };
+            let whole = if pair.body == pair.rest {
+                x.len()
+            } else {
+                x.len() / BLOCK * BLOCK
+            };
             let ((x_body, x_rest), (body, rest)) = (x.split_at(whole), out.split_at_mut(whole));
-            self.entry.call(Call::Table { x: x_body, table: &pair.body, out: body })?;
-            self.entry.call(Call::Table { x: x_rest, table: &pair.rest, out: rest })
+            self.entry.call(Call::Table {
+                x: x_body,
+                table: &pair.body,
+                out: body,
+            })?;
+            self.entry.call(Call::Table {
+                x: x_rest,
+                table: &pair.rest,
+                out: rest,
+            })
         })?;
         Ok(Outcome::Done(out, 0))
     }
 }
 
 impl Tables {
-    fn get(&self, x: &Tensor, inputs: &[Value], reference: Reference<'_>) -> Result<Option<Arc<Pair>>, RunError> {
-        let Some(QParams::PerTensor { scale, zero_point }) = x.qparams() else { return Ok(None) };
+    fn get(
+        &self,
+        x: &Tensor,
+        inputs: &[Value],
+        reference: Reference<'_>,
+    ) -> Result<Option<Arc<Pair>>, RunError> {
+        let Some(QParams::PerTensor { scale, zero_point }) = x.qparams() else {
+            return Ok(None);
+        };
         let operands: Option<Vec<_>> = inputs[1..].iter().map(operand_key).collect();
-        let Some(operands) = operands else { return Ok(None) };
+        let Some(operands) = operands else {
+            return Ok(None);
+        };
         let key = (scale.to_bits(), zero_point, operands);
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, pair)) = last.as_ref().filter(|(of, _)| *of == key) {
@@ -71,8 +103,14 @@ impl Tables {
             rest.extend(answer(piece, (scale, zero_point), inputs, reference)?.0);
         }
         let tables = (whole.0.try_into().ok(), rest.try_into().ok());
-        let (Some(body), Some(rest)) = tables else { return Ok(None) };
-        let pair = Arc::new(Pair { body, rest, qparams: whole.1 });
+        let (Some(body), Some(rest)) = tables else {
+            return Ok(None);
+        };
+        let pair = Arc::new(Pair {
+            body,
+            rest,
+            qparams: whole.1,
+        });
         *last = Some((key, Arc::clone(&pair)));
         Ok(Some(pair))
     }
@@ -93,9 +131,15 @@ fn answer(
     inputs[0] = Value::Tensor(Tensor::from(&tensor));
     let outputs = reference(&inputs)?;
     let out = outputs.first().and_then(Value::as_tensor).cloned();
-    let missing = || RunError::Shape("make a table: the reference evaluator gave no quint8 tensor".to_owned());
-    let out = out.filter(|out| out.dtype() == DType::QUInt8).ok_or_else(missing)?;
-    let Some(QParams::PerTensor { scale, zero_point }) = out.qparams() else { return Err(missing()) };
+    let missing = || {
+        RunError::Shape("make a table: the reference evaluator gave no quint8 tensor".to_owned())
+    };
+    let out = out
+        .filter(|out| out.dtype() == DType::QUInt8)
+        .ok_or_else(missing)?;
+    let Some(QParams::PerTensor { scale, zero_point }) = out.qparams() else {
+        return Err(missing());
+    };
     Ok((out.values::<u8>()?, (scale, zero_point)))
 }
 
