@@ -164,27 +164,11 @@ fn is_never_meant(op: Op) -> bool {
 }
 
 impl Op {
-    /// The overload of `name` whose parameters are exactly inputs of these types, as in a printed graph, where defaults are filled in.
-    ///
-    /// Of several the one whose parameters have just these types is taken, else the first in the order of registration.
+    /// The overload of `name` whose parameters are exactly inputs of these types, as in a printed graph, where defaults are filled in:
+    /// the first that fits, in the order of registration.
     pub fn resolve_by_types(name: Sym, inputs: &[Type]) -> Option<Self> {
-        let mut first = None;
-        for op in Self::overloads(name) {
-            let Some(schema) = op.schema() else { continue };
-            if !schema.takes(inputs) {
-                continue;
-            }
-            let exact = schema
-                .params
-                .iter()
-                .zip(inputs)
-                .all(|(param, ty)| param.ty == ty.unshaped());
-            if exact {
-                return Some(op);
-            }
-            first = first.or(Some(op));
-        }
-        first
+        let mut overloads = Self::overloads(name).into_iter();
+        overloads.find(|op| op.schema().is_some_and(|schema| schema.takes(inputs)))
     }
 }
 

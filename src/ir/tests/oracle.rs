@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use planish_ir::{Graph, Op, text, verify_graph};
+use planish_ir::resolve::{Argument, Operand, resolve};
+use planish_ir::{Graph, NodeId, Op, Sym, text, verify_graph};
 
 fn files() -> Vec<PathBuf> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/oracle");
@@ -76,4 +77,61 @@ fn check(graph: &Graph, wrong: &mut Vec<String>) {
     if let Err(errors) = verify_graph(graph) {
         wrong.extend(errors.iter().map(ToString::to_string));
     }
+}
+
+#[test]
+fn calls_as_an_archive_writes_them_resolve_to_the_same_operator() {
+    let mut count = 0;
+    for file in files() {
+        let text = std::fs::read_to_string(&file).expect("the file is text");
+        for graph in graphs(&text) {
+            let graph = text::parse_graph(&graph).unwrap_or_else(|error| panic!("{error}"));
+            for node in graph.walk() {
+                count += usize::from(resolves_as_written(&graph, node));
+            }
+        }
+    }
+    assert!(count > 6_600, "{count}");
+}
+
+/// Resolves a node's call without the arguments that an archive leaves out: trailing ones, and keyword ones, that equal their default.
+fn resolves_as_written(graph: &Graph, node: NodeId) -> bool {
+    let op = graph.node(node).op();
+    let Some(schema) = op.schema() else {
+        return false;
+    };
+    let inputs = graph.node(node).inputs();
+    let is_default = |index: usize| {
+        let default = schema
+            .params
+            .get(index)
+            .and_then(|param| param.default.as_ref());
+        default.is_some() && graph.constant(inputs[index]) == default
+    };
+    let mut given = schema.positional();
+    if schema.vararg {
+        given = inputs.len();
+    }
+    while given > 0 && is_default(given - 1) {
+        given -= 1;
+    }
+    let argument = |index: usize| Argument::of(graph.ty(inputs[index]).clone());
+    let positional: Vec<_> = (0..given).map(argument).collect();
+    let keywords: Vec<(Sym, Argument)> = (schema.positional()..schema.params.len())
+        .filter(|index| !is_default(*index))
+        .map(|index| (schema.params[index].name, argument(index)))
+        .collect();
+    let resolved =
+        resolve(op.name(), &positional, &keywords).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(resolved.op, op, "{positional:?} {keywords:?}");
+    for (index, operand) in resolved.operands.iter().enumerate() {
+        if let Operand::Default(default) = operand {
+            assert_eq!(graph.constant(inputs[index]), Some(default), "{op}");
+        }
+    }
+    let outputs = graph.node(node).outputs();
+    for (output, ty) in outputs.iter().zip(&resolved.outputs) {
+        assert!(graph.ty(*output).is_subtype_of(ty), "{op}: {ty}");
+    }
+    true
 }
