@@ -71,18 +71,13 @@ fn kernels(graph: &Graph, facts: &Facts<'_>, id: NodeId) -> Result<Vec<KernelSpe
             .map(|()| vec![KernelSpec::Mul]),
         "quantized::cat" => codes(0).map(|()| vec![KernelSpec::Cat]),
         "aten::relu"
-        | "aten::relu_"
         | "aten::clamp"
         | "aten::hardtanh"
-        | "aten::hardtanh_"
         | "aten::sigmoid"
         | "aten::tanh"
         | "aten::hardsigmoid"
-        | "aten::hardsigmoid_"
         | "aten::leaky_relu"
-        | "aten::leaky_relu_"
         | "quantized::hardswish"
-        | "quantized::elu"
         | "quantized::leaky_relu" => codes(0).map(|()| vec![KernelSpec::Lut]),
         "aten::max_pool2d" => {
             codes(0)?;
@@ -128,6 +123,9 @@ fn kernels(graph: &Graph, facts: &Facts<'_>, id: NodeId) -> Result<Vec<KernelSpe
         }),
         // Its sum is one of real numbers, in an order of its own: no pool gives the same codes.
         "aten::mean" => Err("no kernel computes a mean over dimensions".to_owned()),
+        "aten::quantize_per_tensor" if node.op().info().overload != *"" => {
+            Err("its scale is a tensor".to_owned())
+        }
         "aten::quantize_per_tensor" => match facts.dtype(node.outputs()[0]) {
             Some(DType::QUInt8) => Ok(vec![KernelSpec::Quantize(Code::U8)]),
             Some(DType::QInt8) => Ok(vec![KernelSpec::Quantize(Code::S8)]),
