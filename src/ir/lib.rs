@@ -23,6 +23,7 @@ mod ops;
 mod order;
 mod packed;
 pub mod resolve;
+mod same;
 pub mod schema;
 mod sym;
 mod tensor;
@@ -41,6 +42,7 @@ pub use node::{Attr, Block, BlockId, Def, Loc, Node, NodeId, Use, Value, ValueId
 pub use ops::{Effects, Op, OpInfo};
 pub use order::ProgramOrder;
 pub use packed::{ConvGeometry, PackedKind, PackedParams};
+pub use same::isomorphic;
 pub use sym::Sym;
 pub use tensor::{
     Dims, Element, QParams, Tensor, TensorError, cast_elements, channels_last_strides,

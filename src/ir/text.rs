@@ -10,15 +10,19 @@ mod cursor;
 mod element;
 mod lex;
 mod literal;
+mod names;
 mod number;
 mod overload;
 mod parse;
+mod print;
 mod quote;
 mod random;
+mod spell;
 mod tensor;
 mod types;
 
 pub use blobs::Blobs;
+pub use print::{Printer, Style};
 
 use crate::Graph;
 use crate::diag::Diagnostics;
@@ -32,4 +36,27 @@ pub fn parse_graph(text: &str) -> Result<Graph, Diagnostics> {
 /// Reads one graph whose large constants are blobs.
 pub fn parse_graph_with(text: &str, blobs: &Blobs) -> Result<Graph, Diagnostics> {
     Parser::new(text, blobs).whole(Parser::graph)
+}
+
+/// Reads graphs that stand one after the other, each with the comment lines right before it.
+pub fn parse_graphs(text: &str) -> Result<Vec<(String, Graph)>, Diagnostics> {
+    let blobs = Blobs::new();
+    Parser::new(text, &blobs).whole(|parser| {
+        let mut graphs = Vec::new();
+        while !parser.at_end() {
+            let comment = parser.comment_above();
+            graphs.push((comment, parser.graph()?));
+        }
+        Ok(graphs)
+    })
+}
+
+/// The text of a graph with names and places.
+pub fn faithful(graph: &Graph) -> String {
+    Printer::new(Style::Faithful).graph(graph)
+}
+
+/// The text of a graph in which equal graphs are equal.
+pub fn canonical(graph: &Graph) -> String {
+    Printer::new(Style::Canonical).graph(graph)
 }

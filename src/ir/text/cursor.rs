@@ -218,6 +218,18 @@ impl<'s> Parser<'s> {
         self.faults.len() >= MAX_FAULTS
     }
 
+    /// The comment lines that stand right before the current token, without `#`.
+    pub(super) fn comment_above(&self) -> String {
+        let before = &self.text[..self.token.start];
+        // What follows the last line break is the current token's own indentation.
+        let lines = before.rsplit('\n').skip(1).map(str::trim);
+        let mut comments: Vec<&str> = lines
+            .map_while(|line| line.strip_prefix('#').map(str::trim))
+            .collect();
+        comments.reverse();
+        comments.join("\n")
+    }
+
     /// Goes on at the next line, to look for further faults.
     pub(super) fn next_line(&mut self) {
         let rest = &self.text[self.token.start..];

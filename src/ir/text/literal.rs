@@ -342,7 +342,8 @@ pub(super) fn same_type(items: &[Literal]) -> Type {
     }
 }
 
-fn takes_numbers(ty: &Type) -> bool {
+/// Whether ints, and mostly floats, may stand where this type is declared.
+pub(super) fn takes_numbers(ty: &Type) -> bool {
     matches!(
         ty,
         Type::Int | Type::Scalar | Type::Named(_) | Type::Union(_)
@@ -350,7 +351,8 @@ fn takes_numbers(ty: &Type) -> bool {
 }
 
 /// A float's text; `0x…` gives its bits.
-pub(super) fn float(text: &str) -> Option<f64> {
+fn float(text: &str) -> Option<f64> {
+    let text = text.strip_prefix('+').unwrap_or(text);
     match text.strip_prefix("0x") {
         Some(bits) => u64::from_str_radix(bits, 16).ok().map(f64::from_bits),
         None => text.parse().ok(),

@@ -227,10 +227,7 @@ impl<'s> Parser<'s> {
 
     fn node_parts(&mut self, draft: &mut Draft<'s>, outputs: &mut Vec<Binding<'s>>) -> Parse<()> {
         if self.token.kind == Kind::Value {
-            outputs.push(self.binding()?);
-            while self.eat(b',') {
-                outputs.push(self.binding()?);
-            }
+            self.outputs(outputs)?;
             self.expect(b'=')?;
         } else {
             self.eat(b'=');
@@ -277,6 +274,26 @@ impl<'s> Parser<'s> {
             draft.numbered.push((node, qualified));
         }
         Ok(())
+    }
+
+    /// `%x : T, %y : U`. A name is in the list before its type, in which there may be a fault.
+    fn outputs(&mut self, outputs: &mut Vec<Binding<'s>>) -> Parse<()> {
+        loop {
+            let token = self.token.clone();
+            let name = self.value_name()?;
+            let at = outputs.len();
+            outputs.push(Binding {
+                name,
+                ty: Type::TENSOR,
+                token,
+            });
+            if self.eat(b':') {
+                outputs[at].ty = self.ty()?;
+            }
+            if !self.eat(b',') {
+                return Ok(());
+            }
+        }
     }
 
     /// `name=literal`, `name=Type` or `name=[Type, …]`; `declared` is the type of a constant's value.

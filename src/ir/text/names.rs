@@ -1,0 +1,117 @@
+//! The names that values are printed with, and the order in which a graph is printed.
+
+use std::collections::HashSet;
+
+use crate::{BlockId, Graph, NodeId, SecondaryMap, ValueId};
+
+/// A value's name in the text, without its `%`.
+pub(super) type Names = SecondaryMap<ValueId, String>;
+
+/// What comes next in a printed graph.
+#[derive(Clone, Copy)]
+pub(super) enum Event {
+    /// A node, followed by its blocks.
+    Node(NodeId),
+    /// The head of block `.1` of a node.
+    Open(BlockId, usize),
+    /// The results of a block.
+    Close(BlockId),
+}
+
+/// Everything between the head and the results of a graph, in the order of the text.
+pub(super) fn events(graph: &Graph) -> Vec<Event> {
+    enum Todo {
+        From(Option<NodeId>),
+        Block(BlockId, usize),
+        Close(BlockId),
+    }
+    let mut events = Vec::with_capacity(graph.len());
+    // An explicit stack: nesting is as deep as the input file says.
+    let mut todo = vec![Todo::From(graph.block(graph.entry()).first())];
+    while let Some(next) = todo.pop() {
+        match next {
+            Todo::From(None) => {}
+            Todo::From(Some(id)) => {
+                let node = graph.node(id);
+                events.push(Event::Node(id));
+                todo.push(Todo::From(node.next()));
+                let blocks = node.blocks().iter().enumerate().rev();
+                todo.extend(blocks.map(|(index, block)| Todo::Block(*block, index)));
+            }
+            Todo::Block(block, index) => {
+                events.push(Event::Open(block, index));
+                todo.push(Todo::Close(block));
+                todo.push(Todo::From(graph.block(block).first()));
+            }
+            Todo::Close(block) => events.push(Event::Close(block)),
+        }
+    }
+    events
+}
+
+/// Values numbered in the order of the text.
+pub(super) fn canonical(graph: &Graph, events: &[Event]) -> Names {
+    let mut names = Names::new();
+    for (number, value) in in_text_order(graph, events).into_iter().enumerate() {
+        names[value] = number.to_string();
+    }
+    names
+}
+
+/// The values' own names; a value without one gets a free number, and a name that is taken a number behind it.
+pub(super) fn faithful(graph: &Graph, events: &[Event]) -> Names {
+    let mut names = Names::new();
+    let values = in_text_order(graph, events);
+    let mut taken: HashSet<String> = HashSet::new();
+    for value in &values {
+        let Some(name) = &graph.value(*value).name else {
+            continue;
+        };
+        let wanted = printable(name);
+        let mut name = wanted.clone();
+        let mut copy = 1;
+        while name.is_empty() || !taken.insert(name.clone()) {
+            name = format!("{wanted}.{copy}");
+            copy += 1;
+        }
+        names[*value] = name;
+    }
+    let mut number = 0;
+    for value in values {
+        if !names[value].is_empty() {
+            continue;
+        }
+        while taken.contains(&number.to_string()) {
+            number += 1;
+        }
+        names[value] = number.to_string();
+        number += 1;
+    }
+    names
+}
+
+/// A name in which only characters stand that a value's name has.
+fn printable(name: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._/$".contains(c) || !c.is_ascii();
+    // `::` is allowed, a single colon is not.
+    name.split("::")
+        .map(|part| {
+            let chars = part.chars().map(|c| if fits(c) { c } else { '_' });
+            chars.collect::<String>()
+        })
+        .collect::<Vec<_>>()
+        .join("::")
+}
+
+/// All values of a graph, in the order in which the text defines them.
+fn in_text_order(graph: &Graph, events: &[Event]) -> Vec<ValueId> {
+    let mut values = graph.params().to_vec();
+    for event in events {
+        match event {
+            Event::Node(node) => values.extend(graph.node(*node).outputs()),
+            Event::Open(block, _) => values.extend(graph.block(*block).params()),
+            Event::Close(_) => {}
+        }
+    }
+    values
+}

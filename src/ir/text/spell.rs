@@ -1,0 +1,280 @@
+//! Literals and tensors: spelling.
+//!
+//! The law: reading a spelled literal where the same type is declared gives the same literal. Where the declared type would make it
+//! something else, `annotate(T, …)` says what it is.
+
+use crate::text::element::decode;
+use crate::text::literal::{same_type, takes_numbers, wanted};
+use crate::text::number::{complex, precise, shortest};
+use crate::text::print::{Printer, Style};
+use crate::text::quote::quote;
+use crate::text::tensor::reach;
+use crate::{Literal, PackedKind, PackedParams, QParams, Tensor, Type};
+
+impl Printer<'_> {
+    /// Appends a literal that stands where `declared` is the declared type.
+    pub(super) fn literal(&mut self, literal: &Literal, declared: Option<&Type>) {
+        let declared = wanted(declared);
+        match literal {
+            Literal::None => self.out.push_str("None"),
+            Literal::Bool(value) => self.out.push_str(match (declared, value) {
+                (Some(Type::Bool), true) => "1",
+                (Some(Type::Bool), false) => "0",
+                (_, true) => "True",
+                (_, false) => "False",
+            }),
+            Literal::Int(value) => match declared {
+                None => self.out.push_str(&value.to_string()),
+                Some(ty) if takes_numbers(ty) => self.out.push_str(&value.to_string()),
+                Some(_) => self.annotated("int", literal, &Type::Int),
+            },
+            Literal::Float(value) => {
+                let text = self.float(*value);
+                let bits = text.starts_with("0x");
+                match declared {
+                    Some(Type::Float) => self.out.push_str(&text),
+                    None if !bits => self.out.push_str(&text),
+                    Some(ty) if takes_numbers(ty) && *ty != Type::Int && !bits => {
+                        self.out.push_str(&text);
+                    }
+                    _ => self.annotated("float", literal, &Type::Float),
+                }
+            }
+            Literal::Complex(real, imaginary) => match declared {
+                None | Some(Type::Complex | Type::Scalar | Type::Union(_)) => {
+                    let text = complex(&self.float(*real), &self.float(*imaginary));
+                    self.out.push_str(&text);
+                }
+                Some(_) => self.annotated("complex", literal, &Type::Complex),
+            },
+            Literal::Str(text) => match declared {
+                None | Some(Type::Str | Type::Union(_)) => self.out.push_str(&quote(text)),
+                Some(_) => self.annotated("str", literal, &Type::Str),
+            },
+            Literal::Device(device) => match declared {
+                Some(Type::Device) => self.out.push_str(&quote(device.as_str())),
+                _ => self.annotated("Device", literal, &Type::Device),
+            },
+            Literal::Tensor(tensor) => self.tensor(tensor),
+            Literal::List(element, items) => {
+                let known = match declared {
+                    Some(Type::List(wanted)) => **wanted == *element,
+                    None | Some(Type::Union(_) | Type::Named(_)) => {
+                        inferred(items).as_ref() == Some(element)
+                    }
+                    Some(_) => false,
+                };
+                if !known || items.is_empty() {
+                    self.out.push_str(&format!("annotate(List[{element}], "));
+                    self.list(items, element);
+                    self.out.push(')');
+                } else {
+                    self.list(items, element);
+                }
+            }
+            Literal::Tuple(items) => {
+                if declared.is_some_and(Type::is_tensor) {
+                    return self.annotated("Any", literal, &Type::Any);
+                }
+                let elements = declared.and_then(Type::elements).unwrap_or_default();
+                self.out.push('(');
+                for (index, item) in items.iter().enumerate() {
+                    self.comma(index);
+                    self.literal(item, elements.get(index));
+                }
+                self.out.push(')');
+            }
+            Literal::Dict(key, value, entries) => {
+                let known = match declared {
+                    Some(Type::Dict(pair)) => pair.0 == *key && pair.1 == *value,
+                    Some(Type::Tensor(_)) => false,
+                    _ => {
+                        let (keys, values): (Vec<_>, Vec<_>) = entries.iter().cloned().unzip();
+                        inferred(&keys).as_ref() == Some(key)
+                            && inferred(&values).as_ref() == Some(value)
+                    }
+                };
+                if !known {
+                    self.out
+                        .push_str(&format!("annotate(Dict[{key}, {value}], "));
+                }
+                self.out.push('{');
+                for (index, entry) in entries.iter().enumerate() {
+                    self.comma(index);
+                    self.literal(&entry.0, Some(key));
+                    self.out.push_str(": ");
+                    self.literal(&entry.1, Some(value));
+                }
+                self.out.push_str(if known { "}" } else { "})" });
+            }
+            Literal::Packed(packed) => self.packed(packed),
+            Literal::Object(object) => {
+                self.out.push_str("object<");
+                self.name(object.class.as_str(), true);
+                self.out.push_str(">{");
+                for (index, (field, value)) in object.fields.iter().enumerate() {
+                    self.comma(index);
+                    self.name(field.as_str(), false);
+                    self.out.push_str(" = ");
+                    self.literal(value, None);
+                }
+                self.out.push('}');
+            }
+            Literal::Function(name) => {
+                self.out.push_str("function<");
+                self.name(name.as_str(), true);
+                self.out.push('>');
+            }
+            Literal::Opaque => self.out.push_str(match declared {
+                Some(Type::Tensor(_)) => "<Tensor>",
+                Some(Type::List(element)) if element.is_tensor() => "[<Tensors>]",
+                _ => "<Opaque>",
+            }),
+        }
+    }
+
+    /// Appends a name, quoted unless it is read as one: letters, digits and `_`, and dots where `dotted` names are read.
+    pub(super) fn name(&mut self, name: &str, dotted: bool) {
+        let part = |part: &str| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        };
+        let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && (if dotted {
+                name.split('.').all(part)
+            } else {
+                part(name)
+            });
+        if plain {
+            self.out.push_str(name);
+        } else {
+            self.out.push_str(&quote(name));
+        }
+    }
+
+    fn annotated(&mut self, spelled: &str, literal: &Literal, ty: &Type) {
+        self.out.push_str(&format!("annotate({spelled}, "));
+        self.literal(literal, Some(ty));
+        self.out.push(')');
+    }
+
+    fn list(&mut self, items: &[Literal], element: &Type) {
+        self.out.push('[');
+        for (index, item) in items.iter().enumerate() {
+            self.comma(index);
+            self.literal(item, Some(element));
+        }
+        self.out.push(']');
+    }
+
+    fn comma(&mut self, index: usize) {
+        if index > 0 {
+            self.out.push_str(", ");
+        }
+    }
+
+    fn float(&self, value: f64) -> String {
+        match self.style {
+            Style::Faithful => precise(value),
+            Style::Canonical => shortest(value),
+        }
+    }
+
+    /// Appends `dense<…>[…]`, or `dense<…>@name` for a tensor that is to stand outside.
+    fn tensor(&mut self, tensor: &Tensor) {
+        let (dtype, shape) = (tensor.dtype(), tensor.shape());
+        let mut parts: Vec<String> = shape.iter().map(ToString::to_string).collect();
+        // Strides that leave gaps are a view of something larger, of which only the elements are kept.
+        let span = reach(shape, tensor.strides()).filter(|span| *span <= tensor.numel());
+        let strides = span.filter(|_| !tensor.is_contiguous());
+        if strides.is_some() {
+            let strides: Vec<String> = tensor.strides().iter().map(ToString::to_string).collect();
+            parts.push(format!("strides=[{}]", strides.join(", ")));
+        }
+        self.out
+            .push_str(&format!("dense<{dtype}({})", parts.join(", ")));
+        match tensor.qparams() {
+            None => {}
+            Some(QParams::PerTensor { scale, zero_point }) => {
+                let scale = shortest(*scale);
+                self.out
+                    .push_str(&format!(", scale={scale}, zero_point={zero_point}"));
+            }
+            Some(QParams::PerChannel {
+                scales,
+                zero_points,
+                axis,
+            }) => {
+                let scales: Vec<String> = scales.iter().map(|scale| shortest(*scale)).collect();
+                let zero_points: Vec<String> =
+                    zero_points.iter().map(ToString::to_string).collect();
+                self.out.push_str(&format!(
+                    ", scale=[{}], zero_point=[{}], axis={axis}",
+                    scales.join(", "),
+                    zero_points.join(", ")
+                ));
+            }
+        }
+        self.out.push('>');
+        let stored = match strides {
+            Some(span) => {
+                let start = tensor.offset() as usize * dtype.size();
+                tensor.storage().slice(start..start + span * dtype.size())
+            }
+            None => tensor.bytes(),
+        };
+        if let Some(name) = self.outside(tensor.numel(), stored) {
+            self.out.push('@');
+            self.out.push_str(&name);
+            return;
+        }
+        let elements = tensor.bytes();
+        self.out.push('[');
+        for (index, element) in elements.chunks_exact(dtype.size()).enumerate() {
+            self.comma(index);
+            self.out.push_str(&decode(dtype, element));
+        }
+        self.out.push(']');
+    }
+
+    fn packed(&mut self, packed: &PackedParams) {
+        self.out.push_str("pack<");
+        match &packed.kind {
+            PackedKind::Linear => self.out.push_str("linear"),
+            PackedKind::LinearFp16 => self.out.push_str("linear_fp16"),
+            PackedKind::Conv(geometry) => {
+                let transposed = if geometry.transposed {
+                    "_transpose"
+                } else {
+                    ""
+                };
+                self.out
+                    .push_str(&format!("conv{transposed}{}d", geometry.stride.len()));
+                for (name, values) in [
+                    ("stride", &geometry.stride),
+                    ("padding", &geometry.padding),
+                    ("dilation", &geometry.dilation),
+                    ("output_padding", &geometry.output_padding),
+                ] {
+                    self.out
+                        .push_str(&format!(", {name}={:?}", values.as_slice()));
+                }
+                self.out.push_str(&format!(", groups={}", geometry.groups));
+            }
+        }
+        self.out.push_str(">(");
+        self.tensor(&packed.weight);
+        self.out.push_str(", ");
+        match &packed.bias {
+            Some(bias) => self.tensor(bias),
+            None => self.out.push_str("None"),
+        }
+        self.out.push(')');
+    }
+}
+
+/// The element type that reading these items without a declared one gives; `None` when reading would change them.
+fn inferred(items: &[Literal]) -> Option<Type> {
+    let ints = items.iter().any(|item| matches!(item, Literal::Int(_)));
+    let floats = items.iter().any(|item| matches!(item, Literal::Float(_)));
+    (!(ints && floats)).then(|| same_type(items))
+}
