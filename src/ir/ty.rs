@@ -177,6 +177,10 @@ impl Type {
             (Self::Union(a), _) => a.iter().all(|a| a.is_subtype_of(other)),
             (_, Self::Union(b)) => b.iter().any(|b| self.is_subtype_of(b)),
             (Self::List(_), Self::Named(name)) => *name == "AnyList",
+            // The name of a class does not say whether it is an enum.
+            (Self::Class(_), Self::Named(name)) => {
+                *name == "AnyClassType" || *name == "AnyEnumType"
+            }
             (Self::List(a), Self::List(b)) => a.is_tensor() && b.is_tensor() && a.is_subtype_of(b),
             (Self::Dict(a), Self::Dict(b)) => {
                 a.0 == b.0 && a.1.is_tensor() && a.1.is_subtype_of(&b.1)
