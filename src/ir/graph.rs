@@ -404,29 +404,29 @@ impl Graph {
     /// # Panics
     /// When an output is still used.
     pub fn erase(&mut self, node: NodeId) {
-        for output in self.nodes[node].outputs.clone() {
-            let uses = &self.values[output].uses;
-            assert!(
-                uses.is_empty(),
-                "{} is erased while {uses:?} still read it",
-                self.nodes[node].op
-            );
+        let mut nodes = vec![node];
+        for block in self.nodes[node].blocks() {
+            self.walk_block(*block, &mut nodes);
         }
-        for block in self.nodes[node].blocks().to_vec() {
-            self.clear_block(block);
+        for id in &nodes {
+            for block in self.nodes[*id].blocks().to_vec() {
+                self.set_results(block, &[]);
+                (self.blocks[block].first, self.blocks[block].last) = (None, None);
+            }
+            self.drop_inputs(*id);
         }
-        self.drop_inputs(node);
         self.unlink(node);
-        self.nodes[node].alive = false;
-        self.live -= 1;
-    }
-
-    /// Removes every node of a block, and its results.
-    fn clear_block(&mut self, block: BlockId) {
-        self.set_results(block, &[]);
-        // From the last node: by then nothing reads its outputs.
-        while let Some(last) = self.blocks[block].last {
-            self.erase(last);
+        for id in nodes {
+            for output in &self.nodes[id].outputs {
+                let uses = &self.values[*output].uses;
+                assert!(
+                    uses.is_empty(),
+                    "{} is erased while {uses:?} still read it",
+                    self.nodes[id].op
+                );
+            }
+            self.nodes[id].alive = false;
+            self.live -= 1;
         }
     }
 
