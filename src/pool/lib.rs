@@ -22,7 +22,7 @@
 //!
 //! # How it is built
 //!
-//! * [`dispatch`](self) is a pure state machine, `handle(now, event) -> actions`; every race is a
+//! * `dispatch.rs` is a pure state machine, `handle(now, event) -> actions`; every race is a
 //!   unit test without a process.
 //! * One supervisor thread owns all descriptors and turns what the world does into events and the
 //!   machine's actions into system calls.

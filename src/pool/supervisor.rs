@@ -202,7 +202,7 @@ impl Supervisor {
         if !worker.proc.silent {
             let (frames, error) = worker.proc.read();
             for frame in frames {
-                let event = worker.understand(slot, &frame);
+                let event = worker.understand(slot, frame);
                 self.events.push_back(event);
             }
             let generation = worker.generation;
@@ -489,7 +489,7 @@ impl Supervisor {
 }
 
 impl Worker {
-    fn understand(&mut self, slot: usize, frame: &Frame) -> Event {
+    fn understand(&mut self, slot: usize, frame: Frame) -> Event {
         let generation = self.generation;
         let understood = match frame.kind {
             FrameKind::Hello if !self.welcomed => {
@@ -502,7 +502,7 @@ impl Worker {
                 slot,
                 generation,
                 run: frame.job,
-                result: Ok(frame.payload.clone()),
+                result: Ok(frame.payload),
             }),
             FrameKind::Failed if self.welcomed => {
                 frame

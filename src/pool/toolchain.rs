@@ -10,10 +10,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use crate::cache::{Cache, Lookup};
 use crate::error::Error;
-use crate::hash::{Digest, Fields};
+use crate::hash::{Digest, Fields, JobKey};
 use crate::os;
 
 /// How long a compiler may take to say its version.
@@ -61,36 +62,13 @@ impl Toolchain {
     /// Finds the compiler and asks it for version and machine. An answer is kept for the life of
     /// the process, and asked for again only if the compiler's file changes.
     pub fn find(search: &ToolchainSearch) -> Result<Self, Error> {
-        let compiler = locate(search)?;
-        let broken = |reason: String| Error::BrokenCompiler {
-            path: compiler.clone(),
-            reason,
-        };
-        let metadata = fs::metadata(&compiler).map_err(|error| broken(error.to_string()))?;
-        let stamp = Stamp {
-            path: compiler.clone(),
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            length: metadata.len(),
-            modified: metadata.modified().ok(),
-        };
-        static KNOWN: Mutex<BTreeMap<Stamp, Toolchain>> = Mutex::new(BTreeMap::new());
-        if let Some(known) = KNOWN
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&stamp)
-        {
-            return Ok(known.clone());
-        }
-        if metadata.mode() & 0o002 != 0 {
-            return Err(broken("everybody may write to it".to_owned()));
-        }
-        let toolchain = Self::ask(&compiler)?;
-        KNOWN
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(stamp, toolchain.clone());
-        Ok(toolchain)
+        Self::find_or_recall(search, None)
+    }
+
+    /// Finds the compiler, and asks it only if `cache` has no answer of this very file. So a program
+    /// that takes all its artefacts from the cache starts no compiler at all.
+    pub fn find_with(search: &ToolchainSearch, cache: &Cache) -> Result<Self, Error> {
+        Self::find_or_recall(search, Some(cache))
     }
 
     /// The compiler's absolute path.
@@ -111,6 +89,62 @@ impl Toolchain {
     /// Digest of the compiler's bytes, its version and its machine. Part of every job's key.
     pub fn fingerprint(&self) -> Digest {
         self.fingerprint
+    }
+
+    fn find_or_recall(search: &ToolchainSearch, cache: Option<&Cache>) -> Result<Self, Error> {
+        static KNOWN: Mutex<BTreeMap<JobKey, Toolchain>> = Mutex::new(BTreeMap::new());
+        let compiler = locate(search)?;
+        let broken = |reason: String| Error::BrokenCompiler {
+            path: compiler.clone(),
+            reason,
+        };
+        let metadata = fs::metadata(&compiler).map_err(|error| broken(error.to_string()))?;
+        let stamp = stamp(&compiler, &metadata);
+        if let Some(known) = KNOWN
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&stamp)
+        {
+            return Ok(known.clone());
+        }
+        if metadata.mode() & 0o002 != 0 {
+            return Err(broken("everybody may write to it".to_owned()));
+        }
+        let recalled = cache.and_then(|cache| match cache.get(&stamp) {
+            Lookup::Found(bytes, _) => Self::recall(&compiler, &bytes),
+            _ => None,
+        });
+        let toolchain = if let Some(toolchain) = recalled {
+            toolchain
+        } else {
+            let toolchain = Self::ask(&compiler)?;
+            // Only a convenience: without it the next program asks again.
+            let _ = cache.map(|cache| cache.put(&stamp, toolchain.memo().as_bytes()));
+            toolchain
+        };
+        KNOWN
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(stamp, toolchain.clone());
+        Ok(toolchain)
+    }
+
+    /// What [`Toolchain::recall`] reads.
+    fn memo(&self) -> String {
+        format!("{}\n{}\n{}", self.version, self.machine, self.fingerprint)
+    }
+
+    fn recall(compiler: &Path, memo: &[u8]) -> Option<Self> {
+        let mut lines = std::str::from_utf8(memo).ok()?.lines();
+        let mut next = || lines.next().map(str::to_owned);
+        let (version, machine) = (next()?, next()?);
+        let fingerprint = Digest::from_hex(&next()?)?;
+        Some(Self {
+            compiler: compiler.to_owned(),
+            version,
+            machine,
+            fingerprint,
+        })
     }
 
     fn ask(compiler: &Path) -> Result<Self, Error> {
@@ -150,14 +184,23 @@ impl Toolchain {
     }
 }
 
-/// What must be unchanged for an answer to hold.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Stamp {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
-    length: u64,
-    modified: Option<SystemTime>,
+/// The identity of the compiler's file: while it is unchanged, an answer holds.
+fn stamp(compiler: &Path, metadata: &fs::Metadata) -> JobKey {
+    let mut fields = Fields::new("planish toolchain stamp 1");
+    fields.add(compiler.as_os_str().as_encoded_bytes());
+    for number in [metadata.dev(), metadata.ino(), metadata.len()] {
+        fields.add(&number.to_le_bytes());
+    }
+    // The change time too, which nobody can set back.
+    for number in [
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+        metadata.ctime(),
+        metadata.ctime_nsec(),
+    ] {
+        fields.add(&number.to_le_bytes());
+    }
+    JobKey::from_bytes(fields.finish())
 }
 
 fn locate(search: &ToolchainSearch) -> Result<PathBuf, Error> {

@@ -1,8 +1,10 @@
 //! What a test works on: a directory, a compiler made for the test, and a pool.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use planish_pool::{Builder, Job, Limits, Pool, Toolchain, ToolchainSearch, WorkerCommand};
@@ -36,26 +38,20 @@ impl Bench {
     pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         let text = text.replace("DIR", &self.directory.path().display().to_string());
-        // Written elsewhere and renamed: a file that is open for writing anywhere, and be it in a
-        // child that was forked meanwhile, cannot be executed.
-        let draft = self.path("draft");
-        fs::write(&draft, text).expect("write");
-        fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).expect("make it executable");
-        fs::rename(&draft, &path).expect("rename");
+        fs::write(&path, text).expect("write");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("make it executable");
+        // A file that is open for writing cannot be executed, and a child that another test has
+        // just forked holds it open until it executes its own program.
+        until("the script to be executable", || {
+            let asked = Command::new(&path).arg("-dumpfullversion").output();
+            !matches!(asked, Err(error) if error.kind() == ErrorKind::ExecutableFileBusy)
+        });
         path
     }
 
     /// The scripted compiler.
     pub(crate) fn toolchain(&self) -> Toolchain {
-        // Another test thread may have forked while the script was open for writing.
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match Toolchain::find(&ToolchainSearch::explicit(self.path("cc"))) {
-                Ok(toolchain) => return toolchain,
-                Err(error) if Instant::now() > deadline => panic!("{error}"),
-                Err(_) => std::thread::sleep(Duration::from_millis(20)),
-            }
-        }
+        Toolchain::find(&ToolchainSearch::explicit(self.path("cc"))).expect("a compiler")
     }
 
     pub(crate) fn builder(&self, workers: usize) -> Builder {
@@ -188,7 +184,7 @@ pub(crate) fn object() -> Vec<u8> {
 /// A compiler that does what the first word of its source says, and notes its process id first.
 const SCRIPT: &str = r#"#!/bin/sh
 case "$1" in
-    -dumpmachine) echo test-machine; exit 0 ;;
+    -dumpmachine) echo "asked $$" >> DIR/notes; echo test-machine; exit 0 ;;
     -dumpfullversion) echo 1.2.3; exit 0 ;;
 esac
 read word rest < kernel.c

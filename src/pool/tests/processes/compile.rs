@@ -11,6 +11,8 @@ use planish_pool::{
 };
 
 use crate::bench::{Bench, files, object, until, within};
+use crate::roles;
+use crate::survivors::role;
 use crate::test;
 
 const SEVEN: &str = "int seven(void) { return 7; }\n";
@@ -64,6 +66,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         ),
         test("compile::a_program_can_be_its_own_worker", own_worker),
         test("compile::missing_programs_are_named", missing_programs),
+        test(
+            "compile::a_compiler_that_the_cache_knows_is_not_asked_again",
+            known_compiler,
+        ),
         test("compile::big_payloads_travel_both_ways", big_payloads),
     ]
 }
@@ -498,12 +504,13 @@ fn missing_programs() {
         "{error}"
     );
     bench.script("broken", "#!/bin/sh\necho sick >&2\nexit 3\n");
-    until("the broken compiler to be executable", || {
-        let error = Toolchain::find(&ToolchainSearch::explicit(bench.path("broken")))
-            .expect_err("broken")
-            .to_string();
-        error.contains("exit status: 3: sick") && error.contains("-dumpmachine")
-    });
+    let error = Toolchain::find(&ToolchainSearch::explicit(bench.path("broken")))
+        .expect_err("broken")
+        .to_string();
+    assert!(
+        error.contains("-dumpmachine with exit status: 3: sick"),
+        "{error}"
+    );
     // The compiler vanishes between submit and start.
     for workers in [1, 2] {
         let job = bench.job("good");
@@ -546,4 +553,22 @@ fn big_payloads() {
             }
         );
     }
+}
+
+fn known_compiler() {
+    let bench = Bench::new();
+    let find = || {
+        let status = role(&bench, roles::FIND, 1).status().expect("a program");
+        assert!(status.success());
+        bench.noted("asked").len()
+    };
+    assert_eq!((find(), find()), (1, 1));
+    bench.script(
+        "cc",
+        &format!(
+            "{}# another one\n",
+            fs::read_to_string(bench.path("cc")).expect("read")
+        ),
+    );
+    assert_eq!((find(), find()), (2, 2));
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use planish_pool::wire::{Decoder, Frame, FrameKind, HEADER, JobKind, Order, Welcome};
 use planish_pool::{
-    Handlers, Job, Pool, Toolchain, ToolchainSearch, WorkerCommand, enter_if_asked,
+    Cache, Handlers, Job, Pool, Toolchain, ToolchainSearch, WorkerCommand, enter_if_asked,
 };
 
 /// The argument of a worker that misbehaves; how, comes after it.
@@ -18,6 +18,9 @@ const FAULTY: &str = "--faulty-worker=";
 pub(crate) const HOST: &str = "--host";
 /// The argument of a program that counts its descriptors before and after using pools.
 pub(crate) const COUNT: &str = "--count-descriptors";
+
+/// The argument of a program that finds its compiler with the help of a cache.
+pub(crate) const FIND: &str = "--find-compiler";
 
 /// Plays the role that the arguments name, if they name one.
 pub(crate) fn play() -> Option<ExitCode> {
@@ -37,6 +40,7 @@ pub(crate) fn play() -> Option<ExitCode> {
             directory.as_ref(),
             workers.parse().expect("a number"),
         )),
+        (FIND, [directory, _]) => Some(find(directory.as_ref())),
         _ => None,
     }
 }
@@ -208,4 +212,16 @@ fn count(directory: &Path, workers: usize) -> ExitCode {
         "descriptors and threads before {before:?}, after {after:?}"
     );
     ExitCode::FAILURE
+}
+
+fn find(directory: &Path) -> ExitCode {
+    let cache = Cache::open(directory.join("cache")).expect("a cache");
+    let search = ToolchainSearch::explicit(directory.join("cc"));
+    let toolchain = Toolchain::find_with(&search, &cache).expect("a compiler");
+    assert_eq!(
+        (toolchain.version(), toolchain.machine()),
+        ("1.2.3", "test-machine")
+    );
+    assert_eq!(toolchain, Toolchain::find(&search).expect("a compiler"));
+    ExitCode::SUCCESS
 }

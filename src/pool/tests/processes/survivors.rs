@@ -25,7 +25,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     ]
 }
 
-fn role(bench: &Bench, role: &str, workers: usize) -> Command {
+pub(crate) fn role(bench: &Bench, role: &str, workers: usize) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this program's path"));
     command
         .arg(role)
