@@ -22,7 +22,9 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::{Attr, BlockId, Graph, GraphModule, MethodId, ModuleId, NodeId, ValueId};
+use crate::{
+    Attr, BlockId, Graph, GraphModule, Literal, MethodId, ModuleId, NodeId, Sym, Type, ValueId,
+};
 
 /// A module whose laws were checked and hold.
 #[derive(Clone, Copy, Debug)]
@@ -147,23 +149,43 @@ impl Report<'_> {
     }
 }
 
-/// `%3, %y = ns::name(%x, %2)`: what can be said of a node in a graph whose laws need not hold.
+/// `%3 : T, %y : T = ns::name[attr="…"](%x, %2)`: what can be said of a node in a graph whose laws need not hold.
 fn print_node(graph: &Graph, node: NodeId) -> String {
-    let list = |values: &[ValueId]| {
-        let names: Vec<_> = values
-            .iter()
-            .map(|value| print_value(graph, *value))
-            .collect();
-        names.join(", ")
-    };
     let node = graph.node(node);
+    let outputs = node.outputs().iter().map(|value| {
+        let ty = graph
+            .get_value(*value)
+            .map_or(&Type::Any, |value| &value.ty);
+        format!("{} : {ty}", print_value(graph, *value))
+    });
+    let inputs = node.inputs().iter().map(|value| print_value(graph, *value));
+    let attrs: Vec<_> = node
+        .attrs()
+        .map(|(name, attr)| print_attr(name, attr))
+        .collect();
+    let attrs = if attrs.is_empty() {
+        String::new()
+    } else {
+        format!("[{}]", attrs.join(", "))
+    };
     let loc = node.loc.map(|loc| format!(" # {loc}")).unwrap_or_default();
     format!(
-        "{} = {}({}){loc}",
-        list(node.outputs()),
+        "{} = {}{attrs}({}){loc}",
+        outputs.collect::<Vec<_>>().join(", "),
         node.op(),
-        list(node.inputs())
+        inputs.collect::<Vec<_>>().join(", ")
     )
+}
+
+/// Scalars in full; a payload may be as large as a model.
+fn print_attr(name: Sym, attr: &Attr) -> String {
+    match attr {
+        Attr::Literal(
+            value @ (Literal::Bool(_) | Literal::Int(_) | Literal::Float(_) | Literal::Str(_)),
+        ) => format!("{name}={value}"),
+        Attr::Type(ty) => format!("{name}={ty}"),
+        _ => format!("{name}=…"),
+    }
 }
 
 fn print_value(graph: &Graph, value: ValueId) -> String {

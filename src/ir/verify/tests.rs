@@ -1,5 +1,5 @@
 use super::*;
-use crate::{At, ClassKind, Def, Literal, Op, Sym, Type, Use};
+use crate::{At, ClassKind, Def, Op, Use};
 
 /// `%y = relu(%x)`, `%z = If(%c)` over a relu of each, returns `%z`.
 struct Sample {
@@ -446,7 +446,9 @@ fn errors_name_the_method_and_print_the_node() {
     let errors = verify(&m).expect_err("no field");
     let text = errors[0].to_string();
     assert!(
-        text.starts_with("__torch__.VerifyNet.forward: %1 = prim::GetAttr(%0): "),
+        text.starts_with(
+            "__torch__.VerifyNet.forward: %1 : Tensor = prim::GetAttr[name=\"weight\"](%0): "
+        ),
         "{text}"
     );
 }
