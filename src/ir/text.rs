@@ -10,10 +10,12 @@ mod cursor;
 mod element;
 mod lex;
 mod literal;
+mod module;
 mod names;
 mod number;
 mod overload;
 mod parse;
+mod parse_module;
 mod print;
 mod quote;
 mod random;
@@ -24,8 +26,8 @@ mod types;
 pub use blobs::Blobs;
 pub use print::{Printer, Style};
 
-use crate::Graph;
 use crate::diag::Diagnostics;
+use crate::{Graph, GraphModule};
 use cursor::Parser;
 
 /// Reads one graph.
@@ -49,6 +51,19 @@ pub fn parse_graphs(text: &str) -> Result<Vec<(String, Graph)>, Diagnostics> {
         }
         Ok(graphs)
     })
+}
+
+/// Reads a model, or a single graph as the `forward` of a model.
+///
+/// A graph alone makes a root of the class of its first parameter when that is a module class, else of `__torch__.Main`; the graph itself
+/// is left as it is, with or without a parameter for the root.
+pub fn parse_module(text: &str) -> Result<GraphModule, Diagnostics> {
+    parse_module_with(text, &Blobs::new())
+}
+
+/// Reads a model whose large tensors are blobs.
+pub fn parse_module_with(text: &str, blobs: &Blobs) -> Result<GraphModule, Diagnostics> {
+    Parser::new(text, blobs).whole(Parser::model)
 }
 
 /// The text of a graph with names and places.

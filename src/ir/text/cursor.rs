@@ -26,6 +26,8 @@ pub(super) struct Parser<'s> {
     pub(super) text: &'s str,
     pub(super) token: Token,
     pub(super) blobs: &'s Blobs,
+    /// End of the last token that was taken.
+    taken: usize,
     depth: u32,
     faults: Vec<Diagnostic>,
 }
@@ -36,6 +38,7 @@ impl<'s> Parser<'s> {
             text,
             token: token_at(text, 0),
             blobs,
+            taken: 0,
             depth: 0,
             faults: Vec::new(),
         }
@@ -72,6 +75,7 @@ impl<'s> Parser<'s> {
     }
 
     pub(super) fn bump(&mut self) {
+        self.taken = self.token.end;
         self.seek(self.token.end);
     }
 
@@ -230,13 +234,11 @@ impl<'s> Parser<'s> {
         comments.join("\n")
     }
 
-    /// Goes on at the next line, to look for further faults.
-    pub(super) fn next_line(&mut self) {
-        let rest = &self.text[self.token.start..];
-        let at = rest
-            .find('\n')
-            .map_or(self.text.len(), |at| self.token.start + at);
-        self.seek(at);
+    /// Goes on at the line after the one that is being read, to look for further faults; `start` is where its reading began.
+    pub(super) fn next_line(&mut self, start: usize) {
+        let last = self.taken.max(start);
+        let line = self.text[last..].find('\n');
+        self.seek(line.map_or(self.text.len(), |line| last + line));
     }
 }
 

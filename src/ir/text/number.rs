@@ -100,7 +100,7 @@ mod tests {
         ] {
             assert_eq!((&*shortest(value), &*precise(value)), (short, long));
         }
-        assert_eq!(precise(0.064497426152229309), "0.064497426152229309");
+        assert_eq!(precise(0.06449742615222931), "0.064497426152229309");
         assert_eq!(shortest_f32(0.1), "0.1");
         assert_eq!(
             shortest(f64::from_bits(0x7ff8_0000_0000_0001)),

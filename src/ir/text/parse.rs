@@ -54,20 +54,20 @@ impl<'s> Parser<'s> {
         self.block_params(&mut draft, entry)?;
         let mut faulty = false;
         loop {
-            let line = self.token.start;
+            let start = self.token.start;
+            // What a faulty line lost may have been the end.
+            if faulty && self.at_end() {
+                return Err(Reported);
+            }
             match self.statement(&mut draft) {
                 Ok(true) => break,
                 Ok(false) => {}
                 Err(Reported) => {
                     faulty = true;
-                    if self.gives_up() || self.at_end() {
+                    if self.gives_up() {
                         return Err(Reported);
                     }
-                    // Never stand still.
-                    self.next_line();
-                    if self.token.start == line {
-                        self.bump();
-                    }
+                    self.next_line(start);
                 }
             }
         }
@@ -83,11 +83,9 @@ impl<'s> Parser<'s> {
         let span = self.token.span();
         match self.token.kind {
             Kind::End => {
-                return Err(self.unexpected(if draft.open.len() > 1 {
-                    "a node or `->`"
-                } else {
-                    "a node or `return`"
-                }));
+                let nested = draft.open.len() > 1;
+                let end = if nested { "`->`" } else { "`return`" };
+                Err(self.unexpected(&format!("a node or {end}")))
             }
             Kind::Arrow => {
                 self.bump();
@@ -411,9 +409,10 @@ impl Note {
             return note;
         };
         for part in text[comment].split(" #").map(str::trim) {
-            match part.strip_prefix("@overload=") {
-                Some(overload) => note.overload = Some(overload.to_owned()),
-                None => note.loc = note.loc.or_else(|| location(part)),
+            if let Some(overload) = part.strip_prefix("@overload=") {
+                note.overload = Some(overload.to_owned());
+            } else if note.loc.is_none() {
+                note.loc = location(part);
             }
         }
         note

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::text::Blobs;
 use crate::text::names::{Event, Names, canonical, events, faithful};
 use crate::text::overload::{implied, overload, written_out};
-use crate::{Attr, Graph, Literal, Node, NodeId, Type, ValueId};
+use crate::{Attr, Graph, GraphModule, Literal, Node, NodeId, Type, ValueId};
 
 /// The two spellings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,6 +90,10 @@ impl<'b> Printer<'b> {
         Some(name)
     }
 
+    pub(super) fn put(&mut self, text: fmt::Arguments<'_>) {
+        fmt::write(&mut self.out, text).expect("a string takes any text");
+    }
+
     /// Starts a line.
     pub(super) fn line(&mut self) {
         for _ in 0..self.indent {
@@ -128,7 +132,7 @@ impl<'b> Printer<'b> {
                 Event::Open(block, index) => {
                     self.indent += 1;
                     self.line();
-                    self.out.push_str(&format!("block{index}("));
+                    self.put(format_args!("block{index}("));
                     for (index, param) in graph.block(block).params().iter().enumerate() {
                         if index > 0 {
                             self.out.push_str(", ");
@@ -166,8 +170,7 @@ impl<'b> Printer<'b> {
             }
             // The function that a constant is stands in the attribute `name`.
             if function_name(graph, node).is_some() {
-                self.out
-                    .push_str(&format!("%{} : Function", names[*output]));
+                self.put(format_args!("%{} : Function", names[*output]));
             } else {
                 self.binding(graph, names, *output);
             }
@@ -190,13 +193,13 @@ impl<'b> Printer<'b> {
         self.values(names, node.inputs());
         if self.style == Style::Faithful {
             if !clear && label.is_none() {
-                self.out.push_str(&format!(" # @overload={}", overload(op)));
+                self.put(format_args!(" # @overload={}", overload(op)));
             }
             let loc = node
                 .loc
                 .filter(|loc| !loc.file.as_str().contains(['\n', '#']));
             if let Some(loc) = loc {
-                self.out.push_str(&format!(" # {loc}"));
+                self.put(format_args!(" # {loc}"));
             }
         }
         self.out.push('\n');
@@ -230,7 +233,7 @@ impl<'b> Printer<'b> {
                 Attr::Types(types) if types.is_empty() => self.out.push_str("<Types>"),
                 Attr::Types(types) => {
                     let types: Vec<String> = types.iter().map(ToString::to_string).collect();
-                    self.out.push_str(&format!("[{}]", types.join(", ")));
+                    self.put(format_args!("[{}]", types.join(", ")));
                 }
                 Attr::Graph(_) => {}
             }
@@ -269,15 +272,14 @@ impl<'b> Printer<'b> {
     }
 
     fn binding(&mut self, graph: &Graph, names: &Names, value: ValueId) {
-        self.out
-            .push_str(&format!("%{} : {}", names[value], graph.ty(value)));
+        self.put(format_args!("%{} : {}", names[value], graph.ty(value)));
     }
 
     fn values(&mut self, names: &Names, values: &[ValueId]) {
         self.out.push('(');
         for (index, value) in values.iter().enumerate() {
             let comma = if index > 0 { ", " } else { "" };
-            self.out.push_str(&format!("{comma}%{}", names[*value]));
+            self.put(format_args!("{comma}%{}", names[*value]));
         }
         self.out.push(')');
     }
@@ -307,6 +309,13 @@ fn function_name(graph: &Graph, node: &Node) -> Option<&'static str> {
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&Printer::new(Style::Canonical).graph(self))
+    }
+}
+
+/// The canonical spelling.
+impl fmt::Display for GraphModule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&Printer::new(Style::Canonical).module(self))
     }
 }
 

@@ -27,7 +27,12 @@ pub(super) fn quote(text: &str) -> String {
             b'\t' => out.push_str("\\t"),
             0x0b => out.push_str("\\v"),
             b' '..=b'~' => out.push(byte as char),
-            _ => out.push_str(&format!("\\{byte:03o}")),
+            _ => {
+                out.push('\\');
+                for shift in [6, 3, 0] {
+                    out.push((b'0' + (byte >> shift & 7)) as char);
+                }
+            }
         }
     }
     out.push('"');

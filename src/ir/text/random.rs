@@ -1,6 +1,6 @@
 //! Elements that a seed determines, for test cases whose numbers do not matter.
 //!
-//! The generator is SplitMix64 (Steele, Lea, Flood 2014): a counter that grows by the golden ratio, and a mix of its bits. Each element
+//! The generator is `SplitMix64` (Steele, Lea, Flood 2014): a counter that grows by the golden ratio, and a mix of its bits. Each element
 //! takes one output: floats are `low + (high - low) * u`, where `u` is the output's upper 53 bits as a fraction of 2^53, computed in 64
 //! bits and then rounded to the type; integers and codes are drawn evenly from `low..=high` by the upper half of a 128-bit product.
 //! Without bounds, floats lie in `[-1, 1)`, integers in `0..=9`, codes in their type's whole range, and bools are both.

@@ -65,7 +65,7 @@ impl Printer<'_> {
                     Some(_) => false,
                 };
                 if !known || items.is_empty() {
-                    self.out.push_str(&format!("annotate(List[{element}], "));
+                    self.put(format_args!("annotate(List[{element}], "));
                     self.list(items, element);
                     self.out.push(')');
                 } else {
@@ -95,8 +95,7 @@ impl Printer<'_> {
                     }
                 };
                 if !known {
-                    self.out
-                        .push_str(&format!("annotate(Dict[{key}, {value}], "));
+                    self.put(format_args!("annotate(Dict[{key}, {value}], "));
                 }
                 self.out.push('{');
                 for (index, entry) in entries.iter().enumerate() {
@@ -152,7 +151,7 @@ impl Printer<'_> {
     }
 
     fn annotated(&mut self, spelled: &str, literal: &Literal, ty: &Type) {
-        self.out.push_str(&format!("annotate({spelled}, "));
+        self.put(format_args!("annotate({spelled}, "));
         self.literal(literal, Some(ty));
         self.out.push(')');
     }
@@ -190,14 +189,12 @@ impl Printer<'_> {
             let strides: Vec<String> = tensor.strides().iter().map(ToString::to_string).collect();
             parts.push(format!("strides=[{}]", strides.join(", ")));
         }
-        self.out
-            .push_str(&format!("dense<{dtype}({})", parts.join(", ")));
+        self.put(format_args!("dense<{dtype}({})", parts.join(", ")));
         match tensor.qparams() {
             None => {}
             Some(QParams::PerTensor { scale, zero_point }) => {
                 let scale = shortest(*scale);
-                self.out
-                    .push_str(&format!(", scale={scale}, zero_point={zero_point}"));
+                self.put(format_args!(", scale={scale}, zero_point={zero_point}"));
             }
             Some(QParams::PerChannel {
                 scales,
@@ -207,7 +204,7 @@ impl Printer<'_> {
                 let scales: Vec<String> = scales.iter().map(|scale| shortest(*scale)).collect();
                 let zero_points: Vec<String> =
                     zero_points.iter().map(ToString::to_string).collect();
-                self.out.push_str(&format!(
+                self.put(format_args!(
                     ", scale=[{}], zero_point=[{}], axis={axis}",
                     scales.join(", "),
                     zero_points.join(", ")
@@ -247,18 +244,16 @@ impl Printer<'_> {
                 } else {
                     ""
                 };
-                self.out
-                    .push_str(&format!("conv{transposed}{}d", geometry.stride.len()));
+                self.put(format_args!("conv{transposed}{}d", geometry.stride.len()));
                 for (name, values) in [
                     ("stride", &geometry.stride),
                     ("padding", &geometry.padding),
                     ("dilation", &geometry.dilation),
                     ("output_padding", &geometry.output_padding),
                 ] {
-                    self.out
-                        .push_str(&format!(", {name}={:?}", values.as_slice()));
+                    self.put(format_args!(", {name}={:?}", values.as_slice()));
                 }
-                self.out.push_str(&format!(", groups={}", geometry.groups));
+                self.put(format_args!(", groups={}", geometry.groups));
             }
         }
         self.out.push_str(">(");
