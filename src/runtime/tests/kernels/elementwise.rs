@@ -5,6 +5,7 @@ use planish_kernels::{Affine, Code, Codes, KernelSpec, Layout, mul_multiplier, r
 use planish_runtime::Call;
 
 use crate::compile::{entry, isas};
+use crate::guarded::Guarded;
 use crate::random::Random;
 
 /// Lengths around the blocks of 64 in which `add` changes its formula.
@@ -29,7 +30,7 @@ fn add_and_mul() {
         let mut random = Random::new(11);
         for round in 0..200 {
             let count = LENGTHS[round % LENGTHS.len()];
-            let (x, y) = (random.codes(count), random.codes(count));
+            let (x, y) = (Guarded::new(&random.codes(count)), Guarded::new(&random.codes(count)));
             let (x_quant, y_quant) = (quantization(&mut random), quantization(&mut random));
             let Affine { scale, zero } = quantization(&mut random);
             let codes = if random.below(2) == 0 {
@@ -46,7 +47,7 @@ fn add_and_mul() {
             let multiplier = mul_multiplier(x_quant.scale, y_quant.scale, scale);
             let product = reference::mul((&x, x_quant.zero), (&y, y_quant.zero), multiplier, codes);
             for (entry, expected) in [(&add, sum), (&mul, product)] {
-                let mut out = vec![0xaa; count];
+                let mut out = Guarded::filled(0xaa, count);
                 entry
                     .call(Call::Binary {
                         x: &x,
@@ -58,9 +59,7 @@ fn add_and_mul() {
                         out: &mut out,
                     })
                     .unwrap();
-                assert_eq!(
-                    out,
-                    expected,
+                assert_eq!(*out, expected,
                     "{}: {x_quant:?} {y_quant:?} {scale} {codes:?}",
                     entry.kernel()
                 );
@@ -184,7 +183,7 @@ fn quantize_and_dequantize() {
                 ]) {
                     *to = from;
                 }
-                let mut out = vec![0xaa; count];
+                let mut out = Guarded::filled(0xaa, count);
                 quantize
                     .call(Call::Quantize {
                         x: &x,
@@ -193,9 +192,7 @@ fn quantize_and_dequantize() {
                         out: &mut out,
                     })
                     .unwrap();
-                assert_eq!(
-                    out,
-                    reference::quantize(&x, scale, codes),
+                assert_eq!(*out, reference::quantize(&x, scale, codes),
                     "{isa} {codes:?}"
                 );
 

@@ -2,6 +2,7 @@
 
 mod compile;
 mod elementwise;
+mod guarded;
 mod loading;
 mod pools;
 mod random;

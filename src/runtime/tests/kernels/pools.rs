@@ -5,6 +5,7 @@ use planish_kernels::{AvgPool2d, Divisor, KernelSpec, MaxPool2d};
 use planish_runtime::Call;
 
 use crate::compile::{entry, isas};
+use crate::guarded::Guarded;
 use crate::random::Random;
 
 /// Output extents without and with ceil mode; with it the last window must begin in the image or its left padding.
@@ -48,7 +49,7 @@ fn max_pools() {
             let mut random = Random::new(19);
             for channels in [1, 16, 67] {
                 let size = [2, 8, 9, channels];
-                let x = random.codes(size.iter().product());
+                let x = Guarded::new(&random.codes(size.iter().product()));
                 let reach = |dim: usize| pool.dilation[dim] * (pool.kernel[dim] - 1) + 1;
                 for mode in 0..2 {
                     let out_size = [0, 1].map(|dim| {
@@ -60,7 +61,7 @@ fn max_pools() {
                         )[mode]
                     });
                     let expected = reference::max_pool2d(&pool, &x, size, out_size);
-                    let mut out = vec![0xaa; expected.len()];
+                    let mut out = Guarded::filled(0xaa, expected.len());
                     entry
                         .call(Call::Pool {
                             x: &x,
@@ -70,7 +71,7 @@ fn max_pools() {
                             out: &mut out,
                         })
                         .unwrap();
-                    assert_eq!(out, expected, "{}", entry.kernel());
+                    assert_eq!(*out, expected, "{}", entry.kernel());
                 }
             }
         }
@@ -96,14 +97,14 @@ fn average_pools() {
                 let mut random = Random::new(23);
                 for (channels, zero) in [(1, 0), (16, 255), (67, 128), (130, 3)] {
                     let size = [2, 8, 9, channels];
-                    let x = random.codes(size.iter().product());
+                    let x = Guarded::new(&random.codes(size.iter().product()));
                     for mode in 0..2 {
                         let out_size = [0, 1].map(|dim| {
                             out_sizes(size[dim + 1], kernel[dim], stride[dim], padding[dim])[mode]
                         });
                         let expected =
                             reference::avg_pool2d(&pool, &x, size, out_size, i32::from(zero));
-                        let mut out = vec![0xaa; expected.len()];
+                        let mut out = Guarded::filled(0xaa, expected.len());
                         entry
                             .call(Call::Pool {
                                 x: &x,
@@ -113,7 +114,7 @@ fn average_pools() {
                                 out: &mut out,
                             })
                             .unwrap();
-                        assert_eq!(out, expected, "{}", entry.kernel());
+                        assert_eq!(*out, expected, "{}", entry.kernel());
                     }
                 }
             }
@@ -132,9 +133,9 @@ fn adaptive_pools_and_means() {
             ([1, 8, 5, 65], [3, 2], 255),
             ([2, 2, 3, 4], [4, 5], 7),
         ] {
-            let x = random.codes(size.iter().product());
+            let x = Guarded::new(&random.codes(size.iter().product()));
             let expected = reference::adaptive_avg_pool2d(&x, size, out_size, i32::from(zero));
-            let mut out = vec![0xaa; expected.len()];
+            let mut out = Guarded::filled(0xaa, expected.len());
             entry
                 .call(Call::Pool {
                     x: &x,
@@ -144,7 +145,32 @@ fn adaptive_pools_and_means() {
                     out: &mut out,
                 })
                 .unwrap();
-            assert_eq!(out, expected, "{isa} {size:?}");
+            assert_eq!(*out, expected, "{isa} {size:?}");
+        }
+    }
+}
+
+/// A mean is a product with the reciprocal of the number of taps, which is not always the quotient.
+#[test]
+fn means_multiply_with_a_reciprocal() {
+    let mut images = Vec::new();
+    for taps in (2..200).step_by(2) {
+        for code in 0..255_u8 {
+            let sum = (taps * usize::from(code) + taps / 2) as f32;
+            if (sum * (1.0 / taps as f32)).round_ties_even() != (sum / taps as f32).round_ties_even() {
+                let mut image = vec![code; taps / 2];
+                image.resize(taps, code + 1);
+                images.push(image);
+            }
+        }
+    }
+    assert!(!images.is_empty());
+    for isa in isas() {
+        let entry = entry(KernelSpec::AdaptiveAvgPool2d, isa);
+        for x in &images {
+            let (size, mut out) = ([1, 1, x.len(), 1], [0]);
+            entry.call(Call::Pool { x, size, zero: 0, out_size: [1, 1], out: &mut out }).unwrap();
+            assert_eq!(out, *reference::adaptive_avg_pool2d(x, size, [1, 1], 0), "{isa} {size:?}");
         }
     }
 }

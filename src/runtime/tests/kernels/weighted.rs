@@ -7,6 +7,7 @@ use planish_kernels::{
 use planish_runtime::{Call, Entry};
 
 use crate::compile::{entry, isas};
+use crate::guarded::Guarded;
 use crate::random::Random;
 
 /// How one layer's numbers are chosen.
@@ -66,7 +67,7 @@ fn compare(
     let [images, height, width] = size;
     let packing = spec.packing().unwrap();
     let weights = random.weights(packing.weights());
-    let x = random.codes(images * height * width * conv.inputs);
+    let x = Guarded::new(&random.codes(images * height * width * conv.inputs));
 
     // The sum's spread is about 2^14 times the root of its length; multipliers near a power of two make most of the rounding ties.
     let spread = (packing.taps * packing.inputs).ilog2() as u64 / 2;
@@ -112,15 +113,15 @@ fn compare(
     };
 
     let expected = reference::conv2d(&conv, &x, size, i32::from(zero), &weights, &stages, codes);
-    let mut out = vec![0xaa; expected.len()];
+    let mut out = Guarded::filled(0xaa, expected.len());
     // Kernels must write every byte of the working memory that they read.
-    let mut scratch = vec![0x55; entry.kernel().scratch_len([height, width])];
+    let mut scratch = Guarded::filled(0x55, entry.kernel().scratch_len([height, width]));
     entry
         .call(Call::Weighted {
             x: &x,
             size,
             zero,
-            weights: &pack(&spec, isa, &weights).unwrap(),
+            weights: &Guarded::new(&pack(&spec, isa, &weights).unwrap()),
             epilogue: &epilogue,
             codes,
             scratch: &mut scratch,
@@ -365,7 +366,7 @@ fn packing_kernels_equal_the_reference() {
         for spec in specs {
             let packing = spec.packing().unwrap();
             let weights = random.weights(packing.weights());
-            let mut out = vec![0xaa; packing.packed_len(isa)];
+            let mut out = Guarded::filled(0xaa, packing.packed_len(isa));
             let entry = if matches!(spec, KernelSpec::Linear(_)) {
                 &linear
             } else {
@@ -378,7 +379,58 @@ fn packing_kernels_equal_the_reference() {
                     out: &mut out,
                 })
                 .unwrap();
-            assert_eq!(out, pack(&spec, isa, &weights).unwrap(), "{spec} {isa}");
+            assert_eq!(*out, *pack(&spec, isa, &weights).unwrap(), "{spec} {isa}");
         }
+    }
+}
+
+/// The sum that becomes a code is rounded once, behind the product of bias and inverse scale and its addition to the integer sum.
+#[test]
+fn the_output_stage_rounds_once() {
+    const CHANNELS: usize = 512;
+    let spec = KernelSpec::Linear(Linear { inputs: 2048, outputs: CHANNELS });
+    let sum_of = |channel: usize| if channel.is_multiple_of(2) { 1 << 24 } else { -(1 << 24) };
+    let weights: Vec<i8> = (0..CHANNELS * 2048).map(|at| if sum_of(at / 2048) > 0 { 64 } else { -64 }).collect();
+    let mut random = Random::new(31);
+    let stages: Vec<Stage> = (0..CHANNELS)
+        .map(|channel| {
+            let sum = sum_of(channel) as f32;
+            if channel < 16 {
+                // The product is 1 + 2^-36, and the tie that the exact sum just misses is where a second rounding goes wrong.
+                let (x, sign) = (1.0 / 4096.0, sum.signum());
+                return Stage { bias: (1.0 + x) * sign, inv: 1.0 - x + x * x, mult: 0.5 / (1 << 24) as f32 * sign };
+            }
+            // The product all but cancels the sum; what is left is near half a code.
+            let inv = random.real() + 2.0;
+            let left = random.below(200) as f32 + 0.5;
+            Stage { bias: (left - sum) / inv, inv, mult: 1.0 }
+        })
+        .collect();
+    let codes = Codes::u8(10);
+    let expected: Vec<u8> = stages.iter().enumerate().map(|(channel, stage)| stage.code(sum_of(channel), codes)).collect();
+    assert_eq!(expected[..2], [11, 11]);
+    let twice = |(channel, stage): (usize, &Stage)| codes.code((stage.bias * stage.inv + sum_of(channel) as f32) * stage.mult);
+    let by_two_roundings: Vec<u8> = stages.iter().enumerate().map(twice).collect();
+    assert_ne!(by_two_roundings, expected);
+    assert_eq!(by_two_roundings[0], 10);
+
+    let column = |value: fn(&Stage) -> f32| stages.iter().map(value).collect::<Vec<_>>();
+    let values = [column(|s| s.bias), column(|s| s.inv), column(|s| s.mult)].concat();
+    let epilogue = Epilogue::from_values(&spec, values).unwrap();
+    for isa in isas() {
+        let mut out = vec![0; CHANNELS];
+        entry(spec, isa)
+            .call(Call::Weighted {
+                x: &[128; 2048],
+                size: [1, 1, 1],
+                zero: 0,
+                weights: &pack(&spec, isa, &weights).unwrap(),
+                epilogue: &epilogue,
+                codes,
+                scratch: &mut [],
+                out: &mut out,
+            })
+            .unwrap();
+        assert_eq!(out, expected, "{isa}");
     }
 }
