@@ -174,7 +174,11 @@ fn order_outputs(graph: &mut Graph) {
             .min()
         };
         let mut wanted: Vec<usize> = (0..outputs.len()).collect();
-        wanted.sort_by_key(|at| first_use(outputs[*at]));
+        wanted.sort_by_key(|at| {
+            let first = first_use(outputs[*at]);
+            // What is not used comes last.
+            (first.is_none(), first)
+        });
         permute(graph, node, &blocks, &wanted);
     }
 }

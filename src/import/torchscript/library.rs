@@ -3,9 +3,11 @@
 //! Class `__torch__.a.b.C` and function `__torch__.a.b.f` stand in `code/__torch__/a/b.py`. Mangled
 //! segments (`___torch_mangle_7`) are part of a name and of its file.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use indexmap::IndexMap;
+use planish_ir::Type;
 
 use super::code::ast::{Class, File, Function, Item};
 use super::code::parse;
@@ -17,6 +19,8 @@ use crate::error::Result;
 pub(super) struct Library<'a> {
     archive: &'a Archive,
     files: IndexMap<String, Option<Rc<Code>>>,
+    /// The types of named tuples, once their fields are read.
+    pub(super) named_tuples: HashMap<String, Type>,
     /// Named tuples whose fields are being read: one that contains itself has no type.
     pub(super) open: Vec<String>,
 }
@@ -34,6 +38,7 @@ impl<'a> Library<'a> {
         Self {
             archive,
             files: IndexMap::new(),
+            named_tuples: HashMap::new(),
             open: Vec::new(),
         }
     }

@@ -44,6 +44,51 @@ pub(super) fn read(library: &mut Library<'_>, file: &str, expr: &Expr) -> Result
     }
 }
 
+/// Most parts of one type. Types share their parts, so a few lines of nested tuples could otherwise
+/// spell a type that takes forever to walk.
+const MAX_PARTS: u32 = 4096;
+
+/// Whether a type has more parts than anyone should have to walk.
+pub(super) fn is_excessive(ty: &Type) -> bool {
+    fn walk(ty: &Type, left: &mut u32) {
+        let Some(less) = left.checked_sub(1) else {
+            return;
+        };
+        *left = less;
+        match ty {
+            Type::List(inner)
+            | Type::Optional(inner)
+            | Type::Future(inner)
+            | Type::RRef(inner)
+            | Type::Await(inner) => walk(inner, left),
+            Type::Dict(parts) => {
+                walk(&parts.0, left);
+                walk(&parts.1, left);
+            }
+            Type::Tuple(parts) | Type::Union(parts) => {
+                for part in parts.iter() {
+                    if *left == 0 {
+                        return;
+                    }
+                    walk(part, left);
+                }
+            }
+            Type::NamedTuple(named) => {
+                for (_, part) in &named.fields {
+                    if *left == 0 {
+                        return;
+                    }
+                    walk(part, left);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut left = MAX_PARTS;
+    walk(ty, &mut left);
+    left == 0
+}
+
 /// The type of a class of the archive, by its qualified name.
 pub(super) fn class(library: &mut Library<'_>, name: &str) -> Result<Type> {
     let Some((file, found)) = library.class(name)? else {
@@ -52,6 +97,9 @@ pub(super) fn class(library: &mut Library<'_>, name: &str) -> Result<Type> {
     };
     if found.base != Base::NamedTuple {
         return Ok(Type::class(name));
+    }
+    if let Some(known) = library.named_tuples.get(name) {
+        return Ok(known.clone());
     }
     if library.open.iter().any(|open| open == name) {
         let what = format!("named tuple `{name}` contains itself");
@@ -67,8 +115,16 @@ pub(super) fn class(library: &mut Library<'_>, name: &str) -> Result<Type> {
         fields.push((Sym::new(&field.name), ty));
     }
     library.open.pop();
-    let name = Sym::new(name);
-    Ok(Type::NamedTuple(Arc::new(NamedTupleType { name, fields })))
+    let ty = Type::NamedTuple(Arc::new(NamedTupleType {
+        name: Sym::new(name),
+        fields,
+    }));
+    if is_excessive(&ty) {
+        let what = format!("named tuple `{name}` has too many parts");
+        return Err(crate::Error::code(&file, found.span, what));
+    }
+    library.named_tuples.insert(name.to_owned(), ty.clone());
+    Ok(ty)
 }
 
 fn plain(name: &str) -> Option<Type> {

@@ -6,7 +6,7 @@ use super::ast::Span;
 use crate::error::Error;
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Token {
+pub(in crate::torchscript::code) enum Token {
     Name(String),
     Int(i64),
     Float(f64),

@@ -6,8 +6,8 @@ use super::Emitter;
 use super::matching::Args;
 use super::scope::Sugar;
 use crate::error::Result;
-use crate::torchscript::classes;
 use crate::torchscript::code::ast::{Expr, ExprKind, Span};
+use crate::torchscript::{classes, types};
 
 /// Names that mean something without being assigned.
 const ROOTS: [&str; 4] = ["torch", "ops", "__torch__", "CONSTANTS"];
@@ -35,7 +35,7 @@ impl Emitter<'_, '_> {
             ExprKind::Attr(base, name) => {
                 return match self.expr(base, None)? {
                     Sugar::Path(path) if path == "CONSTANTS" => self.archived(name, span),
-                    Sugar::Path(path) => Ok(Sugar::Path(format!("{path}.{name}"))),
+                    Sugar::Path(path) => self.member(path, name),
                     other => {
                         let object = self.desugar(other, span)?;
                         self.attribute(object, name, span)
@@ -53,7 +53,7 @@ impl Emitter<'_, '_> {
                 for (at, item) in items.iter().enumerate() {
                     values.push(self.value(item, hints.get(at))?);
                 }
-                self.tuple(&values, span)
+                self.tuple(&values, span)?
             }
             ExprKind::List(items) => self.list(items, hint, span)?,
             ExprKind::Dict(pairs) => self.dict(pairs, hint, span)?,
@@ -66,7 +66,7 @@ impl Emitter<'_, '_> {
         match sugar {
             Sugar::Value(value) => Ok(value),
             Sugar::Several(values) if values.is_empty() => Ok(self.constant(Literal::None)),
-            Sugar::Several(values) => Ok(self.tuple(&values, span)),
+            Sugar::Several(values) => self.tuple(&values, span),
             Sugar::Path(path) => self.path_value(&path, span),
             Sugar::Method(_, name) => {
                 Err(self.fail(span, format!("method `{name}` is not called")))
@@ -117,9 +117,24 @@ impl Emitter<'_, '_> {
     }
 
     /// A tuple of values.
-    pub(super) fn tuple(&mut self, values: &[ValueId], span: Span) -> ValueId {
-        let parts: Vec<Type> = values.iter().map(|value| self.ty(*value).clone()).collect();
-        self.insert_one("prim::TupleConstruct", values, Type::tuple(parts), span)
+    pub(super) fn tuple(&mut self, values: &[ValueId], span: Span) -> Result<ValueId> {
+        let parts = values.iter().map(|value| self.ty(*value).clone());
+        let ty = Type::tuple(parts.collect::<Vec<_>>());
+        self.collection("prim::TupleConstruct", values, ty, span)
+    }
+
+    /// Makes a tuple, list or dict, if its type is of a size that can be worked with.
+    fn collection(
+        &mut self,
+        op: &str,
+        values: &[ValueId],
+        ty: Type,
+        span: Span,
+    ) -> Result<ValueId> {
+        if types::is_excessive(&ty) {
+            return Err(self.fail(span, "the type of a tuple has too many parts"));
+        }
+        Ok(self.insert_one(op, values, ty, span))
     }
 
     /// One element of a tuple, by its place.
@@ -138,6 +153,22 @@ impl Emitter<'_, '_> {
             return Ok(Sugar::Path(name.to_owned()));
         }
         Err(self.fail(span, format!("name `{name}` is not defined")))
+    }
+
+    /// A longer path, or a member of an enum.
+    fn member(&mut self, path: String, name: &str) -> Result<Sugar> {
+        let program = &mut *self.program;
+        if path.starts_with("__torch__")
+            && classes::declare(&mut program.library, &mut program.model, &path)?
+        {
+            let found = &program.model.classes[&Sym::new(&path)];
+            if found.kind == ClassKind::Enum
+                && let Some(member) = found.constants.get(&Sym::new(name)).cloned()
+            {
+                return Ok(Sugar::Value(self.constant(member)));
+            }
+        }
+        Ok(Sugar::Path(format!("{path}.{name}")))
     }
 
     /// `CONSTANTS.cN`.
@@ -163,19 +194,10 @@ impl Emitter<'_, '_> {
         Ok(Sugar::Value(self.constant(literal)))
     }
 
-    /// A dotted name as a value: a function, or a member of an enum.
+    /// A dotted name as a value: a function.
     fn path_value(&mut self, path: &str, span: Span) -> Result<ValueId> {
         if self.program.library.function(path)?.is_some() {
             return Ok(self.constant(Literal::Function(Sym::new(path))));
-        }
-        if let Some((class, member)) = path.rsplit_once('.') {
-            let program = &mut *self.program;
-            if classes::declare(&mut program.library, &mut program.model, class)? {
-                let found = &program.model.classes[&Sym::new(class)];
-                if let Some(literal) = found.constants.get(&Sym::new(member)).cloned() {
-                    return Ok(self.constant(literal));
-                }
-            }
         }
         Err(self.fail(span, format!("`{path}` is not a value")))
     }
@@ -186,9 +208,11 @@ impl Emitter<'_, '_> {
             Literal::Object(member) => member.fields.get(&Sym::new("value")).map(Literal::ty),
             _ => None,
         });
-        let (op, ty) = match name {
-            "name" => ("prim::EnumName", Type::Str),
-            "value" => ("prim::EnumValue", first.unwrap_or(Type::Any)),
+        let (op, ty) = match (name, first) {
+            ("name", _) => ("prim::EnumName", Type::Str),
+            ("value", Some(Type::Int)) => ("prim::EnumValue.int", Type::Int),
+            ("value", Some(Type::Float)) => ("prim::EnumValue.float", Type::Float),
+            ("value", Some(Type::Str)) => ("prim::EnumValue.str", Type::Str),
             _ => return Err(self.fail(span, format!("an enum has no attribute `{name}`"))),
         };
         Ok(Sugar::Value(self.insert_one(op, &[object], ty, span)))
@@ -252,7 +276,7 @@ impl Emitter<'_, '_> {
         let high = high.min(parts.len());
         let items = (low..high).map(|at| self.tuple_item(base, at, span));
         let items: Vec<ValueId> = items.collect();
-        Ok(self.tuple(&items, span))
+        self.tuple(&items, span)
     }
 
     fn list(&mut self, items: &[Expr], hint: Option<&Type>, span: Span) -> Result<ValueId> {
@@ -262,7 +286,7 @@ impl Emitter<'_, '_> {
             values.push(self.value(item, hint)?);
         }
         let element = self.common_type(&values, hint, span)?;
-        Ok(self.insert_one("prim::ListConstruct", &values, Type::list(element), span))
+        self.collection("prim::ListConstruct", &values, Type::list(element), span)
     }
 
     fn dict(&mut self, pairs: &[(Expr, Expr)], hint: Option<&Type>, span: Span) -> Result<ValueId> {
@@ -283,7 +307,7 @@ impl Emitter<'_, '_> {
             (hint, _) => self.common_type(&keys, hint.as_ref().map(|types| &types.0), span)?,
         };
         let value = self.common_type(&values, hint.as_ref().map(|types| &types.1), span)?;
-        Ok(self.insert_one("prim::DictConstruct", &inputs, Type::dict(key, value), span))
+        self.collection("prim::DictConstruct", &inputs, Type::dict(key, value), span)
     }
 
     /// The type of a collection's elements: the declared one, or what they have in common.

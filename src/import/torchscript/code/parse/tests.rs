@@ -1,4 +1,5 @@
 use super::*;
+use crate::torchscript::code::ast::{Stmt, StmtKind};
 
 fn error(text: &str) -> String {
     parse("code/a.py", text).unwrap_err().to_string()
