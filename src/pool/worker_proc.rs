@@ -12,7 +12,6 @@ use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
@@ -130,11 +129,8 @@ impl WorkerProc {
     pub(crate) fn process(command: &WorkerCommand, scratch: &Path) -> io::Result<Self> {
         let (socket, other) = UnixStream::pair()?;
         // A file instead of a pipe: nobody has to read it while the worker lives, and a worker that
-        // writes much is not stopped by it.
-        let stderr = File::from(rustix::fs::memfd_create(
-            "planish-worker",
-            MemfdFlags::CLOEXEC,
-        )?);
+        // writes much is not stopped by it. It has no name, so it goes with its descriptors.
+        let stderr = tempfile::tempfile_in(scratch)?;
         let child = command
             .command()
             .current_dir("/")

@@ -23,6 +23,7 @@ pub(crate) fn tests() -> Vec<Trial> {
             "faults::an_idle_worker_that_is_killed_is_replaced",
             killed_idle,
         ),
+        test("faults::whatever_is_killed_every_ticket_is_answered", storm),
         test(
             "faults::a_compiler_that_hangs_is_killed_at_the_limit",
             hanging,
@@ -125,6 +126,53 @@ fn killed_idle() {
         .wait()
         .expect("made by another worker");
     assert!(pool.stats().crashes <= 1, "{:?}", pool.stats());
+    drop(pool);
+    bench.assert_nothing_left();
+}
+
+fn storm() {
+    let bench = Bench::new();
+    let pool = bench.pool(3);
+    let tickets: Vec<_> = (0..40)
+        .map(|number| pool.submit(bench.job(&format!("good {number}"))))
+        .collect();
+    let mut answered = 0;
+    while answered < tickets.len() {
+        // The worker may be gone, or not yet be one, by the time it is hit.
+        for worker in bench.workers().into_iter().take(1) {
+            let pid = rustix::process::Pid::from_raw(worker).expect("a process id");
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        std::thread::sleep(Duration::from_millis(30));
+        answered = tickets
+            .iter()
+            .filter(|ticket| ticket.try_get().is_some())
+            .count();
+    }
+    let made = tickets
+        .iter()
+        .filter(|ticket| ticket.wait().is_ok())
+        .count();
+    for ticket in &tickets {
+        match ticket.wait() {
+            Ok(artefact) => assert_eq!(&*artefact.bytes, object()),
+            Err(
+                JobError::Crashed {
+                    process: Process::Worker,
+                    signal: Some(9),
+                    ..
+                }
+                | JobError::Spawn { .. },
+            ) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    let stats = pool.stats();
+    assert_eq!(stats.compiled as usize, made);
+    assert_eq!(stats.failed as usize, tickets.len() - made);
+    pool.submit(bench.job("good at last"))
+        .wait()
+        .expect("the pool is well");
     drop(pool);
     bench.assert_nothing_left();
 }
