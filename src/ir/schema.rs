@@ -1,5 +1,6 @@
 //! What an operator takes and returns, as PyTorch declares it.
 
+mod default;
 mod parse;
 
 pub use parse::SchemaError;
@@ -78,3 +79,6 @@ impl Alias {
         any(self) || any(other) || self.sets.iter().any(|set| other.sets.contains(set))
     }
 }
+
+#[cfg(test)]
+mod tests;

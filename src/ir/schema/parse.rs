@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{Alias, Param, Return, Schema};
-use crate::{Literal, Sym, Type};
+use crate::{Sym, Type};
 
 /// A declaration that is not understood.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -21,20 +21,6 @@ pub struct SchemaError {
     pub message: String,
 }
 
-/// Constants that PyTorch writes by name in defaults, with their numbers.
-const NAMED_INTS: [(&str, i64); 10] = [
-    ("contiguous_format", 0),
-    ("preserve_format", 1),
-    ("channels_last", 2),
-    ("channels_last_3d", 3),
-    ("strided", 0),
-    ("Mean", 1),
-    ("int", 3),
-    ("long", 4),
-    ("float", 6),
-    ("double", 7),
-];
-
 /// Reads one declaration: qualified name, overload (empty for the default one), schema.
 pub(crate) fn parse(text: &str) -> Result<(Sym, Sym, Schema), SchemaError> {
     let mut cursor = Cursor { text, at: 0 };
@@ -45,9 +31,9 @@ pub(crate) fn parse(text: &str) -> Result<(Sym, Sym, Schema), SchemaError> {
     })
 }
 
-struct Cursor<'a> {
+pub(super) struct Cursor<'a> {
     text: &'a str,
-    at: usize,
+    pub(super) at: usize,
 }
 
 /// A type with the length of `T[n]` and the alias annotations that stood in it.
@@ -57,7 +43,8 @@ struct Annotated {
     alias: Option<Alias>,
 }
 
-type Parsed<T> = Result<T, String>;
+/// What was read, or what is wrong with it.
+pub(super) type Parsed<T> = Result<T, String>;
 
 impl<'a> Cursor<'a> {
     fn declaration(&mut self) -> Parsed<(Sym, Sym, Schema)> {
@@ -293,126 +280,6 @@ impl<'a> Cursor<'a> {
         Ok(Some(alias))
     }
 
-    fn default(&mut self, ty: &Type, fixed_len: Option<u32>) -> Parsed<Literal> {
-        if self.eat("None") {
-            return match ty {
-                Type::Optional(_) | Type::None | Type::Any => Ok(Literal::None),
-                // PyTorch stands an undefined tensor for it, which reads as None.
-                Type::Tensor(_) => Ok(Literal::None),
-                _ => Err("`None` is the default of a parameter that is not optional".to_owned()),
-            };
-        }
-        match ty.unwrap_optional() {
-            Type::List(element) if self.eat("[") => {
-                let mut values = Vec::new();
-                while !self.eat("]") {
-                    if !values.is_empty() {
-                        self.expect(",")?;
-                    }
-                    values.push(self.default(element, None)?);
-                }
-                Ok(Literal::List((**element).clone(), values.into()))
-            }
-            Type::List(element) => {
-                let len = fixed_len.ok_or("expected a list")?;
-                let value = self.default(element, None)?;
-                Ok(Literal::List(
-                    (**element).clone(),
-                    vec![value; len as usize].into(),
-                ))
-            }
-            Type::Bool => {
-                if self.eat("True") {
-                    Ok(Literal::Bool(true))
-                } else if self.eat("False") {
-                    Ok(Literal::Bool(false))
-                } else {
-                    Err("expected `True` or `False`".to_owned())
-                }
-            }
-            Type::Str => self.string().map(|text| Literal::str(&text)),
-            Type::Device => self.string().map(|text| Literal::Device(Sym::new(&text))),
-            Type::Int => match self.number()? {
-                Literal::Int(value) => Ok(Literal::Int(value)),
-                _ => Err("expected an int".to_owned()),
-            },
-            Type::Float => match self.number()? {
-                Literal::Int(value) => Ok(Literal::Float(value as f64)),
-                other => Ok(other),
-            },
-            Type::Scalar => {
-                if self.eat("True") {
-                    Ok(Literal::Bool(true))
-                } else if self.eat("False") {
-                    Ok(Literal::Bool(false))
-                } else {
-                    self.number()
-                }
-            }
-            _ => Err("a parameter of this type can have no default but `None`".to_owned()),
-        }
-    }
-
-    fn number(&mut self) -> Parsed<Literal> {
-        self.space();
-        let rest = self.rest();
-        for (name, value) in NAMED_INTS {
-            if let Some(after) = rest.strip_prefix(name)
-                && !after.starts_with(is_name)
-            {
-                self.at += name.len();
-                return Ok(Literal::Int(value));
-            }
-        }
-        let bytes = rest.as_bytes();
-        let mut len = 0;
-        while let Some(byte) = bytes.get(len) {
-            let sign =
-                matches!(byte, b'+' | b'-') && (len == 0 || matches!(bytes[len - 1], b'e' | b'E'));
-            if !(sign || byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E')) {
-                break;
-            }
-            len += 1;
-        }
-        let text = &rest[..len];
-        let value = if text.contains(['.', 'e', 'E']) {
-            text.parse().ok().map(Literal::Float)
-        } else {
-            text.parse().ok().map(Literal::Int)
-        };
-        let value = value.ok_or("expected a number")?;
-        self.at += len;
-        Ok(value)
-    }
-
-    fn string(&mut self) -> Parsed<String> {
-        self.space();
-        let mut chars = self.rest().char_indices();
-        let Some((_, quote @ ('"' | '\''))) = chars.next() else {
-            return Err("expected a string".to_owned());
-        };
-        let mut text = String::new();
-        while let Some((at, c)) = chars.next() {
-            match c {
-                c if c == quote => {
-                    self.at += at + 1;
-                    return Ok(text);
-                }
-                '\\' => text.push(match chars.next() {
-                    Some((_, 'n')) => '\n',
-                    Some((_, 't')) => '\t',
-                    Some((_, 'r')) => '\r',
-                    Some((_, 'f')) => '\u{c}',
-                    Some((_, 'v')) => '\u{b}',
-                    Some((_, c @ ('\\' | '"' | '\''))) => c,
-                    _ => return Err("expected an escape that PyTorch writes".to_owned()),
-                }),
-                c => text.push(c),
-            }
-        }
-        Err("the string has no end".to_owned())
-    }
-
     fn digits(&mut self) -> Parsed<u32> {
         let rest = self.rest();
         let len = rest
@@ -444,7 +311,7 @@ impl<'a> Cursor<'a> {
         Ok(&rest[..len])
     }
 
-    fn expect(&mut self, token: &str) -> Parsed<()> {
+    pub(super) fn expect(&mut self, token: &str) -> Parsed<()> {
         if self.eat(token) {
             Ok(())
         } else {
@@ -452,7 +319,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn eat(&mut self, token: &str) -> bool {
+    pub(super) fn eat(&mut self, token: &str) -> bool {
         self.space();
         let found = self.rest().starts_with(token);
         if found {
@@ -461,11 +328,11 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    fn space(&mut self) {
+    pub(super) fn space(&mut self) {
         self.at += self.rest().len() - self.rest().trim_start().len();
     }
 
-    fn rest(&self) -> &'a str {
+    pub(super) fn rest(&self) -> &'a str {
         &self.text[self.at..]
     }
 }
@@ -483,7 +350,7 @@ const KNOWN_BY_NAME: [&str; 9] = [
     "AnyEnumType",
 ];
 
-fn is_name(c: char) -> bool {
+pub(super) fn is_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
@@ -496,121 +363,5 @@ fn merge(a: Option<Alias>, b: Option<Alias>) -> Option<Alias> {
             Some(a)
         }
         (a, b) => a.or(b),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn schema(text: &str) -> Schema {
-        parse(text).unwrap_or_else(|error| panic!("{error}")).2
-    }
-
-    #[test]
-    fn defaults_of_every_kind() {
-        let schema = schema(
-            "a::b(Tensor? x=None, int[2] pad=0, int[2] stride=[1, 2], int[1]? dim=None, float eps=1e-05, float one=1, Scalar s=1, \
-             Scalar f=0.5, bool b=True, str m=\"mean\\n\", *, MemoryFormat m=contiguous_format, float[] none=[], int i=-1) -> ()",
-        );
-        let defaults: Vec<_> = schema
-            .params
-            .into_iter()
-            .map(|param| param.default.expect("every parameter has one"))
-            .collect();
-        assert_eq!(
-            defaults,
-            [
-                Literal::None,
-                Literal::ints(&[0, 0]),
-                Literal::ints(&[1, 2]),
-                Literal::None,
-                Literal::Float(1e-5),
-                Literal::Float(1.0),
-                Literal::Int(1),
-                Literal::Float(0.5),
-                Literal::Bool(true),
-                Literal::str("mean\n"),
-                Literal::Int(0),
-                Literal::floats(&[]),
-                Literal::Int(-1),
-            ]
-        );
-    }
-
-    #[test]
-    fn types_lengths_and_alias_sets() {
-        let schema = schema(
-            "a::b(t[](a!) l, Tensor?[] i, Dict(str, t)(b) d, t(c -> *) e, __torch__.torch.classes.q.P p, *, int[3]? n, ...) \
-             -> (Tensor(a)[] first, t(*)?)",
-        );
-        let var = Type::Var("t".into());
-        assert!(schema.vararg && !schema.varret);
-        let types: Vec<_> = schema.params.iter().map(|param| param.ty.clone()).collect();
-        assert_eq!(
-            types,
-            [
-                Type::list(var.clone()),
-                Type::list(Type::optional(Type::TENSOR)),
-                Type::dict(Type::Str, var.clone()),
-                var.clone(),
-                Type::class("__torch__.torch.classes.q.P"),
-                Type::optional(Type::list(Type::Int)),
-            ]
-        );
-        let written: Vec<_> = schema
-            .params
-            .iter()
-            .map(|param| {
-                param
-                    .alias
-                    .as_ref()
-                    .map(|alias| (alias.writes, alias.escapes))
-            })
-            .collect();
-        assert_eq!(
-            written,
-            [
-                Some((true, false)),
-                None,
-                Some((false, false)),
-                Some((false, true)),
-                None,
-                None
-            ]
-        );
-        assert_eq!(
-            (schema.params[5].fixed_len, schema.params[5].kwarg_only),
-            (Some(3), true)
-        );
-        assert_eq!(schema.returns[0].name, Some("first".into()));
-        assert_eq!(schema.returns[1].ty, Type::optional(var));
-        assert_eq!(
-            schema.returns[1].alias.as_ref().map(|alias| &*alias.sets),
-            Some(&["*".into()][..])
-        );
-    }
-
-    #[test]
-    fn errors_say_what_and_where() {
-        for (text, column, message) in [
-            ("aten::f(Tensor x) - Tensor", 18, "expected `->`"),
-            ("aten::f(Tenser x) -> Tensor", 8, "`Tenser` is no type"),
-            ("aten::f(bool x=1) -> ()", 15, "expected `True` or `False`"),
-            ("aten::f(int x=None) -> ()", 18, "`None` is the default"),
-            ("aten::f(str x=\"a) -> ()", 14, "the string has no end"),
-            ("aten::f(int x", 13, "expected `,`"),
-            ("aten::f() -> () int", 16, "expected the end"),
-            ("f() -> ()", 1, "expected `::`"),
-            (
-                "aten::f(Dict(int) x) -> ()",
-                17,
-                "expected 2 types, found 1",
-            ),
-        ] {
-            let error = parse(text).expect_err(text);
-            assert_eq!(error.column, column, "{error}");
-            assert!(error.message.starts_with(message), "{error}");
-        }
     }
 }
