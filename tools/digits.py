@@ -11,7 +11,7 @@ Writes two files in the form of `examples/digits`:
 The shipped files were made by the same steps; training is not reproducible to the bit across machines,
 so a new run gives another model of the same kind.
 
-    tools/digits.py --out /tmp/digits
+    tools/digits.py --out target/digits
 """
 
 import argparse

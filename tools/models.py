@@ -15,8 +15,8 @@ longer, so the clamp stays a float operator behind dequantize. planish fuses in 
 in-memory output is the expected one. (The values came out equal for all six models of the default
 options.) Both are computed by engine fbgemm on one thread.
 
-    tools/models.py --out /tmp/models
-    tools/models.py --out /tmp/models --model mobilenet_v2 --mode trace --size 96 --batch 1
+    tools/models.py --out target/models
+    tools/models.py --out target/models --model mobilenet_v2 --mode trace --size 96 --batch 1
 """
 
 import argparse
