@@ -1,18 +1,15 @@
-/* 16 channels of a pixel, one in the low byte of each lane. The last block is read byte by byte: the image may end there. */
-static inline v16i channels(const u8 *x, i64 width)
+/* The chosen channels of a pixel, one in the low byte of each lane, and zeros. Nothing is read behind the last chosen one. */
+static inline v16i channels(const u8 *x, u16 chosen)
 {
-    v16u8 bytes = { 0 };
-    if (width >= 16)
-        bytes = *(const v16u8_any *)x;
-    else
-        for (i64 i = 0; i < width; i++)
-            bytes[i] = x[i];
-    return __builtin_convertvector(bytes, v16i);
+    v16i r;
+    __asm__("vpmovzxbd %1, %0 %{%2%}%{z%}" : "=v"(r) : "m"(*(const v16u8_any *)x), "Yk"(chosen));
+    return r;
 }
 
 /* Four pixels by 16 channels. */
 static inline void tile(const struct planish_args *a, const u8 *const *x, i64 row, i64 c, u8 *out, i64 count, i64 width)
 {
+    const u16 chosen = lanes(width);
     const u8 *weights = a->weights + SLOTS * 4 + c * (KH * KW * 4);
     const v16i start = load(a->weights + c * 4) * all(-a->zx);
     v16i s0 = start, s1 = start, s2 = start, s3 = start;
@@ -20,17 +17,16 @@ static inline void tile(const struct planish_args *a, const u8 *const *x, i64 ro
         for (i64 kx = 0; kx < KW; kx++) {
             const i64 at = ky * row + kx * (DW * IC) + c;
             const v16i w = load(weights);
-            s0 = dot(s0, channels(x[0] + at, width), w);
-            s1 = dot(s1, channels(x[1] + at, width), w);
-            s2 = dot(s2, channels(x[2] + at, width), w);
-            s3 = dot(s3, channels(x[3] + at, width), w);
+            s0 = dot(s0, channels(x[0] + at, chosen), w);
+            s1 = dot(s1, channels(x[1] + at, chosen), w);
+            s2 = dot(s2, channels(x[2] + at, chosen), w);
+            s3 = dot(s3, channels(x[3] + at, chosen), w);
             weights += 64;
         }
     const f32 *e = a->epilogue + c;
     const v16f bias = load_f(e), inv = load_f(e + SLOTS), mult = load_f(e + 2 * SLOTS);
     const v16f lo = all_f(a->lo - a->zo), hi = all_f(a->hi - a->zo);
     const v16i zo = all(a->zo);
-    const u16 chosen = lanes(width);
     out += c;
     store(out, codes(s0, bias, inv, mult, lo, hi, zo), chosen);
     if (count > 1) store(out + IC, codes(s1, bias, inv, mult, lo, hi, zo), chosen);

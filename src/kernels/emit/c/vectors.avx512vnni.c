@@ -1,7 +1,6 @@
 /* Registers of 16 lanes, and the few instructions that C's vector types do not reach. */
 typedef i32 v16i __attribute__((vector_size(64)));
 typedef f32 v16f __attribute__((vector_size(64)));
-typedef u8 v16u8 __attribute__((vector_size(16)));
 typedef i32 v16i_any __attribute__((vector_size(64), aligned(1), may_alias));
 typedef f32 v16f_any __attribute__((vector_size(64), aligned(1), may_alias));
 typedef u8 v16u8_any __attribute__((vector_size(16), aligned(1), may_alias));
@@ -61,11 +60,11 @@ static inline v16i codes(v16i sum, v16f bias, v16f inv, v16f mult, v16f lo, v16f
     return nearest(at_most(at_least(real, lo), hi)) + zo;
 }
 
-/* Lanes of a block that are stored when `width` channels are left. */
+/* The lanes of a block that hold channels, when `width` channels are left. */
 static inline u16 lanes(i64 width) { return width >= 16 ? 0xffff : width <= 0 ? 0 : (1 << width) - 1; }
 
-/* Stores the chosen lanes as bytes. */
-static inline void store(u8 *out, v16i value, u16 lanes)
+/* Stores the chosen lanes as bytes. Nothing else is touched. */
+static inline void store(u8 *out, v16i value, u16 chosen)
 {
-    __asm__("vpmovdb %1, %0 %{%2%}" : "+m"(*(v16u8_any *)out) : "v"(value), "Yk"(lanes));
+    __asm__("vpmovdb %1, %0 %{%2%}" : "+m"(*(v16u8_any *)out) : "v"(value), "Yk"(chosen));
 }
