@@ -70,11 +70,12 @@ impl Codes {
 
     /// The code of a real number that is already divided by the scale; in two's complement when it is negative.
     ///
-    /// It is bounded before it is rounded: between integers that is the same, and no conversion overflows.
+    /// It is bounded before it is rounded: between integers that is the same, and no conversion overflows. Not a number becomes the
+    /// largest code, as in PyTorch's vector units.
     pub fn code(self, real: f32) -> u8 {
         let bounded = real
-            .max((self.lo - self.zero) as f32)
-            .min((self.hi - self.zero) as f32);
+            .min((self.hi - self.zero) as f32)
+            .max((self.lo - self.zero) as f32);
         (bounded.round_ties_even() as i32 + self.zero) as u8
     }
 }

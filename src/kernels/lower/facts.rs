@@ -1,7 +1,7 @@
 //! What is known of the values of a graph before it runs.
 
 use planish_ir::{
-    DType, Graph, GraphModule, Literal, ModuleId, NodeId, SecondaryMap, Sym, ValueId,
+    DType, Graph, GraphModule, Literal, ModuleId, NodeId, SecondaryMap, Sym, Type, ValueId,
 };
 
 /// What is known of the values of a graph.
@@ -20,7 +20,9 @@ impl<'a> Facts<'a> {
             objects: SecondaryMap::new(),
             dtypes: SecondaryMap::new(),
         };
-        if let Some(this) = graph.params().first() {
+        // A graph on its own, without a module, has no such parameter.
+        let is_module = |this: &&ValueId| matches!(graph.ty(**this), Type::Class(_) | Type::Any);
+        if let Some(this) = graph.params().first().filter(is_module) {
             facts.objects[*this] = Some(module.root());
         }
         let mut open = Vec::new();

@@ -57,7 +57,7 @@ static inline v16i nearest(v16f a)
 static inline v16i codes(v16i sum, v16f bias, v16f inv, v16f mult, v16f lo, v16f hi, v16i zo)
 {
     const v16f real = fused_all(bias, inv, __builtin_convertvector(sum, v16f)) * mult;
-    return nearest(at_most(at_least(real, lo), hi)) + zo;
+    return nearest(at_least(at_most(real, hi), lo)) + zo;
 }
 
 /* The lanes of a block that hold channels, when `width` channels are left. */
