@@ -18,7 +18,7 @@ pub(super) struct Guard {
 pub(super) enum Verdict {
     /// It holds.
     Holds,
-    /// It does not, for this reason.
+    /// It does not: what the first argument is instead.
     Fails(String),
     /// The rule does not speak about such a match: no reason is reported.
     Irrelevant,
@@ -59,32 +59,30 @@ impl Guard {
 }
 
 impl Verdict {
-    fn of(result: Result<(), String>) -> Self {
+    fn of_constant(result: Result<(), String>) -> Self {
         match result {
             Ok(()) => Self::Holds,
-            Err(reason) => Self::Fails(reason),
+            Err(reason) => Self::Fails(format!("is not constant: {reason}")),
         }
     }
 }
 
 /// The constant int 1: the factor of `aten::add` that the quantized operator has no operand for.
 fn one(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
-    literal_is(facts, graph, args[0], &Literal::Int(1), "alpha", "1")
+    literal_is(facts, graph, args[0], &Literal::Int(1), "1")
 }
 
 fn number(_: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
     match graph.ty(args[0]) {
         Type::Int | Type::Float | Type::Scalar => Verdict::Holds,
-        other => Verdict::Fails(format!("the second operand is a {other:?}, not a number")),
+        other => Verdict::Fails(format!("is a {other:?}, not a number")),
     }
 }
 
 fn zero_dim(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
     match facts.literal(graph, args[0]) {
         Some(Literal::Tensor(tensor)) if tensor.shape().is_empty() => Verdict::Holds,
-        _ => Verdict::Fails(
-            "the second operand is neither quantized nor a constant number".to_owned(),
-        ),
+        _ => Verdict::Fails("is neither quantized nor a constant number".to_owned()),
     }
 }
 
@@ -95,42 +93,20 @@ fn quint8(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
         graph,
         args[0],
         &Literal::Int(DType::QUInt8.code()),
-        "the output's type",
         "quint8 (13)",
     )
 }
 
 fn is_true(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
-    literal_is(
-        facts,
-        graph,
-        args[0],
-        &Literal::Bool(true),
-        "whether statistics of the input are used",
-        "true",
-    )
+    literal_is(facts, graph, args[0], &Literal::Bool(true), "true")
 }
 
 fn is_false(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
-    literal_is(
-        facts,
-        graph,
-        args[0],
-        &Literal::Bool(false),
-        "whether it trains",
-        "false",
-    )
+    literal_is(facts, graph, args[0], &Literal::Bool(false), "false")
 }
 
 fn is_none(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
-    literal_is(
-        facts,
-        graph,
-        args[0],
-        &Literal::None,
-        "the type asked for",
-        "none",
-    )
+    literal_is(facts, graph, args[0], &Literal::None, "none")
 }
 
 /// Scale, zero point and type are read from the first argument itself.
@@ -144,7 +120,7 @@ fn quantized_like(_: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
         });
         if !reads {
             return Verdict::Fails(format!(
-                "the input's {} is not what is quantized with",
+                "has another {} than what is quantized with",
                 op.rsplit(':').next().unwrap_or(op)
             ));
         }
@@ -156,13 +132,15 @@ fn quantized_like(_: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
 fn private(_: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
     let value = graph.value(args[0]);
     let Some(producer) = graph.producer(args[0]) else {
-        return Verdict::Fails("the caller sees the written tensor".to_owned());
+        return Verdict::Fails("is written to, and the caller sees it".to_owned());
     };
     let op = graph.node(producer).op();
     if !graph.node(producer).blocks().is_empty()
         || (0..graph.node(producer).inputs().len()).any(|input| op.may_alias(0, input))
     {
-        return Verdict::Fails("the written tensor may share storage with another".to_owned());
+        return Verdict::Fails(
+            "is written to, and may share storage with another tensor".to_owned(),
+        );
     }
     let mut users = value.uses().iter().map(|at| match at {
         Use::Input(node, _) => Some(*node),
@@ -170,13 +148,13 @@ fn private(_: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
     });
     let first = users.next().flatten();
     if first.is_none() || users.any(|user| user != first) {
-        return Verdict::Fails("the written tensor has other users".to_owned());
+        return Verdict::Fails("is written to, and others read it".to_owned());
     }
     Verdict::Holds
 }
 
 fn constant(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
-    Verdict::of(facts.constant(graph, args[0]))
+    Verdict::of_constant(facts.constant(graph, args[0]))
 }
 
 /// A constant `qint8` tensor that is not unpacked already.
@@ -186,7 +164,7 @@ fn int8_weight(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
         return Verdict::Irrelevant;
     }
     if let Err(reason) = facts.constant(graph, args[0]) {
-        return Verdict::Fails(format!("the weight is not constant: {reason}"));
+        return Verdict::Fails(format!("is not constant: {reason}"));
     }
     let dtype = match (facts.literal(graph, args[0]), producer) {
         (Some(Literal::Tensor(tensor)), _) => Some(tensor.dtype().code()),
@@ -202,8 +180,8 @@ fn int8_weight(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
     };
     match dtype {
         Some(dtype) if dtype == DType::QInt8.code() => Verdict::Holds,
-        Some(_) => Verdict::Fails("the weight is not qint8".to_owned()),
-        None => Verdict::Fails("the weight's type is not known".to_owned()),
+        Some(_) => Verdict::Fails("is not qint8".to_owned()),
+        None => Verdict::Fails("has no known type".to_owned()),
     }
 }
 
@@ -212,13 +190,12 @@ fn literal_is(
     graph: &Graph,
     value: ValueId,
     expected: &Literal,
-    what: &str,
     shown: &str,
 ) -> Verdict {
     match facts.literal(graph, value) {
         Some(found) if found == expected => Verdict::Holds,
-        Some(found) => Verdict::Fails(format!("{what} is {}, not {shown}", show(found))),
-        None => Verdict::Fails(format!("{what} is not known to be {shown}")),
+        Some(found) => Verdict::Fails(format!("is {}, not {shown}", show(found))),
+        None => Verdict::Fails(format!("is not known to be {shown}")),
     }
 }
 

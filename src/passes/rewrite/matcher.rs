@@ -34,6 +34,8 @@ pub(super) struct Miss {
 /// The first condition that fails.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Why {
+    /// The root is another overload of the operator.
+    Overload { expected: Op, found: Op },
     /// Something else computes an operand.
     Producer {
         of: Op,
@@ -83,9 +85,7 @@ pub(super) fn find(
         values: vec![None; rule.vars.len()],
         constants: Vec::new(),
     };
-    let outcome = search
-        .step(rule.pattern.len() - 1, root)
-        .and_then(|()| search.conditions(root));
+    let outcome = search.root(root);
     let matched = search.nodes.iter().flatten().count();
     match outcome {
         Ok(()) => Ok(Match {
@@ -107,6 +107,15 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
+    fn root(&mut self, root: NodeId) -> Result<(), Why> {
+        let (expected, found) = (self.rule.root().op, self.graph.node(root).op());
+        if !names(expected, found) {
+            return Err(Why::Overload { expected, found });
+        }
+        self.step(self.rule.pattern.len() - 1, root)?;
+        self.conditions(root)
+    }
+
     fn step(&mut self, at: usize, id: NodeId) -> Result<(), Why> {
         let (step, node) = (&self.rule.pattern[at], self.graph.node(id));
         let plain = node.attrs().len() == 0 && node.blocks().is_empty();
@@ -216,7 +225,13 @@ impl Search<'_> {
                 .collect();
             match guard.check(self.facts, self.graph, &args) {
                 Verdict::Holds => {}
-                Verdict::Fails(reason) => return Err(Why::Guard(reason)),
+                Verdict::Fails(reason) => {
+                    let about = guard
+                        .args
+                        .first()
+                        .map_or("", |var| &self.rule.vars[*var].name);
+                    return Err(Why::Guard(format!("%{about} {reason}")));
+                }
                 Verdict::Irrelevant => return Err(Why::Irrelevant),
             }
         }
@@ -262,6 +277,9 @@ fn may_be_shared(op: Op) -> bool {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Overload { expected, found } => {
+                write!(f, "the operator is {found}, not {expected}")
+            }
             Self::Producer {
                 of,
                 operand,
