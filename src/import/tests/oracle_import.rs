@@ -45,6 +45,14 @@ fn imported_graphs_equal_pytorchs() {
     );
 }
 
+#[test]
+fn the_digits_model_is_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/digits");
+    let model = open(folder.join("digits_int8.pt")).expect("the example is in the repository");
+    planish_ir::verify(&model).expect("the model keeps the laws of graphs");
+    assert!(model.root_method("forward").is_some());
+}
+
 /// The case folders that hold an archive.
 fn cases_of(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("the oracle cases are in the repository");

@@ -3,11 +3,19 @@
 //! Quantized modules of eager mode are saved so: their state is a tuple of plain values, and their
 //! `__setstate__` packs the weight.
 
-use planish_eval::{Contract, Interpreter, Value, to_literal};
+use planish_eval::{Contract, Interpreter, Limits, Value, to_literal};
 use planish_ir::{GraphModule, Literal, ModuleId, Sym};
 
 use super::objects::Restore;
 use crate::error::{Error, Result};
+
+/// What one `__setstate__` may take: packing touches each weight a few times, and no module holds
+/// more than 4 GiB of them.
+const LIMITS: Limits = Limits {
+    work: 1 << 34,
+    depth: 64,
+    bytes: 4 << 30,
+};
 
 /// Runs every `__setstate__` that waits and keeps what it assigned.
 pub(super) fn run(model: &mut GraphModule, restores: &[Restore]) -> Result<()> {
@@ -40,7 +48,7 @@ fn assigned(
         ));
     };
     // Packing gives the same weight under every contract.
-    let mut interpreter = Interpreter::new(model, Contract::default());
+    let mut interpreter = Interpreter::new(model, Contract::default()).with_limits(LIMITS);
     let inputs = [Value::Module(restore.module), Value::from(&restore.state)];
     let ran = interpreter.call(method, &inputs);
     ran.map_err(|e| format!("`__setstate__`: {e}"))?;

@@ -11,7 +11,7 @@ use planish_ir::{Attr, BlockId, Graph, Literal, Op, Sym, Type, ValueId};
 type Pairs = HashMap<ValueId, ValueId>;
 
 /// Compares two graphs; says where they differ first.
-pub fn same_graph(found: &Graph, wanted: &Graph) -> Result<(), String> {
+pub(crate) fn same_graph(found: &Graph, wanted: &Graph) -> Result<(), String> {
     let mut pairs = Pairs::new();
     same_block((found, found.entry()), (wanted, wanted.entry()), &mut pairs)
 }

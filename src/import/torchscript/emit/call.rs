@@ -9,7 +9,7 @@ use super::matching::Args;
 use super::scope::Sugar;
 use crate::error::Result;
 use crate::torchscript::code::ast::{Base, Call, Expr, ExprKind, Span};
-use crate::torchscript::types;
+use crate::torchscript::{classes, types};
 
 /// Operators whose meaning changed, with the first archive version of the present one: `div` of ints
 /// rounded, `full` of an int made floats. Changes that only added arguments are not listed.
@@ -190,8 +190,14 @@ impl Emitter<'_, '_> {
         Ok(Sugar::Value(self.graph.output(node)))
     }
 
-    /// A new named tuple or object of a script class.
+    /// A new named tuple or object of a script class; `C.__new__(C)` leaves `__init__` to the code.
     fn construct(&mut self, path: &str, call: &Call, span: Span) -> Result<Sugar> {
+        let (path, blank) = match path.strip_suffix(".__new__") {
+            Some(class) => (class, true),
+            None => (path, false),
+        };
+        let program = &mut *self.program;
+        classes::declare(&mut program.library, &mut program.model, path)?;
         let Some((_, class)) = self.program.library.class(path)? else {
             return Err(self.fail(span, format!("`{path}` is not defined")));
         };
@@ -214,6 +220,9 @@ impl Emitter<'_, '_> {
             }
             Base::None => {
                 let object = self.insert_one("prim::CreateObject", &[], ty, span);
+                if blank {
+                    return Ok(Sugar::Value(object));
+                }
                 let args = self.args(call)?;
                 if self.program.method(path, "__init__")?.is_some() {
                     self.call_method(object, "__init__", args, span)?;

@@ -35,7 +35,7 @@ impl Emitter<'_, '_> {
             ExprKind::Attr(base, name) => {
                 return match self.expr(base, None)? {
                     Sugar::Path(path) if path == "CONSTANTS" => self.archived(name, span),
-                    Sugar::Path(path) => self.member(path, name),
+                    Sugar::Path(path) => self.member(&path, name),
                     other => {
                         let object = self.desugar(other, span)?;
                         self.attribute(object, name, span)
@@ -156,12 +156,12 @@ impl Emitter<'_, '_> {
     }
 
     /// A longer path, or a member of an enum.
-    fn member(&mut self, path: String, name: &str) -> Result<Sugar> {
+    fn member(&mut self, path: &str, name: &str) -> Result<Sugar> {
         let program = &mut *self.program;
         if path.starts_with("__torch__")
-            && classes::declare(&mut program.library, &mut program.model, &path)?
+            && classes::declare(&mut program.library, &mut program.model, path)?
         {
-            let found = &program.model.classes[&Sym::new(&path)];
+            let found = &program.model.classes[&Sym::new(path)];
             if found.kind == ClassKind::Enum
                 && let Some(member) = found.constants.get(&Sym::new(name)).cloned()
             {
