@@ -229,11 +229,12 @@ impl<'b> Printer<'b> {
                     let declared = declared.as_ref().filter(|_| name == "value");
                     self.literal(literal, declared);
                 }
-                Attr::Type(ty) => self.out.push_str(&ty.to_string()),
+                Attr::Type(ty) => self.out.push_str(&told_from_literal(ty.to_string())),
                 Attr::Types(types) if types.is_empty() => self.out.push_str("<Types>"),
                 Attr::Types(types) => {
                     let types: Vec<String> = types.iter().map(ToString::to_string).collect();
-                    self.put(format_args!("[{}]", types.join(", ")));
+                    let text = format!("[{}]", types.join(", "));
+                    self.out.push_str(&told_from_literal(text));
                 }
                 Attr::Graph(_) => {}
             }
@@ -283,6 +284,14 @@ impl<'b> Printer<'b> {
         }
         self.out.push(')');
     }
+}
+
+/// Types in place of a literal: one that begins with the empty tuple would be read as a literal.
+fn told_from_literal(types: String) -> String {
+    if types.trim_start_matches(['(', '[']).starts_with(')') {
+        return types.replacen("()", "Tuple[()]", 1);
+    }
+    types
 }
 
 /// How a node that carries graphs is named in the text, when it does.

@@ -4,6 +4,8 @@
 //! those of a byte above 127 come out as characters below `0` (`é` is `\0)+\/.)`). The sum of the digits is still the byte, and nothing
 //! else is written that way, so such text is read back exactly.
 
+use std::borrow::Cow;
+
 /// Why a string could not be read, and where in it.
 pub(super) struct BadEscape {
     pub(super) at: usize,
@@ -37,6 +39,18 @@ pub(super) fn quote(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+/// A name as it stands, or quoted where it would not be read as one: letters, digits and `_`, and dots if `dotted`.
+pub(super) fn name_or_quoted(name: &str, dotted: bool) -> Cow<'_, str> {
+    let part = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if begins && (part(name) || dotted && name.split('.').all(part)) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(quote(name))
 }
 
 /// The string that `quoted`, quotes included, stands for. Bytes that are not UTF-8 become U+FFFD.

@@ -7,7 +7,7 @@ use crate::text::element::decode;
 use crate::text::literal::{same_type, takes_numbers, wanted};
 use crate::text::number::{complex, precise, shortest};
 use crate::text::print::{Printer, Style};
-use crate::text::quote::quote;
+use crate::text::quote::{name_or_quoted, quote};
 use crate::text::tensor::reach;
 use crate::{Literal, PackedKind, PackedParams, QParams, Tensor, Type};
 
@@ -56,22 +56,18 @@ impl Printer<'_> {
                 _ => self.annotated("Device", literal, &Type::Device),
             },
             Literal::Tensor(tensor) => self.tensor(tensor),
-            Literal::List(element, items) => {
-                let known = match declared {
-                    Some(Type::List(wanted)) => **wanted == *element,
-                    None | Some(Type::Union(_) | Type::Named(_)) => {
-                        inferred(items).as_ref() == Some(element)
-                    }
-                    Some(_) => false,
-                };
-                if !known || items.is_empty() {
-                    self.put(format_args!("annotate(List[{element}], "));
-                    self.list(items, element);
-                    self.out.push(')');
-                } else {
-                    self.list(items, element);
+            Literal::List(element, items) => match declared {
+                _ if items.is_empty() => self.annotated_list(element, items),
+                Some(Type::List(wanted)) if **wanted == *element => {
+                    self.list(items, Some(element));
                 }
-            }
+                None | Some(Type::Union(_) | Type::Named(_))
+                    if inferred(items).as_ref() == Some(element) =>
+                {
+                    self.list(items, None);
+                }
+                _ => self.annotated_list(element, items),
+            },
             Literal::Tuple(items) => {
                 if declared.is_some_and(Type::is_tensor) {
                     return self.annotated("Any", literal, &Type::Any);
@@ -84,28 +80,21 @@ impl Printer<'_> {
                 }
                 self.out.push(')');
             }
-            Literal::Dict(key, value, entries) => {
-                let known = match declared {
-                    Some(Type::Dict(pair)) => pair.0 == *key && pair.1 == *value,
-                    Some(Type::Tensor(_)) => false,
-                    _ => {
-                        let (keys, values): (Vec<_>, Vec<_>) = entries.iter().cloned().unzip();
-                        inferred(&keys).as_ref() == Some(key)
-                            && inferred(&values).as_ref() == Some(value)
-                    }
-                };
-                if !known {
+            Literal::Dict(key, value, entries) => match declared {
+                Some(Type::Dict(pair)) if pair.0 == *key && pair.1 == *value => {
+                    self.dict(entries, Some((key, value)));
+                }
+                None | Some(Type::Union(_) | Type::Named(_))
+                    if entries_inferred(entries) == Some((key.clone(), value.clone())) =>
+                {
+                    self.dict(entries, None);
+                }
+                _ => {
                     self.put(format_args!("annotate(Dict[{key}, {value}], "));
+                    self.dict(entries, Some((key, value)));
+                    self.out.push(')');
                 }
-                self.out.push('{');
-                for (index, entry) in entries.iter().enumerate() {
-                    self.comma(index);
-                    self.literal(&entry.0, Some(key));
-                    self.out.push_str(": ");
-                    self.literal(&entry.1, Some(value));
-                }
-                self.out.push_str(if known { "}" } else { "})" });
-            }
+            },
             Literal::Packed(packed) => self.packed(packed),
             Literal::Object(object) => {
                 self.out.push_str("object<");
@@ -132,22 +121,9 @@ impl Printer<'_> {
         }
     }
 
-    /// Appends a name, quoted unless it is read as one: letters, digits and `_`, and dots where `dotted` names are read.
+    /// Appends a name; `dotted` where names with dots are read.
     pub(super) fn name(&mut self, name: &str, dotted: bool) {
-        let part = |part: &str| {
-            !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        };
-        let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && (if dotted {
-                name.split('.').all(part)
-            } else {
-                part(name)
-            });
-        if plain {
-            self.out.push_str(name);
-        } else {
-            self.out.push_str(&quote(name));
-        }
+        self.out.push_str(&name_or_quoted(name, dotted));
     }
 
     fn annotated(&mut self, spelled: &str, literal: &Literal, ty: &Type) {
@@ -156,13 +132,30 @@ impl Printer<'_> {
         self.out.push(')');
     }
 
-    fn list(&mut self, items: &[Literal], element: &Type) {
+    fn annotated_list(&mut self, element: &Type, items: &[Literal]) {
+        self.put(format_args!("annotate(List[{element}], "));
+        self.list(items, Some(element));
+        self.out.push(')');
+    }
+
+    fn list(&mut self, items: &[Literal], element: Option<&Type>) {
         self.out.push('[');
         for (index, item) in items.iter().enumerate() {
             self.comma(index);
-            self.literal(item, Some(element));
+            self.literal(item, element);
         }
         self.out.push(']');
+    }
+
+    fn dict(&mut self, entries: &[(Literal, Literal)], types: Option<(&Type, &Type)>) {
+        self.out.push('{');
+        for (index, (key, value)) in entries.iter().enumerate() {
+            self.comma(index);
+            self.literal(key, types.map(|types| types.0));
+            self.out.push_str(": ");
+            self.literal(value, types.map(|types| types.1));
+        }
+        self.out.push('}');
     }
 
     fn comma(&mut self, index: usize) {
@@ -272,4 +265,10 @@ fn inferred(items: &[Literal]) -> Option<Type> {
     let ints = items.iter().any(|item| matches!(item, Literal::Int(_)));
     let floats = items.iter().any(|item| matches!(item, Literal::Float(_)));
     (!(ints && floats)).then(|| same_type(items))
+}
+
+/// Likewise the types of keys and values.
+fn entries_inferred(entries: &[(Literal, Literal)]) -> Option<(Type, Type)> {
+    let (keys, values): (Vec<_>, Vec<_>) = entries.iter().cloned().unzip();
+    inferred(&keys).zip(inferred(&values))
 }

@@ -210,17 +210,18 @@ impl Parser<'_> {
                 return Err(p.unexpected("an element"));
             }
             p.bump();
-            let mut end = span.end;
+            let text = &p.text[span.clone()];
             // `0.+2.j` is two numbers without a blank between them.
-            if p.token.kind == Kind::Number && p.token.start == end {
-                end = p.token.end;
+            let mut imaginary = None;
+            if p.token.kind == Kind::Number && p.token.start == span.end {
+                imaginary = Some(p.current());
                 p.bump();
             }
-            let text = &p.text[span.start..end];
-            match element::encode(dtype, text, &mut bytes) {
-                Some(()) => Ok(()),
-                None => Err(p.fault(span.start..end, format!("`{text}` is no {dtype}"))),
+            if element::encode(dtype, text, imaginary, &mut bytes).is_some() {
+                return Ok(());
             }
+            let text = format!("{text}{}", imaginary.unwrap_or_default());
+            Err(p.fault(span, format!("`{text}` is no {dtype}")))
         })?;
         Ok(bytes)
     }

@@ -3,6 +3,7 @@
 //! The spelling is that of PyTorch's graph printer (`int[]`, `Tensor?`, `Dict(str, Tensor)`); Python's (`List[int]`, `Optional[Tensor]`)
 //! is read too.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use crate::diag::Diagnostics;
 use crate::text::Blobs;
 use crate::text::cursor::{MAX_DEPTH, Parse, Parser};
 use crate::text::lex::Kind;
+use crate::text::quote::name_or_quoted;
 use crate::{DType, NamedTupleType, Sym, TensorType, Type};
 
 /// Types without structure that are known by name.
@@ -367,11 +369,12 @@ impl fmt::Display for Type {
             Self::NamedTuple(named) => {
                 f.write_str("NamedTuple")?;
                 if named.name != "" {
-                    write!(f, "<{}>", named.name)?;
+                    write!(f, "<{}>", name_or_quoted(named.name.as_str(), true))?;
                 }
                 f.write_str("(")?;
                 for (index, (field, ty)) in named.fields.iter().enumerate() {
                     let comma = if index > 0 { ", " } else { "" };
+                    let field = name_or_quoted(field.as_str(), false);
                     write!(f, "{comma}{field} : {ty}")?;
                 }
                 f.write_str(")")
@@ -381,10 +384,14 @@ impl fmt::Display for Type {
             Self::Future(inner) => write!(f, "Future({inner})"),
             Self::RRef(inner) => write!(f, "RRef({inner})"),
             Self::Await(inner) => write!(f, "Await({inner})"),
-            Self::Class(name) if name.as_str().contains('.') => fmt::Display::fmt(name, f),
-            Self::Class(name) => write!(f, "Class<{name}>"),
+            Self::Class(name) => match name_or_quoted(name.as_str(), true) {
+                Cow::Borrowed(name) if name.contains('.') => f.write_str(name),
+                name => write!(f, "Class<{name}>"),
+            },
             Self::Function(name) if *name == "" => f.write_str("Function"),
-            Self::Function(name) => write!(f, "Function<{name}>"),
+            Self::Function(name) => {
+                write!(f, "Function<{}>", name_or_quoted(name.as_str(), true))
+            }
         }
     }
 }
