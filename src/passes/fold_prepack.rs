@@ -17,6 +17,7 @@ use planish_ir::{
 };
 use rayon::prelude::*;
 
+use crate::analysis::objects::is_module;
 use crate::const_fold::evaluate;
 use crate::dce::eliminate_dead_code;
 use crate::kept;
@@ -77,6 +78,16 @@ fn fold(module: &mut GraphModule, id: MethodId, cx: &mut PassCx<'_>) -> Result<u
         .into_iter()
         .filter(|node| is_prepack(graph, *node) && constant(node))
         .collect();
+    let has_module = graph
+        .params()
+        .first()
+        .is_some_and(|this| is_module(graph, *this));
+    if let (Some(node), false) = (nodes.first(), has_module) {
+        return Err(PassError::Refused(format!(
+            "fold {}: the graph has no parameter for the module that the packed weight would belong to",
+            describe(graph, *node)
+        )));
+    }
     let contract = cx.options.contract;
     // Packing reads whole weights: in parallel, collected in order.
     let packed: Vec<Arc<PackedParams>> = nodes

@@ -1,6 +1,6 @@
 //! Which values are modules, and which attributes of which module a graph reads.
 
-use planish_ir::{Graph, GraphModule, Literal, ModuleId, NodeId, SecondaryMap, Sym, ValueId};
+use planish_ir::{Graph, GraphModule, Literal, ModuleId, NodeId, SecondaryMap, Sym, Type, ValueId};
 
 /// The module that each value of a graph is, for the values that are modules.
 pub type Objects = SecondaryMap<ValueId, Option<ModuleId>>;
@@ -8,7 +8,12 @@ pub type Objects = SecondaryMap<ValueId, Option<ModuleId>>;
 /// Follows the attribute reads from the first parameter of a method of `owner`.
 pub fn objects(module: &GraphModule, owner: ModuleId, graph: &Graph) -> Objects {
     let mut objects = Objects::new();
-    if let Some(this) = graph.params().first() {
+    // A graph on its own, without a module, has no such parameter.
+    if let Some(this) = graph
+        .params()
+        .first()
+        .filter(|this| is_module(graph, **this))
+    {
         objects[*this] = Some(owner);
     }
     for node in graph.walk() {
@@ -18,6 +23,11 @@ pub fn objects(module: &GraphModule, owner: ModuleId, graph: &Graph) -> Objects 
         objects[graph.output(node)] = module.submodule(object, name);
     }
     objects
+}
+
+/// Whether a parameter is of a type that a module may have.
+pub fn is_module(graph: &Graph, param: ValueId) -> bool {
+    matches!(graph.ty(param), Type::Class(_) | Type::Any)
 }
 
 /// The module and the name of the attribute that a `prim::GetAttr` reads.
