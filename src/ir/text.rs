@@ -12,6 +12,7 @@ mod lex;
 mod literal;
 mod module;
 mod names;
+mod note;
 mod number;
 mod overload;
 mod parse;
@@ -20,6 +21,7 @@ mod print;
 mod quote;
 mod random;
 mod spell;
+mod spell_types;
 mod tensor;
 mod types;
 

@@ -26,6 +26,8 @@ pub(super) struct Parser<'s> {
     pub(super) text: &'s str,
     pub(super) token: Token,
     pub(super) blobs: &'s Blobs,
+    /// Random elements made so far.
+    pub(super) made: i64,
     /// End of the last token that was taken.
     taken: usize,
     depth: u32,
@@ -38,6 +40,7 @@ impl<'s> Parser<'s> {
             text,
             token: token_at(text, 0),
             blobs,
+            made: 0,
             taken: 0,
             depth: 0,
             faults: Vec::new(),

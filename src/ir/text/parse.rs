@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use crate::text::cursor::{Parse, Parser, Reported};
 use crate::text::lex::{Kind, Token, token_at};
+use crate::text::note::Note;
 use crate::text::overload::{explicit, implied};
-use crate::{At, Attr, BlockId, Graph, Literal, Loc, NodeId, Op, Sym, Type, ValueId};
+use crate::{At, Attr, BlockId, Graph, Literal, NodeId, Op, Sym, Type, ValueId};
 
 /// Deepest nesting of blocks: what walks a graph by recursion must not run out of stack.
 pub(super) const MAX_BLOCKS: usize = 500;
@@ -390,44 +391,6 @@ impl OpenBlock<'_> {
             names: Vec::new(),
         }
     }
-}
-
-/// What the comment after a node says: `# @overload=Tensor`, `# net.py:12:4`.
-struct Note {
-    overload: Option<String>,
-    loc: Option<Loc>,
-}
-
-impl Note {
-    /// `next` is the token after the node, which carries the comment.
-    fn read(text: &str, next: &Token) -> Self {
-        let mut note = Self {
-            overload: None,
-            loc: None,
-        };
-        let Some(comment) = next.comment.clone() else {
-            return note;
-        };
-        for part in text[comment].split(" #").map(str::trim) {
-            if let Some(overload) = part.strip_prefix("@overload=") {
-                note.overload = Some(overload.to_owned());
-            } else if note.loc.is_none() {
-                note.loc = location(part);
-            }
-        }
-        note
-    }
-}
-
-/// `file:line:column`.
-fn location(text: &str) -> Option<Loc> {
-    let (rest, column) = text.rsplit_once(':')?;
-    let (file, line) = rest.rsplit_once(':')?;
-    Some(Loc {
-        file: Sym::new(file),
-        line: line.parse().ok()?,
-        column: column.parse().ok()?,
-    })
 }
 
 /// Whether a name ends in `_` and digits.

@@ -22,7 +22,7 @@ use crate::{
     Type, contiguous_strides,
 };
 
-/// Most elements that `random<…>` makes: a few bytes of text must not take all memory.
+/// Most elements that all `random<…>` of a text make: a few bytes of text must not take all memory.
 const MAX_ELEMENTS: i64 = 1 << 26;
 
 /// Strides may spread elements over this many times the room that they need, for the same reason.
@@ -93,9 +93,12 @@ impl Parser<'_> {
             .shape
             .iter()
             .try_fold(1_i64, |count, size| count.checked_mul(*size));
-        let Some(count) = count.filter(|count| (0..=MAX_ELEMENTS).contains(count)) else {
-            return Err(self.fault(start..self.token.start, "so many elements are not made"));
+        let left = MAX_ELEMENTS - self.made;
+        let Some(count) = count.filter(|count| (0..=left).contains(count)) else {
+            let message = format!("a text makes no more than {MAX_ELEMENTS} random elements");
+            return Err(self.fault(start..self.token.start, message));
         };
+        self.made += count;
         let Some(data) = fill(header.dtype, count as usize, seed, low, high) else {
             let message = format!(
                 "no random elements of type {} between these bounds",
