@@ -16,6 +16,8 @@ mod matcher;
 mod overlap;
 mod parse;
 mod rule;
+#[cfg(test)]
+mod tests;
 
 pub use overlap::overlaps;
 pub use rule::{Rule, RuleSet};

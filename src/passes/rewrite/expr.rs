@@ -23,19 +23,18 @@ pub(super) enum Expr {
 
 /// Reads a line.
 pub(super) fn statement(text: &str) -> Result<Statement, String> {
-    let (outputs, value) = match text.strip_prefix("return ") {
-        Some(value) => (Vec::new(), value),
-        None => {
-            let (outputs, value) = text
-                .split_once('=')
-                .ok_or_else(|| format!("`{text}` is neither `%x = …` nor `return …`"))?;
-            let outputs = outputs.split(',').map(|name| {
-                let name = name.trim().strip_prefix('%').filter(|name| is_name(name));
-                name.map(str::to_owned)
-                    .ok_or_else(|| format!("`{}` is not a list of values", text.trim()))
-            });
-            (outputs.collect::<Result<_, _>>()?, value)
-        }
+    let (outputs, value) = if let Some(value) = text.strip_prefix("return ") {
+        (Vec::new(), value)
+    } else {
+        let (outputs, value) = text
+            .split_once('=')
+            .ok_or_else(|| format!("`{text}` is neither `%x = …` nor `return …`"))?;
+        let outputs = outputs.split(',').map(|name| {
+            let name = name.trim().strip_prefix('%').filter(|name| is_name(name));
+            name.map(str::to_owned)
+                .ok_or_else(|| format!("`{}` is not a list of values", text.trim()))
+        });
+        (outputs.collect::<Result<_, _>>()?, value)
     };
     let mut reader = Reader { rest: value.trim() };
     let value = reader.expr()?;

@@ -49,8 +49,8 @@ pub(super) enum Why {
     Constant {
         of: Op,
         operand: usize,
-        expected: Literal,
-        found: Option<Literal>,
+        /// The pattern's constant, and what is found.
+        constants: Box<(Literal, Option<Literal>)>,
     },
     /// Two operands must be one value.
     Differs { of: Op, operand: usize },
@@ -150,8 +150,7 @@ impl Search<'_> {
                     return Err(Why::Constant {
                         of,
                         operand,
-                        expected: expected.clone(),
-                        found: found.cloned(),
+                        constants: Box::new((expected.clone(), found.cloned())),
                     });
                 }
                 self.constants.extend(self.graph.producer(value));
@@ -179,21 +178,17 @@ impl Search<'_> {
             }
             _ => None,
         };
-        match producer {
-            Some(node) => self.step(at, node),
-            None => {
-                let found = self
-                    .graph
-                    .producer(value)
-                    .map(|node| self.graph.node(node).op());
-                Err(Why::Producer {
-                    of,
-                    operand,
-                    expected,
-                    found,
-                })
-            }
+        if let Some(node) = producer {
+            return self.step(at, node);
         }
+        let found = self.graph.producer(value);
+        let found = found.map(|node| self.graph.node(node).op());
+        Err(Why::Producer {
+            of,
+            operand,
+            expected,
+            found,
+        })
     }
 
     fn conditions(&self, root: NodeId) -> Result<(), Why> {
@@ -299,16 +294,16 @@ impl fmt::Display for Why {
             Self::Constant {
                 of,
                 operand,
-                expected,
-                found,
+                constants,
             } => {
-                let found = found
+                let found = constants
+                    .1
                     .as_ref()
                     .map_or_else(|| "not constant".to_owned(), show);
                 write!(
                     f,
                     "operand {operand} of {of} is {found}, not {}",
-                    show(expected)
+                    show(&constants.0)
                 )
             }
             Self::Differs { of, operand } => write!(

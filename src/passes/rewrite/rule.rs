@@ -86,12 +86,12 @@ impl Rule {
 
     /// The operator that takes the root's place.
     pub fn becomes(&self) -> Op {
-        self.last(&self.replacement).op
+        Self::last(&self.replacement).op
     }
 
     /// The operator of the root.
     pub(super) fn root(&self) -> &Step {
-        self.last(&self.pattern)
+        Self::last(&self.pattern)
     }
 
     /// The step of the pattern that says most about what it computes: the float operator under quantization and activation.
@@ -107,7 +107,7 @@ impl Rule {
         }
     }
 
-    fn last<'a>(&self, steps: &'a [Step]) -> &'a Step {
+    fn last(steps: &[Step]) -> &Step {
         steps
             .last()
             .expect("the compiler refuses a rule whose pattern or replacement is empty")

@@ -297,12 +297,11 @@ impl Body {
 
 impl Step {
     fn read(text: &str) -> Self {
-        let (outputs, call) = match text.strip_prefix("return ") {
-            Some(call) => (vec!["result".to_owned()], call),
-            None => {
-                let (outputs, call) = text.split_once(" = ").expect("an assignment");
-                (outputs.split(", ").map(str::to_owned).collect(), call)
-            }
+        let (outputs, call) = if let Some(call) = text.strip_prefix("return ") {
+            (vec!["result".to_owned()], call)
+        } else {
+            let (outputs, call) = text.split_once(" = ").expect("an assignment");
+            (outputs.split(", ").map(str::to_owned).collect(), call)
         };
         let (op, inputs) = call
             .strip_suffix(')')
