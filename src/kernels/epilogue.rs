@@ -135,6 +135,7 @@ impl Epilogue {
             length("the bias", bias.len())?;
         }
 
+        let rounds_product = matches!(spec, KernelSpec::Conv2d(conv) if conv.is_fbgemm_depthwise());
         let slots = packing.slots();
         let mut values = vec![0.0; slots * 3];
         for channel in 0..channels {
@@ -142,10 +143,12 @@ impl Epilogue {
                 WeightScales::PerTensor(scale) => (x * scale, false),
                 WeightScales::PerChannel(scales) => (x * scales[channel], true),
             };
-            // Per channel fbgemm divides the bias, per tensor it multiplies with a reciprocal and fuses that with the sum.
+            // Per channel fbgemm divides the bias; per tensor it multiplies it with a reciprocal, and fuses that with the sum except in
+            // its fast depthwise kernels.
             let (bias, inv) = match bias {
                 None => (0.0, 1.0),
                 Some(bias) if per_channel => (bias[channel] / scale, 1.0),
+                Some(bias) if rounds_product => (bias[channel] * (1.0 / scale), 1.0),
                 Some(bias) => (bias[channel], 1.0 / scale),
             };
             let slot = packing.slot(channel);
@@ -195,7 +198,7 @@ pub fn requantize_table(from: Affine, to: Affine) -> [u8; 256] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Linear;
+    use crate::{Conv2d, Linear};
 
     const SPEC: KernelSpec = KernelSpec::Linear(Linear {
         inputs: 4,
@@ -232,6 +235,65 @@ mod tests {
         .unwrap();
         let values = per_tensor.values();
         assert_eq!((values[1], values[17]), (-0.7, 1.0 / (0.1 * 0.03)));
+    }
+
+    #[test]
+    fn fast_depthwise_kernels_round_the_product() {
+        let depthwise = Conv2d {
+            groups: 8,
+            ..Conv2d::new(8, 8, [3, 3]).padded([1, 1])
+        };
+        let first = |conv: Conv2d| {
+            let weight = WeightScales::PerTensor(0.03);
+            let spec = KernelSpec::Conv2d(conv);
+            let bias = vec![0.7; conv.outputs];
+            let epilogue = Epilogue::new(&spec, Contract::Fbgemm, 0.1, weight, Some(&bias), 1.0);
+            let (values, slots) = (epilogue.unwrap().values, spec.packing().unwrap().slots());
+            (values[0], values[slots])
+        };
+        let (rounded, fused) = ((0.7 * (1.0 / (0.1 * 0.03)), 1.0), (0.7, 1.0 / (0.1 * 0.03)));
+        assert_eq!(first(depthwise), rounded);
+        let twice = Conv2d {
+            outputs: 16,
+            stride: [2, 1],
+            ..depthwise
+        };
+        assert_eq!(first(twice), rounded);
+        for conv in [
+            Conv2d {
+                padding: [1, 0],
+                ..depthwise
+            },
+            Conv2d {
+                stride: [3, 1],
+                ..depthwise
+            },
+            Conv2d {
+                dilation: [1, 2],
+                ..depthwise
+            },
+            Conv2d {
+                kernel: [9, 9],
+                padding: [4, 4],
+                ..depthwise
+            },
+            Conv2d {
+                outputs: 24,
+                ..depthwise
+            },
+            Conv2d {
+                inputs: 4,
+                outputs: 4,
+                groups: 4,
+                ..depthwise
+            },
+            Conv2d {
+                groups: 4,
+                ..depthwise
+            },
+        ] {
+            assert_eq!(first(conv), fused, "{conv:?}");
+        }
     }
 
     #[test]

@@ -133,7 +133,7 @@ pub fn max_pool2d(
     y
 }
 
-/// An average pool to an output of `out` height × width.
+/// An average pool, as of images in channels-last order, to an output of `out` height × width.
 pub fn avg_pool2d(
     pool: &AvgPool2d,
     x: &[u8],
@@ -165,7 +165,7 @@ pub fn avg_pool2d(
     )
 }
 
-/// An adaptive average pool to an output of `out` height × width.
+/// An adaptive average pool, as of images in channels-last order, to an output of `out` height × width.
 pub fn adaptive_avg_pool2d(
     x: &[u8],
     [images, height, width, channels]: [usize; 4],
@@ -211,15 +211,7 @@ fn means(
                     - zero;
             }
         }
-        let mean = sum as f32 * (1.0 / divisor as f32) + zero as f32;
-        y.push(
-            Codes {
-                zero: 0,
-                lo: 0,
-                hi: 255,
-            }
-            .code(mean),
-        );
+        y.push(Codes::u8(zero).code(sum as f32 * (1.0 / divisor as f32)));
     }
     y
 }

@@ -33,9 +33,9 @@ pub enum KernelSpec {
     Lut,
     /// Largest code in a window.
     MaxPool2d(MaxPool2d),
-    /// Mean of a window.
+    /// Mean of a window, with the arithmetic that PyTorch has for images in channels-last order.
     AvgPool2d(AvgPool2d),
-    /// Mean of windows that divide the image evenly; with an output of 1×1, the mean over height and width.
+    /// Mean of windows that divide the image evenly, with the same arithmetic.
     AdaptiveAvgPool2d,
     /// Real numbers to codes.
     Quantize(Code),
@@ -267,6 +267,19 @@ impl Conv2d {
     /// Whether every channel is filtered alone, with one output for each.
     pub fn is_depthwise(&self) -> bool {
         self.groups > 1 && self.groups == self.inputs && self.groups == self.outputs
+    }
+
+    /// Whether fbgemm has a fast depthwise kernel for this geometry, whose output stage rounds once more than the others.
+    pub(crate) fn is_fbgemm_depthwise(&self) -> bool {
+        let side = self.kernel[0];
+        self.groups == self.inputs
+            && self.groups.is_multiple_of(8)
+            && (self.outputs == self.groups || self.outputs == 2 * self.groups)
+            && matches!(side, 3 | 5 | 7)
+            && self.kernel == [side; 2]
+            && self.padding == [(side - 1) / 2; 2]
+            && self.stride.iter().all(|stride| *stride <= 2)
+            && self.dilation == [1, 1]
     }
 
     /// Height and width of the output for an input of that size, or nothing when the window does not fit.

@@ -133,7 +133,7 @@ pub enum Call<'a> {
     Relayout {
         /// Input.
         x: &'a [u8],
-        /// Size of the images, with channels, in this order for both layouts.
+        /// Images, channels, height, width, in this order for both layouts.
         size: [usize; 4],
         /// Output.
         out: &'a mut [u8],
@@ -403,7 +403,7 @@ fn arguments(kernel: &Kernel, call: Call<'_>) -> Result<Args, Unfit> {
             length("the input", x.len(), volume(&size)?)?;
             length("the output", out.len(), x.len())?;
             (args.x, args.out) = (x.as_ptr(), out.as_mut_ptr());
-            [args.n, args.h, args.w, args.c] = size.map(|size| size as i64);
+            [args.n, args.c, args.h, args.w] = size.map(|size| size as i64);
         }
         (spec, _) => {
             return Err(Unfit(format!(

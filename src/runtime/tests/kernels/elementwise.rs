@@ -30,7 +30,10 @@ fn add_and_mul() {
         let mut random = Random::new(11);
         for round in 0..200 {
             let count = LENGTHS[round % LENGTHS.len()];
-            let (x, y) = (Guarded::new(&random.codes(count)), Guarded::new(&random.codes(count)));
+            let (x, y) = (
+                Guarded::new(&random.codes(count)),
+                Guarded::new(&random.codes(count)),
+            );
             let (x_quant, y_quant) = (quantization(&mut random), quantization(&mut random));
             let Affine { scale, zero } = quantization(&mut random);
             let codes = if random.below(2) == 0 {
@@ -59,7 +62,9 @@ fn add_and_mul() {
                         out: &mut out,
                     })
                     .unwrap();
-                assert_eq!(*out, expected,
+                assert_eq!(
+                    *out,
+                    expected,
                     "{}: {x_quant:?} {y_quant:?} {scale} {codes:?}",
                     entry.kernel()
                 );
@@ -192,7 +197,9 @@ fn quantize_and_dequantize() {
                         out: &mut out,
                     })
                     .unwrap();
-                assert_eq!(*out, reference::quantize(&x, scale, codes),
+                assert_eq!(
+                    *out,
+                    reference::quantize(&x, scale, codes),
                     "{isa} {codes:?}"
                 );
 
@@ -231,7 +238,7 @@ fn relayout() {
         let back = entry(KernelSpec::Relayout(Layout::NhwcToNchw), isa);
         let mut random = Random::new(17);
         for size in [[1, 1, 1, 1], [2, 5, 7, 3], [1, 40, 9, 70], [3, 1, 1, 33]] {
-            let [images, height, width, channels] = size;
+            let [images, channels, height, width] = size;
             let x = random.codes(images * height * width * channels);
             let (mut out, mut again) = (vec![0; x.len()], vec![0; x.len()]);
             to.call(Call::Relayout {

@@ -21,7 +21,11 @@ impl Guarded {
         file.set_len(end as u64).unwrap();
         // SAFETY: nobody else has the file; what lies behind its end is never touched through the slices that are given out.
         let mapping = unsafe { MmapOptions::new().len(end + PAGE).map_copy(&file) }.unwrap();
-        let mut guarded = Self { mapping, begin: end - bytes.len(), end };
+        let mut guarded = Self {
+            mapping,
+            begin: end - bytes.len(),
+            end,
+        };
         guarded.copy_from_slice(bytes);
         guarded
     }

@@ -157,7 +157,9 @@ fn means_multiply_with_a_reciprocal() {
     for taps in (2..200).step_by(2) {
         for code in 0..255_u8 {
             let sum = (taps * usize::from(code) + taps / 2) as f32;
-            if (sum * (1.0 / taps as f32)).round_ties_even() != (sum / taps as f32).round_ties_even() {
+            if (sum * (1.0 / taps as f32)).round_ties_even()
+                != (sum / taps as f32).round_ties_even()
+            {
                 let mut image = vec![code; taps / 2];
                 image.resize(taps, code + 1);
                 images.push(image);
@@ -169,8 +171,20 @@ fn means_multiply_with_a_reciprocal() {
         let entry = entry(KernelSpec::AdaptiveAvgPool2d, isa);
         for x in &images {
             let (size, mut out) = ([1, 1, x.len(), 1], [0]);
-            entry.call(Call::Pool { x, size, zero: 0, out_size: [1, 1], out: &mut out }).unwrap();
-            assert_eq!(out, *reference::adaptive_avg_pool2d(x, size, [1, 1], 0), "{isa} {size:?}");
+            entry
+                .call(Call::Pool {
+                    x,
+                    size,
+                    zero: 0,
+                    out_size: [1, 1],
+                    out: &mut out,
+                })
+                .unwrap();
+            assert_eq!(
+                out,
+                *reference::adaptive_avg_pool2d(x, size, [1, 1], 0),
+                "{isa} {size:?}"
+            );
         }
     }
 }

@@ -388,9 +388,20 @@ fn packing_kernels_equal_the_reference() {
 #[test]
 fn the_output_stage_rounds_once() {
     const CHANNELS: usize = 512;
-    let spec = KernelSpec::Linear(Linear { inputs: 2048, outputs: CHANNELS });
-    let sum_of = |channel: usize| if channel.is_multiple_of(2) { 1 << 24 } else { -(1 << 24) };
-    let weights: Vec<i8> = (0..CHANNELS * 2048).map(|at| if sum_of(at / 2048) > 0 { 64 } else { -64 }).collect();
+    let spec = KernelSpec::Linear(Linear {
+        inputs: 2048,
+        outputs: CHANNELS,
+    });
+    let sum_of = |channel: usize| {
+        if channel.is_multiple_of(2) {
+            1 << 24
+        } else {
+            -(1 << 24)
+        }
+    };
+    let weights: Vec<i8> = (0..CHANNELS * 2048)
+        .map(|at| if sum_of(at / 2048) > 0 { 64 } else { -64 })
+        .collect();
     let mut random = Random::new(31);
     let stages: Vec<Stage> = (0..CHANNELS)
         .map(|channel| {
@@ -398,18 +409,32 @@ fn the_output_stage_rounds_once() {
             if channel < 16 {
                 // The product is 1 + 2^-36, and the tie that the exact sum just misses is where a second rounding goes wrong.
                 let (x, sign) = (1.0 / 4096.0, sum.signum());
-                return Stage { bias: (1.0 + x) * sign, inv: 1.0 - x + x * x, mult: 0.5 / (1 << 24) as f32 * sign };
+                return Stage {
+                    bias: (1.0 + x) * sign,
+                    inv: 1.0 - x + x * x,
+                    mult: 0.5 / (1 << 24) as f32 * sign,
+                };
             }
             // The product all but cancels the sum; what is left is near half a code.
             let inv = random.real() + 2.0;
             let left = random.below(200) as f32 + 0.5;
-            Stage { bias: (left - sum) / inv, inv, mult: 1.0 }
+            Stage {
+                bias: (left - sum) / inv,
+                inv,
+                mult: 1.0,
+            }
         })
         .collect();
     let codes = Codes::u8(10);
-    let expected: Vec<u8> = stages.iter().enumerate().map(|(channel, stage)| stage.code(sum_of(channel), codes)).collect();
+    let expected: Vec<u8> = stages
+        .iter()
+        .enumerate()
+        .map(|(channel, stage)| stage.code(sum_of(channel), codes))
+        .collect();
     assert_eq!(expected[..2], [11, 11]);
-    let twice = |(channel, stage): (usize, &Stage)| codes.code((stage.bias * stage.inv + sum_of(channel) as f32) * stage.mult);
+    let twice = |(channel, stage): (usize, &Stage)| {
+        codes.code((stage.bias * stage.inv + sum_of(channel) as f32) * stage.mult)
+    };
     let by_two_roundings: Vec<u8> = stages.iter().enumerate().map(twice).collect();
     assert_ne!(by_two_roundings, expected);
     assert_eq!(by_two_roundings[0], 10);
