@@ -1,1 +1,46 @@
 //! planish finishes quantized neural networks.
+//!
+//! It reads a quantized model ([`import`]), runs the Finalize passes over it ([`passes`]), has a kernel compiled for every fused operator
+//! by a pool of worker processes ([`kernels`], [`pool`]), and gives back an artefact that runs without a compiler ([`Artefact`],
+//! [`runtime`]). Data flows one way: file → import → IR → passes → kernels → pool → artefact → runtime.
+//!
+//! ```no_run
+//! use planish::prelude::*;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let toolchain = Toolchain::find(&ToolchainSearch::in_path("/usr/bin:/bin"))?;
+//! let pool = Pool::builder().worker(WorkerCommand::verb("/usr/bin/planish", "worker")).build()?;
+//! let module = planish::import::open("model.pt")?;
+//! let finalized = Finalize::for_target(Target::host()).compiler(&pool, &toolchain).run(module)?;
+//! finalized.save("model.planish")?;
+//! let program = finalized.program()?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod artefact;
+pub mod check;
+mod finalize;
+pub mod package;
+mod pipeline;
+pub mod report;
+
+pub use artefact::{Artefact, ArtefactError};
+pub use finalize::{Finalize, FinalizeError, Finalized, Target};
+pub use pipeline::{CompiledKernel, KernelError, Kernels, PackedWeight, RequestReport};
+
+pub use planish_eval as eval;
+pub use planish_import as import;
+pub use planish_ir as ir;
+pub use planish_kernels as kernels;
+pub use planish_passes as passes;
+pub use planish_pool as pool;
+pub use planish_runtime as runtime;
+
+/// What most programs need.
+pub mod prelude {
+    pub use crate::finalize::{Finalize, Finalized, Target};
+    pub use planish_ir::{Graph, GraphModule, Tensor};
+    pub use planish_passes::{Pass, PassCx, Pipeline};
+    pub use planish_pool::{Pool, Toolchain, ToolchainSearch, WorkerCommand};
+}

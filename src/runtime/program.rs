@@ -237,7 +237,13 @@ impl Builder<'_> {
                 }
                 _ => match self.lowering.of(id) {
                     None => Step::Evaluate,
-                    Some(Lowered::Kernels(specs)) => self.kernel(id, specs)?,
+                    Some(Lowered::Kernels(specs)) => match self.unpacked(id, specs) {
+                        None => self.kernel(id, specs)?,
+                        Some(reason) => {
+                            fallbacks.push(self.fallback(id, reason));
+                            Step::Evaluate
+                        }
+                    },
                     Some(Lowered::Fallback(reason)) => {
                         fallbacks.push(self.fallback(id, reason));
                         Step::Evaluate
@@ -322,13 +328,31 @@ impl Builder<'_> {
         })))
     }
 
+    /// Why a node does not run by its kernel although there is one: its weight is packed while the program runs, or this is the packing.
+    fn unpacked(&self, id: NodeId, specs: &[KernelSpec]) -> Option<&'static str> {
+        match specs.first()? {
+            KernelSpec::PackConv | KernelSpec::PackLinear => {
+                Some("it packs a weight that is not constant")
+            }
+            spec if spec.packing().is_some()
+                && self.weight_attribute(self.graph.node(id)).is_none() =>
+            {
+                Some("its weight is packed when it runs")
+            }
+            _ => None,
+        }
+    }
+
+    /// The root's attribute that holds a node's packed weight.
+    fn weight_attribute(&self, node: &Node) -> Option<Sym> {
+        let read = self.graph.producer(*node.inputs().get(1)?)?;
+        self.attribute(read, "prim::GetAttr")
+    }
+
     fn weight(&self, node: &Node) -> Result<Weight, RunError> {
-        let read = node
-            .inputs()
-            .get(1)
-            .and_then(|packed| self.graph.producer(*packed));
-        let name = read.and_then(|read| self.attribute(read, "prim::GetAttr"));
-        let name = name.ok_or(RunError::Weight("it is not an attribute of the root"))?;
+        let name = self
+            .weight_attribute(node)
+            .ok_or(RunError::Weight("it is not an attribute of the root"))?;
         let Some(Literal::Packed(params)) = self.module.module(self.module.root()).attrs.get(&name)
         else {
             return Err(RunError::Weight("the attribute is not a packed weight"));

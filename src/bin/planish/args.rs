@@ -1,0 +1,154 @@
+//! What can be asked for.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Finishes quantized neural networks.
+#[derive(Debug, Parser)]
+#[command(name = "planish", version, about, arg_required_else_help = true)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the Finalize passes over a model and compile its kernels
+    Finalize(Finalize),
+    /// Run a finalized model
+    Run(Run),
+    /// Run passes over a module in text form and print what comes out
+    Opt(Opt),
+    /// Print a model in text form
+    Import(Import),
+    /// List the passes
+    Passes,
+    /// Look for the compiler, show the instruction set, try a worker
+    Doctor(Compiler),
+}
+
+/// Arguments of `finalize`.
+#[derive(Debug, ClapArgs)]
+pub struct Finalize {
+    /// The quantized model, a TorchScript archive (.pt)
+    pub model: PathBuf,
+    /// Write the artefact here
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Run `input.0`, `input.1`, … of this file and compare with `expected.0`, …, bit for bit
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub check: Option<PathBuf>,
+    /// Write a report (JSON) here
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Keep this attribute, submodule or method (dotted path; may be given several times)
+    #[arg(long, value_name = "NAME")]
+    pub preserve: Vec<String>,
+    /// How activations were quantized
+    #[arg(long, value_enum, default_value_t = QuantType::Static)]
+    pub quant_type: QuantType,
+    /// Instruction set of the kernels: portable, avx512vnni, or host
+    #[arg(long, default_value = "host", value_name = "ISA")]
+    pub isa: String,
+    /// Print every rewrite that was made or declined
+    #[arg(long)]
+    pub remarks: bool,
+    /// The compiler.
+    #[command(flatten)]
+    pub compiler: Compiler,
+}
+
+/// How activations were quantized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum QuantType {
+    /// Scales were observed beforehand
+    Static,
+    /// Scales are computed on each run
+    Dynamic,
+}
+
+/// Where kernels are compiled.
+#[derive(Debug, ClapArgs)]
+pub struct Compiler {
+    /// The C compiler [default: $CC, else cc, gcc or clang in $PATH]
+    #[arg(long, value_name = "PATH")]
+    pub cc: Option<PathBuf>,
+    /// Compile threads; 1 compiles directly, without worker processes [default: the processors, at most 8]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Directory of compiled kernels [default: $XDG_CACHE_HOME/planish, else ~/.cache/planish]
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Keep no compiled kernels
+    #[arg(long, conflicts_with = "cache")]
+    pub no_cache: bool,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, ClapArgs)]
+pub struct Run {
+    /// The artefact
+    pub artefact: PathBuf,
+    /// Tensors `input.0`, `input.1`, …; outputs are compared with `expected.0`, … if the file has them
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub inputs: PathBuf,
+    /// Write the outputs here, as `output.0`, `output.1`, …
+    #[arg(short, long, value_name = "FILE.safetensors")]
+    pub output: Option<PathBuf>,
+}
+
+/// Arguments of `opt`.
+#[derive(Debug, ClapArgs)]
+pub struct Opt {
+    /// A module in text form (.ir), or a model (.pt)
+    pub input: PathBuf,
+    /// Passes, separated by commas [default: those of Finalize]
+    #[arg(long, value_name = "PASSES")]
+    pub passes: Option<String>,
+    /// Print the module after this pass as well (to standard error)
+    #[arg(long, value_name = "PASS")]
+    pub print_after: Vec<String>,
+    /// Print the module after every pass that changed it (to standard error)
+    #[arg(long)]
+    pub print_changed: bool,
+    /// Print how long each pass took (to standard error)
+    #[arg(long)]
+    pub timing: bool,
+    /// Print the elements of every tensor, so that the text can be read back
+    #[arg(long)]
+    pub elements: bool,
+    /// Make at most this many rewrites
+    #[arg(long, value_name = "N")]
+    pub fuel: Option<u64>,
+    /// Print every rewrite that was made or declined (to standard error)
+    #[arg(long)]
+    pub remarks: bool,
+    /// Keep this attribute, submodule or method (dotted path; may be given several times)
+    #[arg(long, value_name = "NAME")]
+    pub preserve: Vec<String>,
+    /// How activations were quantized
+    #[arg(long, value_enum, default_value_t = QuantType::Static)]
+    pub quant_type: QuantType,
+}
+
+/// Arguments of `import`.
+#[derive(Debug, ClapArgs)]
+pub struct Import {
+    /// The model, a TorchScript archive (.pt)
+    pub model: PathBuf,
+    /// Print the elements of every tensor, so that the text can be read back
+    #[arg(long)]
+    pub elements: bool,
+}
+
+impl From<QuantType> for planish::passes::QuantType {
+    fn from(quant_type: QuantType) -> Self {
+        match quant_type {
+            QuantType::Static => Self::Static,
+            QuantType::Dynamic => Self::Dynamic,
+        }
+    }
+}

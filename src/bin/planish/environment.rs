@@ -1,0 +1,86 @@
+//! What the command line takes from its surroundings; the libraries read no environment.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use planish::ir::GraphModule;
+use planish::ir::text::{Blobs, Printer, Style};
+use planish::pool::{Builder, Observer, Pool, Toolchain, ToolchainSearch, WorkerCommand};
+
+use crate::args::Compiler;
+use crate::diagnose::{Failure, failed, in_text};
+
+/// The compiler that the user asked for, or the one that is there.
+pub fn toolchain(args: &Compiler) -> Result<Toolchain, Failure> {
+    let search = ToolchainSearch {
+        explicit: args.cc.clone(),
+        cc: env::var_os("CC"),
+        path: env::var_os("PATH"),
+    };
+    Toolchain::find(&search).map_err(|error| failed(&error))
+}
+
+/// A pool whose workers are this program, or the one that `$PLANISH_WORKER` names.
+pub fn pool(args: &Compiler, observer: Option<impl Observer + 'static>) -> Result<Pool, Failure> {
+    if args.jobs == Some(0) {
+        return Err(Failure::usage("--jobs takes at least 1"));
+    }
+    let mut builder: Builder = Pool::builder();
+    builder = match env::var_os("PLANISH_WORKER") {
+        Some(program) => builder.worker_binary(program),
+        None => builder.worker(WorkerCommand::this_program().map_err(|error| failed(&error))?),
+    };
+    if let Some(jobs) = args.jobs {
+        builder = builder.workers(jobs);
+    }
+    if let Some(directory) = cache(args)? {
+        builder = builder.cache(directory);
+    }
+    if let Some(observer) = observer {
+        builder = builder.observer(observer);
+    }
+    builder.build().map_err(|error| failed(&error))
+}
+
+/// Where compiled kernels are kept.
+pub fn cache(args: &Compiler) -> Result<Option<PathBuf>, Failure> {
+    if args.no_cache {
+        return Ok(None);
+    }
+    if let Some(directory) = &args.cache {
+        return Ok(Some(directory.clone()));
+    }
+    let base = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let base = base.or_else(|| env::home_dir().map(|home| home.join(".cache")));
+    let Some(base) = base else {
+        return Err(Failure::usage(
+            "there is no home directory: name one with --cache, or give --no-cache",
+        ));
+    };
+    Ok(Some(base.join("planish")))
+}
+
+/// A module in text form; without `elements` large tensors are only named.
+pub fn module_text(module: &GraphModule, elements: bool) -> String {
+    /// Tensors of at most this many elements are printed whole.
+    const SMALL: usize = 16;
+    if elements {
+        return Printer::new(Style::Canonical).module(module);
+    }
+    Printer::new(Style::Canonical)
+        .blobs(&mut Blobs::new(), SMALL)
+        .module(module)
+}
+
+/// Reads a model, or a module in text form.
+pub fn read_module(path: &Path) -> Result<GraphModule, Failure> {
+    if path.extension().is_none_or(|extension| extension != "ir") {
+        return planish::import::open(path).map_err(|error| failed(&error));
+    }
+    let text = std::fs::read_to_string(path);
+    let text = text
+        .map_err(|error| Failure::input(format!("failed to read {}: {error}", path.display())))?;
+    planish::ir::text::parse_module(&text).map_err(|diagnostics| in_text(path, &text, &diagnostics))
+}

@@ -1,0 +1,18 @@
+//! `planish passes`: lists the passes.
+
+use planish::passes::{FINALIZE, passes as all};
+
+use crate::diagnose::Failure;
+
+/// Lists the passes: those of Finalize in their order, then the others.
+pub fn passes() -> Result<(), Failure> {
+    for (at, pass) in all().iter().enumerate() {
+        let order = if at < FINALIZE.len() {
+            format!("{}.", at + 1)
+        } else {
+            String::new()
+        };
+        println!("{order:>3} {:<22} {}", pass.name(), pass.doc());
+    }
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! The public entry: from a module to a finalized one with its kernels.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use planish_ir::{GraphModule, Literal, Sym};
+use planish_kernels::{Contract, Isa, Kernel};
+use planish_passes::{
+    Fuel, Instrument, NoKernels, Options, PassCx, PassReport, Pipeline, PipelineError, QuantType,
+    Remarks,
+};
+use planish_pool::{Pool, Toolchain};
+use planish_runtime::{Parts, Program, RunError};
+
+use crate::artefact::{Artefact, ArtefactError};
+use crate::pipeline::{CompiledKernel, KernelError, Kernels, RequestReport, load};
+
+/// What a module is finalized for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The instruction set of its kernels.
+    pub isa: Isa,
+    /// The arithmetic that outputs follow.
+    pub contract: Contract,
+}
+
+/// Finalizes modules.
+///
+/// ```no_run
+/// use planish::prelude::*;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (pool, toolchain): (planish::pool::Pool, planish::pool::Toolchain) = unimplemented!();
+/// # let x: planish::eval::Value = unimplemented!();
+/// let finalized = Finalize::for_target(Target::host()).compiler(&pool, &toolchain).run(planish::import::open("m.pt")?)?;
+/// let y = finalized.program()?.call(&[x])?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Finalize<'p> {
+    target: Target,
+    compiler: Option<(&'p Pool, &'p Toolchain)>,
+    options: Options,
+}
+
+/// A finalized module, its kernels, and how it came about.
+#[derive(Debug)]
+pub struct Finalized {
+    /// The module.
+    pub module: GraphModule,
+    /// What it was finalized for.
+    pub target: Target,
+    /// Compiled kernels.
+    pub kernels: Vec<CompiledKernel>,
+    /// Weights in the order that kernels read them in, by attribute of the root.
+    pub packed: Vec<(Sym, Kernel, Bytes)>,
+    /// What passes did, and what they declined to do.
+    pub remarks: Remarks,
+    /// The passes.
+    pub passes: Vec<PassReport>,
+    /// What became of every kernel that was asked for.
+    pub requests: Vec<RequestReport>,
+}
+
+/// Why a module could not be finalized.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FinalizeError {
+    /// A pass failed.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// A kernel could not be had.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// Kernels are asked for and nothing is there to compile them.
+    #[error("compile kernels: no pool was given (`Finalize::compiler`)")]
+    NoCompiler,
+}
+
+impl Target {
+    /// This machine, with FBGEMM's arithmetic.
+    pub fn host() -> Self {
+        Self {
+            isa: Isa::host(),
+            contract: Contract::Fbgemm,
+        }
+    }
+}
+
+impl<'p> Finalize<'p> {
+    /// Finalizes for `target`, statically quantized, with `forward` alone kept.
+    pub fn for_target(target: Target) -> Self {
+        Self {
+            target,
+            compiler: None,
+            options: Options::default(),
+        }
+    }
+
+    /// Has kernels compiled by `pool` with `toolchain`.
+    #[must_use]
+    pub fn compiler(mut self, pool: &'p Pool, toolchain: &'p Toolchain) -> Self {
+        self.compiler = Some((pool, toolchain));
+        self
+    }
+
+    /// How activations were quantized.
+    #[must_use]
+    pub fn quant_type(mut self, quant_type: QuantType) -> Self {
+        self.options.quant_type = quant_type;
+        self
+    }
+
+    /// Keeps attributes, submodules and methods, named by dotted paths from the root.
+    #[must_use]
+    pub fn preserve(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.options
+            .preserved
+            .extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Finalizes a module.
+    pub fn run(&self, module: GraphModule) -> Result<Finalized, FinalizeError> {
+        self.run_with(module, &mut ())
+    }
+
+    /// Finalizes a module while `instrument` watches the passes.
+    pub fn run_with(
+        &self,
+        mut module: GraphModule,
+        instrument: &mut dyn Instrument,
+    ) -> Result<Finalized, FinalizeError> {
+        let (pool, toolchain) = self.compiler.ok_or(FinalizeError::NoCompiler)?;
+        // One compile thread means that kernels are compiled directly: there is nothing to start ahead of time.
+        pool.warm();
+        let mut sink = Kernels::new(
+            pool,
+            toolchain,
+            self.target.isa,
+            self.target.contract,
+            &self.options.preserved,
+        );
+        let mut remarks = Remarks::default();
+        let mut cx = PassCx {
+            remarks: &mut remarks,
+            kernels: &mut sink,
+            fuel: &mut Fuel::unlimited(),
+            options: &self.options,
+        };
+        let passes =
+            Pipeline::new(planish_passes::FINALIZE).run(&mut module, &mut cx, instrument)?;
+        let kernels = sink.finish()?;
+        let packed = packed_attributes(&module, &sink);
+        Ok(Finalized {
+            module,
+            target: self.target,
+            kernels,
+            packed,
+            remarks,
+            passes,
+            requests: sink.report(),
+        })
+    }
+
+    /// Runs the passes alone: no kernel is asked for.
+    pub fn graph_only(&self, module: &mut GraphModule) -> Result<Remarks, FinalizeError> {
+        let mut remarks = Remarks::default();
+        let mut cx = PassCx {
+            remarks: &mut remarks,
+            kernels: &mut NoKernels,
+            fuel: &mut Fuel::unlimited(),
+            options: &self.options,
+        };
+        Pipeline::new(planish_passes::FINALIZE).run(module, &mut cx, &mut ())?;
+        Ok(remarks)
+    }
+}
+
+impl Finalized {
+    /// The module, ready to run in this process.
+    pub fn program(&self) -> Result<Program, RunError> {
+        let kernels = self
+            .kernels
+            .iter()
+            .map(|compiled| load(compiled.kernel, &compiled.artefact));
+        Program::new(Parts {
+            module: &self.module,
+            contract: planish_eval::Contract::Fbgemm,
+            kernels: kernels.collect::<Result<_, _>>()?,
+            packed: self
+                .packed
+                .iter()
+                .map(|(name, _, bytes)| (*name, bytes.clone()))
+                .collect(),
+        })
+    }
+
+    /// The module as one artefact.
+    pub fn artefact(&self) -> Artefact {
+        Artefact::new(self)
+    }
+
+    /// Writes the artefact to a file, all of it or nothing.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), ArtefactError> {
+        self.artefact().write(path.as_ref())
+    }
+}
+
+/// The packed weights by the attributes that hold them.
+fn packed_attributes(module: &GraphModule, sink: &Kernels<'_>) -> Vec<(Sym, Kernel, Bytes)> {
+    let attrs = &module.module(module.root()).attrs;
+    let packed = attrs.iter().filter_map(|(name, value)| {
+        let Literal::Packed(params) = value else {
+            return None;
+        };
+        let weight = sink
+            .packed()
+            .iter()
+            .find(|weight| Arc::ptr_eq(&weight.params, params))?;
+        Some((*name, weight.kernel, weight.bytes.clone()))
+    });
+    packed.collect()
+}
