@@ -1,0 +1,167 @@
+//! Fusion against PyTorch's, over the oracle cases: at least as many fused operators, no more quantize and dequantize operators.
+//!
+//! PyTorch's counts are those after Finalize, of the module that was never saved where that one fused more. planish's are taken right after
+//! fusion and removal of dead code; a weight that freezing will quantize once does not count as quantized on each run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use planish::ir::GraphModule;
+use planish::passes::{
+    Fuel, NoKernels, Options, PassCx, Pipeline, QuantType, RemarkKind, Remarks, kept_methods, rules,
+};
+use serde_json::Value;
+
+/// Cases that differ, and why.
+const DIFFERENT: [(&str, &str); 2] = [
+    (
+        "instance_norm_running_stats",
+        "PyTorch drops the running statistics: defect B8 of its Finalize",
+    ),
+    (
+        "static_transformer",
+        "the dequantized weights of two layer norms are equal, and freezing merges them",
+    ),
+];
+
+/// Rules that no case needs: PyTorch's own never fire on a loaded file either, and the others are planish's.
+const NOT_IN_CASES: [&str; 11] = [
+    "scalar_out_relu add_scalar relu",
+    "scalar_out_relu add_scalar relu_",
+    "scalar_out_relu mul_scalar relu",
+    "scalar_out_relu mul_scalar relu_",
+    "inherits upsample_linear1d",
+    "inherits upsample_trilinear3d",
+    "sum_zero_dim add",
+    "sum_zero_dim add_",
+    "product_zero_dim mul",
+    "product_zero_dim mul_",
+    "linear_dynamic_float",
+];
+
+#[test]
+fn every_case_is_fused_at_least_as_far_as_by_pytorch() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/oracle");
+    let mut cases: Vec<_> = std::fs::read_dir(folder)
+        .expect("the cases are in the repository")
+        .map(|entry| entry.expect("readable").path())
+        .collect();
+    cases.sort();
+    let (mut compared, mut different, mut fired, mut faults) =
+        (0, BTreeSet::new(), BTreeSet::new(), Vec::new());
+    for case in cases {
+        let name = case
+            .file_name()
+            .expect("a folder has a name")
+            .to_string_lossy()
+            .into_owned();
+        let Ok(meta) = std::fs::read_to_string(case.join("meta.json")) else {
+            continue;
+        };
+        let meta: Value = serde_json::from_str(&meta).expect("the record of a case is JSON");
+        let theirs = ["ops_after_mem", "ops_after"]
+            .iter()
+            .find_map(|key| meta[key].as_object());
+        let (Some(theirs), Ok(module)) = (theirs, planish::import::open(case.join("before.pt")))
+        else {
+            continue;
+        };
+        let (ours, remarks) = fuse(module, &meta);
+        fired.extend(
+            remarks
+                .of(RemarkKind::Passed)
+                .map(|remark| remark.rule.clone()),
+        );
+        let mut wanted: BTreeMap<String, i64> = BTreeMap::new();
+        for (op, count) in theirs {
+            // planish does not write in place to quantized tensors.
+            *wanted.entry(op.replace("_out", "")).or_default() +=
+                count.as_i64().unwrap_or_default();
+        }
+        compared += 1;
+        let found = |op: &str| ours.get(op).copied().unwrap_or_default();
+        let want = |op: &str| wanted.get(op).copied().unwrap_or_default();
+        let mut wrong = Vec::new();
+        for op in wanted.keys().filter(|op| op.starts_with("quantized::")) {
+            if found(op) < want(op) {
+                wrong.push(format!("{op}: {} instead of {}", found(op), want(op)));
+            }
+        }
+        for op in ["aten::dequantize", "aten::quantize_per_tensor"] {
+            if found(op) > want(op) {
+                wrong.push(format!("{op}: {} instead of {}", found(op), want(op)));
+            }
+        }
+        if wrong.is_empty() {
+            continue;
+        }
+        if DIFFERENT.iter().any(|(listed, _)| *listed == name) {
+            different.insert(name);
+        } else {
+            let missed: Vec<String> = remarks
+                .of(RemarkKind::Missed)
+                .map(|remark| format!("\n    {remark}"))
+                .collect();
+            faults.push(format!("{name}: {}{}", wrong.join(", "), missed.concat()));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(compared > 200, "{compared} cases");
+    for (name, reason) in DIFFERENT {
+        assert!(
+            different.contains(name),
+            "{name} is no longer different: {reason}"
+        );
+    }
+    let all = [rules::quant_fusion(), rules::dynamic(), rules::prepack()];
+    let names = all
+        .iter()
+        .flat_map(|set| set.rules())
+        .map(|rule| rule.name());
+    let silent: Vec<&str> = names.filter(|name| !fired.contains(*name)).collect();
+    assert_eq!(silent, NOT_IN_CASES);
+}
+
+/// Runs everything up to fusion; returns the operators of `forward` by name, and what was said.
+fn fuse(mut module: GraphModule, meta: &Value) -> (BTreeMap<String, i64>, Remarks) {
+    let names = meta["preserved"].as_array().into_iter().flatten();
+    let options = Options {
+        quant_type: if meta["qt"] == "static" {
+            QuantType::Static
+        } else {
+            QuantType::Dynamic
+        },
+        preserved: names
+            .filter_map(|name| Some(name.as_str()?.to_owned()))
+            .collect(),
+        ..Options::default()
+    };
+    let mut remarks = Remarks::default();
+    let pipeline = Pipeline::parse("inline,clear-profiling,insert-prepack-unpack,quant-fusion,dce")
+        .expect("passes by their names");
+    let mut cx = PassCx {
+        remarks: &mut remarks,
+        kernels: &mut NoKernels,
+        fuel: &mut Fuel::unlimited(),
+        options: &options,
+    };
+    pipeline
+        .run(&mut module, &mut cx, &mut ())
+        .expect("the cases are valid modules");
+    let mut ops = BTreeMap::new();
+    for id in kept_methods(&module, &[]).expect("nothing is preserved") {
+        let graph = &module.method(id).graph;
+        for node in graph.walk() {
+            let op = graph.node(node).op();
+            let read = |value| {
+                graph
+                    .producer(value)
+                    .is_some_and(|node| graph.node(node).op().is("prim::GetAttr"))
+            };
+            if !(op.is("aten::quantize_per_tensor") && read(graph.node(node).inputs()[0])) {
+                *ops.entry(op.name().to_string()).or_default() += 1;
+            }
+        }
+    }
+    (ops, remarks)
+}
