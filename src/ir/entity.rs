@@ -185,6 +185,7 @@ impl<K: EntityId, V: Clone> IndexMut<K> for SecondaryMap<K, V> {
 }
 
 #[cfg(test)]
+#[expect(unreachable_pub, reason = "the macro makes public ids")]
 mod tests {
     use super::*;
 

@@ -9,9 +9,9 @@
 //!
 //! Absent by design: this crate does no input or output, knows no file format but its own text, and computes nothing.
 
-pub mod diag;
 mod calls;
 mod copy;
+pub mod diag;
 mod dtype;
 mod effects;
 pub mod entity;

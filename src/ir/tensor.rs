@@ -394,18 +394,11 @@ pub fn channels_last_strides(shape: &[i64]) -> Dims {
 /// Little-endian bytes as elements; copied only when they are not aligned.
 pub fn cast_elements<T: AnyBitPattern + bytemuck::NoUninit>(bytes: &[u8]) -> Cow<'_, [T]> {
     const { assert!(cfg!(target_endian = "little"), "elements are read in place") };
-    match bytemuck::try_cast_slice(bytes) {
-        Ok(elements) => Cow::Borrowed(elements),
-        Err(_) => {
-            let size = size_of::<T>();
-            Cow::Owned(
-                bytes
-                    .chunks_exact(size)
-                    .map(bytemuck::pod_read_unaligned)
-                    .collect(),
-            )
-        }
+    if let Ok(elements) = bytemuck::try_cast_slice(bytes) {
+        return Cow::Borrowed(elements);
     }
+    let copies = bytes.chunks_exact(size_of::<T>());
+    Cow::Owned(copies.map(bytemuck::pod_read_unaligned).collect())
 }
 
 #[cfg(test)]
