@@ -25,7 +25,7 @@ const DIFFERENT: [(&str, &str); 2] = [
 ];
 
 /// Rules that no case needs: PyTorch's own never fire on a loaded file either, and the others are planish's.
-const NOT_IN_CASES: [&str; 11] = [
+const NOT_IN_CASES: [&str; 14] = [
     "scalar_out_relu add_scalar relu",
     "scalar_out_relu add_scalar relu_",
     "scalar_out_relu mul_scalar relu",
@@ -36,6 +36,9 @@ const NOT_IN_CASES: [&str; 11] = [
     "sum_zero_dim add_",
     "product_zero_dim mul",
     "product_zero_dim mul_",
+    "clamped_tensor clamp",
+    "clamped_tensor hardtanh",
+    "clamped_tensor hardtanh_",
     "linear_dynamic_float",
 ];
 

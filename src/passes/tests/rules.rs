@@ -96,7 +96,7 @@ fn the_sets_have_the_rows_that_pytorch_gives_them() {
     let numbers = |set: &RuleSet| set.rules().iter().map(Rule::number).collect::<Vec<_>>();
     assert_eq!(
         numbers(rules::quant_fusion()),
-        (0..80).chain(90..94).collect::<Vec<_>>()
+        (0..80).chain(90..97).collect::<Vec<_>>()
     );
     assert_eq!(numbers(rules::dynamic()), [80, 81, 82]);
     assert_eq!(numbers(rules::prepack()), (83..90).collect::<Vec<_>>());
@@ -127,13 +127,15 @@ fn names_and_numbers_are_unique_over_all_sets() {
 
 #[test]
 fn rules_of_a_set_overlap_only_where_priority_decides_on_purpose() {
-    // 82 takes any activation, 80 one that is quantized; 90 to 93 take any second operand, 24, 25, 40, 41 a quantized one. The latter two
-    // pairs differ in where the scale comes from only by use counts.
+    // Of each pair the second takes any operand where the first asks for one that is quantized, dequantized or made of a number.
     let expected = [
         "quant-fusion: 24 sum add | 90 sum_zero_dim add",
         "quant-fusion: 25 sum add_ | 91 sum_zero_dim add_",
         "quant-fusion: 40 product mul | 92 product_zero_dim mul",
         "quant-fusion: 41 product mul_ | 93 product_zero_dim mul_",
+        "quant-fusion: 69 clamped clamp | 94 clamped_tensor clamp",
+        "quant-fusion: 70 clamped hardtanh | 95 clamped_tensor hardtanh",
+        "quant-fusion: 71 clamped hardtanh_ | 96 clamped_tensor hardtanh_",
         "dynamic: 80 linear_dynamic | 82 linear_dynamic_float",
     ];
     assert_eq!(rules::overlaps().lines().collect::<Vec<_>>(), expected);
