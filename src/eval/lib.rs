@@ -28,6 +28,7 @@ mod error;
 mod interp;
 mod limits;
 mod ops;
+mod promote;
 mod tensor;
 mod value;
 

@@ -3,8 +3,27 @@
 //! One file holds one group of operators. A kernel is found by the qualified name of its operator, with the overload where overloads
 //! differ in more than the types of their arguments; otherwise the kernel looks at the arguments it gets.
 
+mod activation;
+mod arith;
+mod compare;
+mod conv;
+mod create;
+mod elementwise;
+mod join;
+mod list;
+mod matmul;
+mod norm;
+mod number;
 mod pack;
+mod pool;
+mod quant;
+mod quantized;
+mod reduce;
 mod shape;
+mod special;
+mod text;
+mod upsample;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -29,7 +48,30 @@ pub(crate) enum Kernel {
 /// Names with their kernels.
 type Table = &'static [(&'static str, Kernel)];
 
-const TABLES: [Table; 2] = [pack::OPS, shape::OPS];
+const TABLES: &[Table] = &[
+    activation::OPS,
+    arith::OPS,
+    compare::OPS,
+    conv::OPS,
+    create::OPS,
+    join::OPS,
+    list::OPS,
+    matmul::OPS,
+    norm::OPS,
+    number::OPS,
+    pack::OPS,
+    pool::OPS,
+    quant::OPS,
+    quantized::binary::OPS,
+    quantized::conv::OPS,
+    quantized::linear::OPS,
+    quantized::norm::OPS,
+    quantized::unary::OPS,
+    reduce::OPS,
+    shape::OPS,
+    text::OPS,
+    upsample::OPS,
+];
 
 static KERNELS: LazyLock<HashMap<Sym, Kernel>> = LazyLock::new(|| {
     let entries = TABLES.iter().copied().flatten();

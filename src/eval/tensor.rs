@@ -14,7 +14,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use planish_ir::{DType, Dims, Element, QParams, TensorError, contiguous_strides};
 
-pub(crate) use elements::Float;
 pub use elements::Raw;
 pub use layout::MemoryFormat;
 pub(crate) use layout::{dense_in_order, is_dense, memory_order, preserved_strides};

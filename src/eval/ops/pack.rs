@@ -7,6 +7,7 @@ use std::sync::Arc;
 use planish_ir::{ConvGeometry, DType, Literal, PackedKind, PackedParams, QParams};
 use smallvec::SmallVec;
 
+use super::quant::half_rounded;
 use super::{Kernel, Table};
 use crate::call::Call;
 use crate::{Error, Result, Tensor, Value};
@@ -66,7 +67,7 @@ fn linear_prepack_fp16(call: &Call<'_>) -> Result<Value> {
         return Err(call.wrong(0, "a float matrix"));
     }
     let bias = bias(call, weight, weight.shape()[0])?;
-    pack(PackedKind::LinearFp16, &saturated(weight)?, bias)
+    pack(PackedKind::LinearFp16, &half_rounded(weight)?, bias)
 }
 
 /// `conv{1,2,3}d_prepack(weight, bias, stride, padding, dilation, groups)`
@@ -171,21 +172,17 @@ fn pack(kind: PackedKind, weight: &Tensor, bias: Option<Tensor>) -> Result<Value
     })))
 }
 
-/// A float weight rounded to half precision; what is too large for half becomes the largest half number.
-fn saturated(weight: &Tensor) -> Result<Tensor> {
-    let most = half::f16::MAX.to_f32();
-    let values = weight.to_f32()?;
-    let rounded: Vec<f32> = values
-        .iter()
-        .map(|x| half::f16::from_f32(x.clamp(-most, most)).to_f32())
-        .collect();
-    let out = Tensor::zeros_strided(DType::Float, weight.shape(), weight.strides())?;
-    out.write_elements(&rounded)?;
-    Ok(out)
-}
-
 fn unpack(call: &Call<'_>) -> Result<Vec<Value>> {
-    Ok(unpacked(call.packed(0)?))
+    let mut out = unpacked(call.packed(0)?);
+    // One spatial dimension may be packed as two, with height 1.
+    let one = call.short_name().contains("1d");
+    if let Some(Value::Tensor(weight)) = out.first_mut()
+        && one
+        && weight.rank() == 4
+    {
+        *weight = weight.squeeze(|dim| dim == 2)?;
+    }
+    Ok(out)
 }
 
 fn unpacked(packed: &PackedParams) -> Vec<Value> {

@@ -13,46 +13,6 @@ pub trait Raw: AnyBitPattern + NoUninit {}
 
 impl<T: AnyBitPattern + NoUninit> Raw for T {}
 
-/// A type in which floating-point operators compute: `f32` for half, bfloat16 and float tensors, `f64` for double ones.
-pub(crate) trait Float:
-    PartialOrd + Raw + std::fmt::Debug + Into<f64> + std::iter::Sum
-{
-    /// The nearest value of this type.
-    fn of(value: f64) -> Self;
-    /// The elements of a tensor of a number type, in logical order.
-    fn read(tensor: &Tensor) -> Result<Vec<Self>>;
-}
-
-impl Float for f32 {
-    fn of(value: f64) -> Self {
-        value as f32
-    }
-
-    fn read(tensor: &Tensor) -> Result<Vec<Self>> {
-        Ok(match tensor.dtype() {
-            DType::Float => tensor.elements::<f32>()?,
-            DType::Half => map(tensor.elements::<u16>()?, |x| f16::from_bits(x).to_f32()),
-            DType::BFloat16 => map(tensor.elements::<u16>()?, |x| bf16::from_bits(x).to_f32()),
-            DType::Double => map(tensor.elements::<f64>()?, |x| x as f32),
-            _ => map(tensor.to_i64()?, |x| x as f32),
-        })
-    }
-}
-
-impl Float for f64 {
-    fn of(value: f64) -> Self {
-        value
-    }
-
-    fn read(tensor: &Tensor) -> Result<Vec<Self>> {
-        Ok(match tensor.dtype() {
-            DType::Double => tensor.elements::<f64>()?,
-            DType::Float | DType::Half | DType::BFloat16 => map(f32::read(tensor)?, f64::from),
-            _ => map(tensor.to_i64()?, |x| x as f64),
-        })
-    }
-}
-
 impl Tensor {
     /// The elements in logical order, when `T` is how this type's elements are stored; quantized types are read as their codes.
     pub fn values<T: Element>(&self) -> Result<Vec<T>> {
@@ -68,12 +28,22 @@ impl Tensor {
 
     /// The elements of a tensor of real numbers as `f32`, in logical order. Codes of quantized tensors are not numbers.
     pub fn to_f32(&self) -> Result<Vec<f32>> {
-        f32::read(self)
+        Ok(match self.dtype() {
+            DType::Float => self.elements::<f32>()?,
+            DType::Half => map(self.elements::<u16>()?, |x| f16::from_bits(x).to_f32()),
+            DType::BFloat16 => map(self.elements::<u16>()?, |x| bf16::from_bits(x).to_f32()),
+            DType::Double => map(self.elements::<f64>()?, |x| x as f32),
+            _ => map(self.to_i64()?, |x| x as f32),
+        })
     }
 
     /// The elements of a tensor of real numbers as `f64`, in logical order.
     pub fn to_f64(&self) -> Result<Vec<f64>> {
-        f64::read(self)
+        Ok(match self.dtype() {
+            DType::Double => self.elements::<f64>()?,
+            DType::Float | DType::Half | DType::BFloat16 => map(self.to_f32()?, f64::from),
+            _ => map(self.to_i64()?, |x| x as f64),
+        })
     }
 
     /// The elements of a tensor of real numbers as integers (fractions are cut off), in logical order.
@@ -86,7 +56,7 @@ impl Tensor {
             DType::Byte => map(self.elements::<u8>()?, i64::from),
             DType::Bool => map(self.elements::<u8>()?, |x| i64::from(x != 0)),
             DType::Double => map(self.elements::<f64>()?, |x| x as i64),
-            DType::Float | DType::Half | DType::BFloat16 => map(f32::read(self)?, |x| x as i64),
+            DType::Float | DType::Half | DType::BFloat16 => map(self.to_f32()?, |x| x as i64),
             other => {
                 return Err(Error::Unsupported(format!(
                     "elements of type {other} as plain numbers"

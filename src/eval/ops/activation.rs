@@ -1,0 +1,378 @@
+//! Activations, of floats and of codes, in place or not.
+
+use super::arith::in_place;
+use super::elementwise::{Elementwise, like, map_float, map_into};
+use super::quantized::unary::{
+    aten_clamp, aten_hardsigmoid, aten_leaky_relu, aten_relu, aten_sigmoid, aten_tanh, overwrite,
+};
+use super::special::erf;
+use super::{Kernel, Table};
+use crate::call::Call;
+use crate::{Result, Tensor, Value};
+use Kernel::One;
+
+pub(super) const OPS: Table = &[
+    ("aten::relu", One(relu)),
+    ("aten::relu_", One(relu)),
+    ("aten::relu6", One(relu6)),
+    ("aten::relu6_", One(relu6)),
+    ("aten::clamp", One(clamp)),
+    ("aten::clamp_", One(clamp)),
+    ("aten::clamp_min", One(clamp_min)),
+    ("aten::clamp_max", One(clamp_max)),
+    ("aten::hardtanh", One(hardtanh)),
+    ("aten::hardtanh_", One(hardtanh)),
+    ("aten::sigmoid", One(sigmoid)),
+    ("aten::sigmoid_", One(sigmoid)),
+    ("aten::tanh", One(tanh)),
+    ("aten::tanh_", One(tanh)),
+    ("aten::hardsigmoid", One(hardsigmoid)),
+    ("aten::hardsigmoid_", One(hardsigmoid)),
+    ("aten::hardswish", One(hardswish)),
+    ("aten::hardswish_", One(hardswish)),
+    ("aten::leaky_relu", One(leaky_relu)),
+    ("aten::leaky_relu_", One(leaky_relu)),
+    ("aten::elu", One(elu)),
+    ("aten::elu_", One(elu)),
+    ("aten::celu", One(celu)),
+    ("aten::celu_", One(celu)),
+    ("aten::selu", One(selu)),
+    ("aten::selu_", One(selu)),
+    ("aten::gelu", One(gelu)),
+    ("aten::silu", One(silu)),
+    ("aten::silu_", One(silu)),
+    ("aten::mish", One(mish)),
+    ("aten::softplus", One(softplus)),
+    ("aten::hardshrink", One(hardshrink)),
+    ("aten::softshrink", One(softshrink)),
+    ("aten::threshold", One(threshold)),
+    ("aten::prelu", One(prelu)),
+    ("aten::glu", One(glu)),
+    ("aten::dropout", One(dropout)),
+    ("aten::dropout_", One(dropout)),
+    ("aten::feature_dropout", One(dropout)),
+];
+
+/// Applies `code` to a quantized tensor, `float` to each element of another one; in place if the operator says so.
+fn activate(
+    call: &Call<'_>,
+    code: Option<&dyn Fn(&Tensor) -> Result<Tensor>>,
+    float: impl Fn(f64) -> f64,
+) -> Result<Value> {
+    let input = call.tensor(0)?;
+    let target = in_place(call)?;
+    if input.dtype().is_quantized() {
+        let Some(code) = code else {
+            return Err(call.wrong(0, "a tensor of plain numbers"));
+        };
+        let out = code(input)?;
+        return match target {
+            Some(target) => overwrite(target, &out),
+            None => Ok(out.into()),
+        };
+    }
+    if let Some(target) = target {
+        map_into(input, target, float)?;
+        return Ok(target.clone().into());
+    }
+    Ok(map_float(input, float)?.into())
+}
+
+/// Like [`activate`], for functions that give integers for integers.
+fn select(
+    call: &Call<'_>,
+    code: &dyn Fn(&Tensor) -> Result<Tensor>,
+    f: impl Fn(f64) -> f64,
+) -> Result<Value> {
+    let input = call.tensor(0)?;
+    let plain = !input.dtype().is_quantized() && !input.dtype().is_floating_point();
+    if plain && in_place(call)?.is_none() {
+        let out = like(input, input.dtype())?;
+        map_into(input, &out, f)?;
+        return Ok(out.into());
+    }
+    activate(call, Some(code), f)
+}
+
+fn relu(call: &Call<'_>) -> Result<Value> {
+    select(call, &aten_relu, |x| if x <= 0.0 { 0.0 } else { x })
+}
+
+fn relu6(call: &Call<'_>) -> Result<Value> {
+    between(call, Some(0.0), Some(6.0))
+}
+
+/// `clamp(input, min, max)`; bounds may be absent, numbers or tensors.
+fn clamp(call: &Call<'_>) -> Result<Value> {
+    if let (Value::Tensor(_), _) | (_, Value::Tensor(_)) = (call.get(1), call.get(2)) {
+        let input = call.tensor(0)?;
+        let mut out = input.clone();
+        for (index, low) in [(1, true), (2, false)] {
+            if let Some(bound) = call.tensor_opt(index)? {
+                let pair = Elementwise::new(vec![(&out).into(), bound.into()])?;
+                let pick = |a: f64, b| {
+                    let choose = if low { f64::max } else { f64::min };
+                    super::arith::nan_or(a, b, choose)
+                };
+                let whole = |a: i64, b: i64| if low { a.max(b) } else { a.min(b) };
+                out = pair.binary(None, whole, pick)?;
+            }
+        }
+        if let Some(target) = in_place(call)? {
+            super::join::convert_into(&out, target)?;
+            return Ok(target.clone().into());
+        }
+        return Ok(out.into());
+    }
+    between(call, call.float_opt(1)?, call.float_opt(2)?)
+}
+
+fn clamp_min(call: &Call<'_>) -> Result<Value> {
+    between(call, Some(call.float(1)?), None)
+}
+
+fn clamp_max(call: &Call<'_>) -> Result<Value> {
+    between(call, None, Some(call.float(1)?))
+}
+
+fn hardtanh(call: &Call<'_>) -> Result<Value> {
+    between(
+        call,
+        Some(call.float_or(1, -1.0)?),
+        Some(call.float_or(2, 1.0)?),
+    )
+}
+
+fn between(call: &Call<'_>, low: Option<f64>, high: Option<f64>) -> Result<Value> {
+    // Bounds are numbers of the tensor's precision.
+    let wide = call.tensor(0)?.dtype() == planish_ir::DType::Double;
+    let near = |bound: Option<f64>| bound.map(|x| if wide { x } else { f64::from(x as f32) });
+    let (least, most) = (near(low), near(high));
+    let f = |x: f64| {
+        let x = least.map_or(x, |low| if x < low { low } else { x });
+        most.map_or(x, |high| if x > high { high } else { x })
+    };
+    select(call, &|input| aten_clamp(input, low, high), f)
+}
+
+fn sigmoid(call: &Call<'_>) -> Result<Value> {
+    activate(call, Some(&aten_sigmoid), |x| 1.0 / (1.0 + (-x).exp()))
+}
+
+fn tanh(call: &Call<'_>) -> Result<Value> {
+    if let Value::Float(_) | Value::Int(_) = call.get(0) {
+        return Ok(Value::Float(call.float(0)?.tanh()));
+    }
+    activate(call, Some(&aten_tanh), f64::tanh)
+}
+
+fn hardsigmoid(call: &Call<'_>) -> Result<Value> {
+    activate(call, Some(&aten_hardsigmoid), |x| {
+        (x + 3.0).clamp(0.0, 6.0) / 6.0
+    })
+}
+
+fn hardswish(call: &Call<'_>) -> Result<Value> {
+    activate(call, None, |x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0)
+}
+
+fn leaky_relu(call: &Call<'_>) -> Result<Value> {
+    let slope = call.float_or(1, 0.01)?;
+    let near = f64::from(slope as f32);
+    activate(call, Some(&|input| aten_leaky_relu(input, slope)), |x| {
+        if x > 0.0 { x } else { x * near }
+    })
+}
+
+/// `elu(input, alpha, scale, scale of the exponent)`
+fn elu(call: &Call<'_>) -> Result<Value> {
+    exponential(
+        call,
+        call.float_or(1, 1.0)?,
+        call.float_or(2, 1.0)?,
+        call.float_or(3, 1.0)?,
+    )
+}
+
+fn celu(call: &Call<'_>) -> Result<Value> {
+    let alpha = call.float_or(1, 1.0)?;
+    exponential(call, alpha, 1.0, 1.0 / alpha)
+}
+
+fn selu(call: &Call<'_>) -> Result<Value> {
+    // The constants of self-normalizing networks: Klambauer et al., 2017.
+    exponential(call, 1.673_263_242_354_377_3, 1.050_700_987_355_480_5, 1.0)
+}
+
+fn exponential(call: &Call<'_>, alpha: f64, scale: f64, inner: f64) -> Result<Value> {
+    activate(call, None, |x| {
+        if x < 0.0 {
+            (x * inner).exp_m1() * (alpha * scale)
+        } else {
+            x * scale
+        }
+    })
+}
+
+/// `gelu(input, approximate)`
+fn gelu(call: &Call<'_>) -> Result<Value> {
+    let kind = match call.get(1) {
+        Value::None => "none",
+        _ => call.str(1)?,
+    };
+    match kind {
+        "none" => activate(call, None, |x| {
+            0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2))
+        }),
+        "tanh" => activate(call, None, |x| {
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
+            0.5 * x * (1.0 + inner.tanh())
+        }),
+        _ => Err(call.wrong(1, "none or tanh")),
+    }
+}
+
+fn silu(call: &Call<'_>) -> Result<Value> {
+    activate(call, None, |x| x / (1.0 + (-x).exp()))
+}
+
+fn mish(call: &Call<'_>) -> Result<Value> {
+    activate(call, None, |x| x * x.exp().ln_1p().tanh())
+}
+
+fn softplus(call: &Call<'_>) -> Result<Value> {
+    let (beta, most) = (call.float_or(1, 1.0)?, call.float_or(2, 20.0)?);
+    activate(call, None, |x| {
+        if x * beta > most {
+            x
+        } else {
+            (x * beta).exp().ln_1p() / beta
+        }
+    })
+}
+
+fn hardshrink(call: &Call<'_>) -> Result<Value> {
+    let bound = call.float_or(1, 0.5)?;
+    activate(call, None, |x| if x.abs() <= bound { 0.0 } else { x })
+}
+
+fn softshrink(call: &Call<'_>) -> Result<Value> {
+    let bound = call.float_or(1, 0.5)?;
+    activate(call, None, |x| {
+        if x > bound {
+            x - bound
+        } else if x < -bound {
+            x + bound
+        } else {
+            x * 0.0
+        }
+    })
+}
+
+fn threshold(call: &Call<'_>) -> Result<Value> {
+    let (bound, value) = (call.float(1)?, call.float(2)?);
+    activate(call, None, |x| if x <= bound { value } else { x })
+}
+
+/// `prelu(input, weight)`: one slope, or one for each channel.
+fn prelu(call: &Call<'_>) -> Result<Value> {
+    let (input, weight) = (call.tensor(0)?, call.tensor(1)?);
+    let mut shape = vec![1; input.rank()];
+    if weight.numel() != 1 {
+        match shape.get_mut(1) {
+            Some(channels) => *channels = weight.numel() as i64,
+            None => return Err(call.wrong(1, "one slope")),
+        }
+    }
+    let slopes = weight.reshape(&shape)?;
+    let pair = Elementwise::new(vec![input.into(), (&slopes).into()])?;
+    Ok(pair
+        .binary(
+            None,
+            |a, _| a,
+            |x, slope| if x > 0.0 { x } else { x * slope },
+        )?
+        .into())
+}
+
+/// `glu(input, dim)`: one half times the sigmoid of the other.
+fn glu(call: &Call<'_>) -> Result<Value> {
+    let input = call.tensor(0)?;
+    let dim = input.dim_index(call.int_or(1, -1)?)?;
+    let size = input.shape().get(dim).copied().unwrap_or(1);
+    if size % 2 != 0 {
+        return Err(call.wrong(0, "a dimension of even size"));
+    }
+    let (a, b) = (
+        input.slice(dim, 0, size / 2, 1)?,
+        input.slice(dim, size / 2, size / 2, 1)?,
+    );
+    let pair = Elementwise::new(vec![(&a).into(), (&b).into()])?;
+    Ok(pair
+        .binary(None, |a, _| a, |a, b| a / (1.0 + (-b).exp()))?
+        .into())
+}
+
+/// Outside of training nothing is dropped.
+fn dropout(call: &Call<'_>) -> Result<Value> {
+    if call.bool(2)? && call.float(1)? != 0.0 {
+        return Err(call.unsupported("in training"));
+    }
+    Ok(call.tensor(0)?.clone().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Contract, apply};
+    use planish_ir::{DType, Op};
+
+    fn run(op: &str, inputs: &[Value]) -> Tensor {
+        let out = apply(Op::of(op), inputs, Contract::Fbgemm)
+            .unwrap()
+            .remove(0);
+        out.as_tensor().unwrap().clone()
+    }
+
+    fn codes(values: &[u8], scale: f64, zero_point: i64) -> Tensor {
+        let codes: Vec<i32> = values.iter().map(|q| i32::from(*q)).collect();
+        let shape = [codes.len() as i64];
+        super::super::quant::from_codes(DType::QUInt8, &shape, &[1], &codes, scale, zero_point)
+            .unwrap()
+    }
+
+    #[test]
+    fn codes_are_clamped_where_their_bounds_round_to() {
+        let x = codes(&[0, 10, 11, 23, 24, 255], 0.25, 10);
+        let out = run(
+            "aten::hardtanh",
+            &[x.clone().into(), Value::Float(0.1), Value::Int(3)],
+        );
+        assert_eq!(out.codes().unwrap(), [10, 10, 11, 22, 22, 22]);
+        let relu = run("aten::relu_", &[x.clone().into()]);
+        assert!(relu.is_same(&x));
+        assert_eq!(x.codes().unwrap(), [10, 10, 11, 23, 24, 255]);
+    }
+
+    #[test]
+    fn fixed_parameters_cover_the_range() {
+        let x = codes(&[0, 128, 255], 0.1, 128);
+        let out = run("aten::sigmoid", &[x.into()]);
+        assert_eq!(out.codes().unwrap(), [0, 128, 255]);
+        assert!(matches!(
+            out.qparams(),
+            Some(planish_ir::QParams::PerTensor { scale, zero_point: 0 }) if scale == 1.0 / 256.0
+        ));
+    }
+
+    #[test]
+    fn floats_take_known_values() {
+        let x = Tensor::from_values(&[3], &[-1f32, 0.0, 2.0]).unwrap();
+        let out = run("aten::leaky_relu", &[x.clone().into(), Value::Float(0.5)]);
+        assert_eq!(out.to_f32().unwrap(), [-0.5, 0., 2.]);
+        let out = run("aten::gelu", &[x.into(), Value::str("none")])
+            .to_f32()
+            .unwrap();
+        assert!((out[0] + 0.158_655_26).abs() < 1e-7 && (out[2] - 1.954_499_8).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,447 @@
+//! Between real numbers and codes.
+
+use std::sync::Arc;
+
+use planish_ir::{DType, QParams, Type};
+
+use super::{Kernel, Table};
+use crate::call::Call;
+use crate::{Error, MemoryFormat, Result, Tensor, Value};
+use Kernel::{Many, One};
+
+pub(super) const OPS: Table = &[
+    ("aten::quantize_per_tensor", One(quantize_per_tensor)),
+    ("aten::quantize_per_channel", One(quantize_per_channel)),
+    ("aten::dequantize", One(dequantize)),
+    ("aten::int_repr", One(int_repr)),
+    ("aten::q_scale", One(q_scale)),
+    ("aten::q_zero_point", One(q_zero_point)),
+    ("aten::q_per_channel_scales", One(channel_scales)),
+    ("aten::q_per_channel_zero_points", One(channel_zero_points)),
+    ("aten::q_per_channel_axis", One(channel_axis)),
+    ("aten::_choose_qparams_per_tensor", Many(choose_qparams)),
+    ("aten::_saturate_weight_to_fp16", One(saturate_to_half)),
+    ("aten::fake_quantize_per_tensor_affine", One(fake_quantize)),
+];
+
+/// The largest scale that [`chosen`] takes for too small to compute with.
+const SMALL_SCALE: f32 = 6.1e-5;
+
+/// Codes of one scale and zero point.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Affine {
+    pub(super) scale: f32,
+    pub(super) zero: i32,
+    inverse: f32,
+    low: i64,
+    high: i64,
+}
+
+impl Affine {
+    pub(super) fn new(scale: f64, zero_point: i64, dtype: DType) -> Result<Self> {
+        let Some((low, high)) = dtype.quantized_range() else {
+            return Err(Error::Unsupported(format!("codes of type {dtype}")));
+        };
+        let zero = i32::try_from(zero_point)
+            .map_err(|_| Error::Invalid(format!("a zero point of {zero_point}")))?;
+        let scale = scale as f32;
+        Ok(Self {
+            scale,
+            zero,
+            inverse: 1.0 / scale,
+            low,
+            high,
+        })
+    }
+
+    /// The parameters of a tensor that is quantized with one scale.
+    pub(super) fn of(tensor: &Tensor) -> Result<Self> {
+        let (scale, zero_point) = per_tensor(tensor)?;
+        Self::new(scale, zero_point, tensor.dtype())
+    }
+
+    /// The nearest code. The zero point is added after rounding; NaN becomes the largest code.
+    pub(super) fn quantize(&self, value: f32) -> i32 {
+        self.code(value * self.inverse)
+    }
+
+    /// The code of a value in units of the scale.
+    pub(super) fn code(&self, steps: f32) -> i32 {
+        if steps.is_nan() {
+            return self.high as i32;
+        }
+        let code = (steps.round_ties_even() as i64).saturating_add(i64::from(self.zero));
+        code.clamp(self.low, self.high) as i32
+    }
+
+    /// The code that a value which includes the zero point rounds to.
+    pub(super) fn rounded(&self, value: f32) -> i32 {
+        (value.round_ties_even() as i64).clamp(self.low, self.high) as i32
+    }
+
+    /// The value of a code, in two rounded steps.
+    pub(super) fn plain(&self, code: i32) -> f32 {
+        (code.wrapping_sub(self.zero)) as f32 * self.scale
+    }
+
+    /// The value of a code as PyTorch's vector units compute it: one rounding of the sum, another rounding of `scale * -zero`.
+    pub(super) fn fused(&self, code: i32) -> f32 {
+        self.scale
+            .mul_add(code as f32, self.scale * -(self.zero as f32))
+    }
+
+    /// Smallest and largest code.
+    pub(super) fn range(&self) -> (i32, i32) {
+        (self.low as i32, self.high as i32)
+    }
+
+    /// `1 / scale`, rounded once.
+    pub(super) fn inverse(&self) -> f32 {
+        self.inverse
+    }
+}
+
+/// Scale and zero point of a tensor that is quantized with one scale.
+pub(super) fn per_tensor(tensor: &Tensor) -> Result<(f64, i64)> {
+    match tensor.qparams() {
+        Some(QParams::PerTensor { scale, zero_point }) => Ok((scale, zero_point)),
+        Some(QParams::PerChannel { .. }) => Err(Error::Unsupported(format!(
+            "one scale of {tensor:?}, which has one for each channel"
+        ))),
+        None => Err(Error::Invalid(format!("{tensor:?} is not quantized"))),
+    }
+}
+
+/// A tensor of codes, in logical order, quantized with one scale.
+pub(super) fn from_codes(
+    dtype: DType,
+    shape: &[i64],
+    strides: &[i64],
+    codes: &[i32],
+    scale: f64,
+    zero_point: i64,
+) -> Result<Tensor> {
+    let out = empty(dtype, shape, strides, scale, zero_point)?;
+    out.write_codes(codes)?;
+    Ok(out)
+}
+
+/// Codes yet to be written.
+pub(super) fn empty(
+    dtype: DType,
+    shape: &[i64],
+    strides: &[i64],
+    scale: f64,
+    zero_point: i64,
+) -> Result<Tensor> {
+    if dtype.quantized_range().is_none() {
+        return Err(Error::Unsupported(format!("codes of type {dtype}")));
+    }
+    let out = Tensor::zeros_strided(dtype, shape, strides)?;
+    out.with_qparams(QParams::PerTensor { scale, zero_point })
+}
+
+/// `quantize_per_tensor(tensor, scale, zero_point, dtype)`; scale and zero point may be tensors.
+fn quantize_per_tensor(call: &Call<'_>) -> Result<Value> {
+    let dtype = call.dtype(3)?;
+    if let Value::List(_) = call.get(0) {
+        let (scales, zeros) = (call.tensor(1)?.to_f64()?, call.tensor(2)?.to_i64()?);
+        let tensors = call.tensors(0)?;
+        if tensors.len() != scales.len() || tensors.len() != zeros.len() {
+            return Err(call.wrong(1, "one scale and one zero point for each tensor"));
+        }
+        let all = tensors.iter().zip(scales.iter().zip(&zeros));
+        let all = all.map(|(t, (s, z))| Ok(quantized(t, *s, *z, dtype)?.into()));
+        return Ok(Value::list(
+            Type::TENSOR,
+            all.collect::<Result<Vec<Value>>>()?,
+        ));
+    }
+    let (scale, zero_point) = qparams(call, 1)?;
+    Ok(quantized(call.tensor(0)?, scale, zero_point, dtype)?.into())
+}
+
+/// Scale and zero point in two arguments, numbers or tensors of one element.
+pub(super) fn qparams(call: &Call<'_>, first: usize) -> Result<(f64, i64)> {
+    let scale = match call.get(first) {
+        Value::Tensor(scale) => scale.to_f64()?.first().copied(),
+        _ => Some(call.float(first)?),
+    };
+    let zero_point = match call.get(first + 1) {
+        Value::Tensor(zero) => zero.to_i64()?.first().copied(),
+        _ => Some(call.int(first + 1)?),
+    };
+    match (scale, zero_point) {
+        (Some(scale), Some(zero_point)) => Ok((scale, zero_point)),
+        _ => Err(call.wrong(first, "a scale and a zero point")),
+    }
+}
+
+/// A float tensor as codes of one scale.
+pub(super) fn quantized(
+    tensor: &Tensor,
+    scale: f64,
+    zero_point: i64,
+    dtype: DType,
+) -> Result<Tensor> {
+    let affine = Affine::new(scale, zero_point, dtype)?;
+    let codes: Vec<i32> = tensor
+        .to_f32()?
+        .iter()
+        .map(|x| affine.quantize(*x))
+        .collect();
+    let strides = tensor.memory_format().strides(tensor.shape());
+    from_codes(dtype, tensor.shape(), &strides, &codes, scale, zero_point)
+}
+
+/// `quantize_per_channel(tensor, scales, zero_points, axis, dtype)`
+fn quantize_per_channel(call: &Call<'_>) -> Result<Value> {
+    let tensor = call.tensor(0)?;
+    let (scales, zeros) = (call.tensor(1)?.to_f64()?, call.tensor(2)?.to_i64()?);
+    let axis = call.dim(3, tensor)?;
+    let dtype = call.dtype(4)?;
+    let channels = tensor.shape().get(axis).copied().unwrap_or(0) as usize;
+    if scales.len() != channels || zeros.len() != channels {
+        return Err(call.wrong(1, "one scale for each channel"));
+    }
+    let affines = scales
+        .iter()
+        .zip(&zeros)
+        .map(|(s, z)| Affine::new(*s, *z, dtype));
+    let affines: Vec<Affine> = affines.collect::<Result<_>>()?;
+    let inner: usize = tensor.shape()[axis + 1..]
+        .iter()
+        .map(|size| *size as usize)
+        .product();
+    let values = tensor.to_f32()?;
+    let channel = |at: usize| at / inner.max(1) % channels.max(1);
+    let codes = values
+        .iter()
+        .enumerate()
+        .map(|(at, x)| affines[channel(at)].quantize(*x));
+    let codes: Vec<i32> = codes.collect();
+    let strides = tensor.memory_format().strides(tensor.shape());
+    let out = Tensor::zeros_strided(dtype, tensor.shape(), &strides)?;
+    out.write_codes(&codes)?;
+    let qparams = QParams::PerChannel {
+        scales: scales.into(),
+        zero_points: zeros.into(),
+        axis,
+    };
+    Ok(out.with_qparams(qparams)?.into())
+}
+
+fn dequantize(call: &Call<'_>) -> Result<Value> {
+    dequantized_value(call.get(0)).unwrap_or_else(|| Err(call.wrong(0, "tensors")))
+}
+
+/// Tensors in lists and tuples are dequantized one by one.
+fn dequantized_value(value: &Value) -> Option<Result<Value>> {
+    match value {
+        Value::Tensor(tensor) => Some(dequantized(tensor).map(Value::from)),
+        Value::List(list) => {
+            let items: Option<Result<Vec<_>>> =
+                list.to_vec().iter().map(dequantized_value).collect();
+            Some(items?.map(|items| Value::list(list.element().clone(), items)))
+        }
+        Value::Tuple(items) => {
+            let items: Option<Result<Vec<_>>> = items.iter().map(dequantized_value).collect();
+            Some(items?.map(Value::tuple))
+        }
+        _ => None,
+    }
+}
+
+/// The real numbers that codes stand for; other tensors as `Float`.
+pub(super) fn dequantized(tensor: &Tensor) -> Result<Tensor> {
+    let Some(qparams) = tensor.qparams() else {
+        if tensor.dtype() == DType::Float {
+            return Ok(tensor.clone());
+        }
+        let out = super::elementwise::like(tensor, DType::Float)?;
+        out.write_f32(&tensor.to_f32()?)?;
+        return Ok(out);
+    };
+    let codes = tensor.codes()?;
+    let values: Vec<f32> = match &qparams {
+        QParams::PerTensor { scale, zero_point } => {
+            let affine = Affine::new(*scale, *zero_point, tensor.dtype())?;
+            codes.iter().map(|q| affine.plain(*q)).collect()
+        }
+        QParams::PerChannel {
+            scales,
+            zero_points,
+            axis,
+        } => {
+            let affines = scales.iter().zip(&zero_points[..]);
+            let affines = affines.map(|(s, z)| Affine::new(*s, *z, tensor.dtype()));
+            let affines: Vec<Affine> = affines.collect::<Result<_>>()?;
+            let inner = &tensor.shape()[axis + 1..];
+            let inner: usize = inner.iter().map(|size| *size as usize).product();
+            let channel = |at: usize| at / inner.max(1) % affines.len().max(1);
+            let codes = codes.iter().enumerate();
+            codes
+                .map(|(at, q)| affines[channel(at)].plain(*q))
+                .collect()
+        }
+    };
+    let strides = tensor.memory_format().strides(tensor.shape());
+    Tensor::from_slice(DType::Float, tensor.shape(), &strides, &values)
+}
+
+fn int_repr(call: &Call<'_>) -> Result<Value> {
+    let tensor = call.tensor(0)?;
+    let dtype = match tensor.dtype() {
+        DType::QUInt8 => DType::Byte,
+        DType::QInt8 => DType::Char,
+        DType::QInt32 => DType::Int,
+        _ => return Err(call.wrong(0, "a quantized tensor")),
+    };
+    let strides = tensor.memory_format().strides(tensor.shape());
+    Ok(tensor
+        .copy_strided(&strides)?
+        .cast_bits(dtype, None)?
+        .into())
+}
+
+fn q_scale(call: &Call<'_>) -> Result<Value> {
+    Ok(Value::Float(per_tensor(call.tensor(0)?)?.0))
+}
+
+fn q_zero_point(call: &Call<'_>) -> Result<Value> {
+    Ok(Value::Int(per_tensor(call.tensor(0)?)?.1))
+}
+
+fn per_channel(call: &Call<'_>) -> Result<(Arc<[f64]>, Arc<[i64]>, usize)> {
+    match call.tensor(0)?.qparams() {
+        Some(QParams::PerChannel {
+            scales,
+            zero_points,
+            axis,
+        }) => Ok((scales, zero_points, axis)),
+        _ => Err(call.wrong(0, "a tensor with one scale for each channel")),
+    }
+}
+
+fn channel_scales(call: &Call<'_>) -> Result<Value> {
+    let scales = per_channel(call)?.0;
+    Ok(Tensor::from_values(&[scales.len() as i64], &scales)?.into())
+}
+
+fn channel_zero_points(call: &Call<'_>) -> Result<Value> {
+    let zeros = per_channel(call)?.1;
+    Ok(Tensor::from_values(&[zeros.len() as i64], &zeros)?.into())
+}
+
+fn channel_axis(call: &Call<'_>) -> Result<Value> {
+    Ok(Value::Int(per_channel(call)?.2 as i64))
+}
+
+fn choose_qparams(call: &Call<'_>) -> Result<Vec<Value>> {
+    let (scale, zero_point) = chosen(&call.tensor(0)?.to_f32()?, call.bool_or(1, false)?);
+    Ok(vec![Value::Float(scale), Value::Int(zero_point)])
+}
+
+/// Scale and zero point with which codes from 0 on cover the values and zero exactly; `reduced` leaves one of eight bits unused.
+pub(super) fn chosen(values: &[f32], reduced: bool) -> (f64, i64) {
+    let top = if reduced { 127.0 } else { 255.0 };
+    let mut low = values.iter().copied().fold(0f32, f32::min);
+    let mut high = values.iter().copied().fold(0f32, f32::max);
+    let mut scale = (f64::from(high) - f64::from(low)) / top;
+    if scale as f32 == 0.0 || (1.0 / scale as f32).is_infinite() {
+        scale = 0.1;
+    }
+    if scale < f64::from(SMALL_SCALE) {
+        let grow = SMALL_SCALE / scale as f32;
+        scale = f64::from(SMALL_SCALE);
+        if low == 0.0 {
+            high = SMALL_SCALE * top as f32;
+        } else if high == 0.0 {
+            low = -SMALL_SCALE * top as f32;
+        } else {
+            low *= grow;
+            high *= grow;
+        }
+    }
+    let (below, above) = (f64::from(low) / scale, f64::from(high) / scale);
+    // The zero point is taken from the end where it is known better.
+    let zero = if -below.abs() < top.abs() - above.abs() {
+        -below
+    } else {
+        top - above
+    };
+    (scale, zero.clamp(0.0, top).round_ties_even() as i64)
+}
+
+/// Rounds to half precision and back; what is too large for half becomes the largest half number.
+fn saturate_to_half(call: &Call<'_>) -> Result<Value> {
+    Ok(half_rounded(call.tensor(0)?)?.into())
+}
+
+/// A float tensor rounded to half precision and back, in its own layout.
+pub(super) fn half_rounded(weight: &Tensor) -> Result<Tensor> {
+    let most = half::f16::MAX.to_f32();
+    let round = |x: &f32| half::f16::from_f32(x.clamp(-most, most)).to_f32();
+    let values: Vec<f32> = weight.to_f32()?.iter().map(round).collect();
+    let out = super::elementwise::like(weight, DType::Float)?;
+    out.write_elements(&values)?;
+    Ok(out)
+}
+
+/// Quantizes to `low..=high` and back.
+fn fake_quantize(call: &Call<'_>) -> Result<Value> {
+    let tensor = call.tensor(0)?;
+    let (scale, zero_point) = qparams(call, 1)?;
+    let (low, high) = (call.int(3)?, call.int(4)?);
+    let (scale, inverse) = (scale as f32, 1.0 / scale as f32);
+    let quantize = |x: f32| {
+        // The zero point is added before rounding here.
+        let code = (x * inverse + zero_point as f32).round_ties_even() as i64;
+        (code.clamp(low, high.max(low)) - zero_point) as f32 * scale
+    };
+    let values: Vec<f32> = tensor.to_f32()?.into_iter().map(quantize).collect();
+    let out = super::elementwise::like(tensor, DType::Float)?;
+    out.write_elements(&values)?;
+    Ok(out.into())
+}
+
+/// The code of a value under the parameters of a quantized tensor.
+pub(super) fn quantize_one(like: &Tensor, value: f32) -> Result<i32> {
+    Ok(Affine::of(like)?.quantize(value))
+}
+
+/// The layout in which results of quantized operators keep their operand's order.
+pub(super) fn suggested_strides(tensor: &Tensor) -> planish_ir::Dims {
+    let format: MemoryFormat = tensor.memory_format();
+    format.strides(tensor.shape())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ties_go_to_even_before_the_zero_point_is_added() {
+        let affine = Affine::new(0.5, 3, DType::QUInt8).unwrap();
+        let codes = [0.25f32, 0.75, 1.25, -0.25, -9.0, 1000.0].map(|x| affine.quantize(x));
+        assert_eq!(codes, [3, 5, 5, 3, 0, 255]);
+        assert_eq!(affine.plain(5), 1.0);
+    }
+
+    #[test]
+    fn the_two_dequantizations_differ_in_the_last_bit() {
+        let affine = Affine::new(f64::from(0.1f32), 3, DType::QUInt8).unwrap();
+        let differ = (0..256).any(|q| affine.plain(q).to_bits() != affine.fused(q).to_bits());
+        assert!(differ);
+        let close = |q| (affine.plain(q) - affine.fused(q)).abs() < 1e-5;
+        assert!((0..256).all(close));
+    }
+
+    #[test]
+    fn chosen_parameters_hold_zero_exactly() {
+        let (scale, zero) = chosen(&[-1.0, 3.0], false);
+        assert_eq!((scale, zero), (4.0 / 255.0, 64));
+        assert_eq!(chosen(&[0.0], true), (0.1, 0));
+        assert_eq!(chosen(&[2.0], true), (2.0 / 127.0, 0));
+    }
+}

@@ -1,0 +1,185 @@
+//! The mean of quantized tensors.
+
+use planish_ir::Dims;
+
+use crate::ops::quant::{Affine, from_codes, per_tensor};
+use crate::ops::reduce::rows;
+use crate::{MemoryFormat, Result, Tensor};
+
+/// The mean over dimensions; parameters stay.
+///
+/// Over the innermost dimensions of a contiguous tensor the codes are averaged. Otherwise real numbers are summed in `f32`, in
+/// PyTorch's order: see [`columns`].
+pub(in crate::ops) fn mean(input: &Tensor, dims: &[usize], keep: bool) -> Result<Tensor> {
+    let affine = Affine::of(input)?;
+    let (scale, zero_point) = per_tensor(input)?;
+    let reduced = rows(input, dims, keep)?;
+    let kept = input.rank() - dims.len();
+    let innermost = dims.iter().all(|dim| *dim >= kept);
+    let count = reduced.len;
+    let codes: Vec<i32> = if input.is_contiguous() && innermost {
+        let codes = reduced.tensor.codes()?;
+        let rows = codes.chunks_exact(count.max(1));
+        let sums = rows.map(|row| row.iter().map(|q| i64::from(*q)).sum::<i64>());
+        sums.map(|sum| affine.rounded(sum as f32 / count as f32))
+            .collect()
+    } else {
+        let sums = match grouped(input, dims) {
+            Some(view) => {
+                let values: Vec<f32> = view.codes()?.iter().map(|q| affine.plain(*q)).collect();
+                let width = view.shape()[2] as usize;
+                let block = (count * width).max(1);
+                values
+                    .chunks_exact(block)
+                    .flat_map(|block| columns(block, width))
+                    .collect()
+            }
+            // The order of other sums is not known: add them exactly.
+            None => {
+                let values: Vec<f32> = reduced
+                    .tensor
+                    .codes()?
+                    .iter()
+                    .map(|q| affine.plain(*q))
+                    .collect();
+                let rows = values.chunks_exact(count.max(1));
+                rows.map(|row| row.iter().map(|x| f64::from(*x)).sum::<f64>() as f32)
+                    .collect::<Vec<_>>()
+            }
+        };
+        sums.iter()
+            .map(|sum| affine.quantize(sum / count as f32))
+            .collect()
+    };
+    let strides = MemoryFormat::Contiguous.strides(&reduced.shape);
+    from_codes(
+        input.dtype(),
+        &reduced.shape,
+        &strides,
+        &codes,
+        scale,
+        zero_point,
+    )
+}
+
+/// The input as `[outer, reduced, columns]`, where that is how it lies in memory; the columns come out in logical order.
+fn grouped(input: &Tensor, dims: &[usize]) -> Option<Tensor> {
+    let order: Vec<usize> = if input.is_contiguous() {
+        (0..input.rank()).collect()
+    } else if input.is_dense(MemoryFormat::ChannelsLast) {
+        crate::ops::window::channels_to_end(input.rank())
+    } else {
+        return None;
+    };
+    let places: Vec<usize> = dims
+        .iter()
+        .filter_map(|dim| order.iter().position(|at| at == dim))
+        .collect();
+    let (first, last) = (*places.iter().min()?, *places.iter().max()?);
+    if last - first + 1 != places.len() || last + 1 == order.len() {
+        return None;
+    }
+    let view = input.permute(&order).ok()?;
+    let size = |range: &[i64]| range.iter().product::<i64>();
+    let shape: Dims = [
+        size(&view.shape()[..first]),
+        size(&view.shape()[first..=last]),
+        size(&view.shape()[last + 1..]),
+    ]
+    .into_iter()
+    .collect();
+    view.view(&shape).ok()?
+}
+
+/// Sums of the columns of a block of `width` columns, in the order of PyTorch's vectorized reduction.
+fn columns(block: &[f32], width: usize) -> Vec<f32> {
+    let whole = if width >= 8 {
+        width / 32 * 32
+    } else {
+        width / 4 * 4
+    };
+    let column = |at: usize| {
+        block
+            .iter()
+            .skip(at)
+            .step_by(width)
+            .copied()
+            .collect::<Vec<f32>>()
+    };
+    (0..width)
+        .map(|at| {
+            if at < whole {
+                cascade(&column(at))
+            } else {
+                four_ways(&column(at))
+            }
+        })
+        .collect()
+}
+
+/// Four cascades over every fourth value, added in order.
+fn four_ways(values: &[f32]) -> f32 {
+    let each = values.len() / 4;
+    let way = |first: usize| -> Vec<f32> {
+        values
+            .iter()
+            .skip(first)
+            .step_by(4)
+            .take(each)
+            .copied()
+            .collect()
+    };
+    let mut first = cascade(&way(0));
+    for value in &values[each * 4..] {
+        first += value;
+    }
+    (1..4).fold(first, |sum, at| sum + cascade(&way(at)))
+}
+
+/// A sum over four levels of partial sums, each emptied into the next after a power of two of values.
+fn cascade(values: &[f32]) -> f32 {
+    const LEVELS: u32 = 4;
+    let log = usize::BITS - values.len().saturating_sub(1).leading_zeros();
+    let power = (log / LEVELS).max(4);
+    let step = 1usize << power;
+    let mut levels = [0f32; LEVELS as usize];
+    let whole = values.len() / step * step;
+    for (index, run) in values[..whole].chunks_exact(step).enumerate() {
+        for value in run {
+            levels[0] += value;
+        }
+        let done = (index + 1) * step;
+        for level in 1..LEVELS {
+            let at = level as usize;
+            levels[at] += levels[at - 1];
+            levels[at - 1] = 0.0;
+            if done & ((step - 1) << (level * power)) != 0 {
+                break;
+            }
+        }
+    }
+    for value in &values[whole..] {
+        levels[0] += value;
+    }
+    levels[0] + levels[1] + levels[2] + levels[3]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use planish_ir::DType;
+
+    #[test]
+    fn codes_are_averaged_without_the_zero_point() {
+        let x = from_codes(DType::QUInt8, &[1, 2, 2], &[4, 2, 1], &[1, 2, 3, 4], 0.5, 1).unwrap();
+        assert_eq!(mean(&x, &[2], false).unwrap().codes().unwrap(), [2, 4]);
+    }
+
+    #[test]
+    fn a_cascade_of_equal_values_is_exact() {
+        for count in [1usize, 7, 16, 49, 100, 1000, 70_000] {
+            assert_eq!(cascade(&vec![1.0; count]), count as f32);
+            assert_eq!(four_ways(&vec![1.0; count]), count as f32);
+        }
+    }
+}

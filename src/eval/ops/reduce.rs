@@ -1,0 +1,592 @@
+//! Reductions: sums, means, extremes, softmax, sorting.
+//!
+//! Floating-point sums are taken in `f64` and rounded once; PyTorch's own order of summation depends on the CPU.
+
+use planish_ir::{DType, Dims, Type};
+
+use super::quantized::reduce::mean as quantized_mean;
+use super::{Kernel, Table};
+use crate::call::{Call, Scalar};
+use crate::{Error, MemoryFormat, Result, Tensor, Value};
+use Kernel::{Many, One};
+
+pub(super) const OPS: Table = &[
+    ("aten::sum", One(sum)),
+    ("aten::mean", One(mean)),
+    ("aten::prod", One(prod)),
+    ("aten::var", One(var)),
+    ("aten::std", One(var)),
+    ("aten::norm", One(norm)),
+    ("aten::amax", One(amax)),
+    ("aten::amin", One(amin)),
+    ("aten::max", Many(max)),
+    ("aten::min", Many(min)),
+    ("aten::argmax", One(argmax)),
+    ("aten::argmin", One(argmin)),
+    ("aten::all", One(all)),
+    ("aten::any", One(any)),
+    ("aten::softmax", One(softmax)),
+    ("aten::log_softmax", One(log_softmax)),
+    ("aten::logsumexp", One(logsumexp)),
+    ("aten::cumsum", One(cumsum)),
+    ("aten::sort", Many(sort)),
+    ("aten::topk", Many(topk)),
+];
+
+/// A tensor whose dimensions were split into those that stay and those that are reduced.
+pub(super) struct Rows {
+    /// Elements to reduce together, one row after the other, follow each other in this tensor's logical order.
+    pub(super) tensor: Tensor,
+    /// Elements of each row.
+    pub(super) len: usize,
+    /// Shape of the result.
+    pub(super) shape: Dims,
+}
+
+/// Brings the reduced dimensions to the end.
+pub(super) fn rows(tensor: &Tensor, dims: &[usize], keep: bool) -> Result<Rows> {
+    let (reduced, kept): (Vec<usize>, Vec<usize>) =
+        (0..tensor.rank()).partition(|dim| dims.contains(dim));
+    let len = reduced
+        .iter()
+        .map(|dim| tensor.shape()[*dim] as usize)
+        .product();
+    let shape = (0..tensor.rank()).filter_map(|dim| match (dims.contains(&dim), keep) {
+        (true, true) => Some(1),
+        (true, false) => None,
+        (false, _) => Some(tensor.shape()[dim]),
+    });
+    let order: Vec<usize> = kept.into_iter().chain(reduced).collect();
+    Ok(Rows {
+        shape: shape.collect(),
+        tensor: tensor.permute(&order)?,
+        len,
+    })
+}
+
+impl Rows {
+    /// Reduces each row of floats.
+    fn floats(&self, dtype: DType, f: impl Fn(&[f64]) -> f64) -> Result<Tensor> {
+        let out = Tensor::zeros(dtype, &self.shape, MemoryFormat::Contiguous)?;
+        let values = self.tensor.to_f64()?;
+        out.write_f64(&self.each(&values, out.numel(), f))?;
+        Ok(out)
+    }
+
+    /// Reduces each row of integers.
+    fn ints(&self, dtype: DType, f: impl Fn(&[i64]) -> i64) -> Result<Tensor> {
+        let out = Tensor::zeros(dtype, &self.shape, MemoryFormat::Contiguous)?;
+        let values = self.tensor.to_i64()?;
+        out.write_i64(&self.each(&values, out.numel(), f))?;
+        Ok(out)
+    }
+
+    fn each<T, U>(&self, values: &[T], count: usize, f: impl Fn(&[T]) -> U) -> Vec<U> {
+        (0..count)
+            .map(|row| f(&values[row * self.len..(row + 1) * self.len]))
+            .collect()
+    }
+}
+
+/// `sum(tensor, dtype)`, `sum(tensor, dims, keepdim, dtype)`, or the sum of a list.
+fn sum(call: &Call<'_>) -> Result<Value> {
+    if let Value::List(_) = call.get(0) {
+        return sum_of_list(call);
+    }
+    let (rows, dtype) = reduction(call)?;
+    let own = rows.tensor.dtype();
+    if own.is_floating_point() || dtype.is_some_and(DType::is_floating_point) {
+        return Ok(rows
+            .floats(dtype.unwrap_or(own), |row| row.iter().sum())?
+            .into());
+    }
+    let add = |row: &[i64]| row.iter().copied().fold(0, i64::wrapping_add);
+    Ok(rows.ints(dtype.unwrap_or(DType::Long), add)?.into())
+}
+
+fn sum_of_list(call: &Call<'_>) -> Result<Value> {
+    let numbers: Option<Vec<Scalar>> = call.items(0)?.iter().map(Scalar::of).collect();
+    let numbers = numbers.ok_or_else(|| call.wrong(0, "a list of numbers"))?;
+    if numbers.iter().any(|n| matches!(n, Scalar::Float(_))) {
+        return Ok(Value::Float(numbers.iter().map(|n| n.to_f64()).sum()));
+    }
+    let add = |sum: i64, n: &Scalar| sum.wrapping_add(n.to_i64());
+    Ok(Value::Int(numbers.iter().fold(0, add)))
+}
+
+/// `mean(tensor, dtype)` or `mean(tensor, dims, keepdim, dtype)`
+fn mean(call: &Call<'_>) -> Result<Value> {
+    let tensor = call.tensor(0)?;
+    if tensor.dtype().is_quantized() {
+        let (dims, keep, _) = dims_of(call)?;
+        return Ok(quantized_mean(tensor, &dims, keep)?.into());
+    }
+    let (rows, dtype) = reduction(call)?;
+    let dtype = dtype.unwrap_or(rows.tensor.dtype());
+    if !dtype.is_floating_point() {
+        return Err(call.wrong(0, "floats"));
+    }
+    let average = |row: &[f64]| row.iter().sum::<f64>() / row.len() as f64;
+    Ok(rows.floats(dtype, average)?.into())
+}
+
+/// `prod(tensor, dtype)` or `prod(tensor, dim, keepdim, dtype)`
+fn prod(call: &Call<'_>) -> Result<Value> {
+    let tensor = call.tensor(0)?;
+    let with_dim = call.args.len() > 2;
+    let dims = if with_dim {
+        vec![call.dim(1, tensor)?]
+    } else {
+        (0..tensor.rank()).collect()
+    };
+    let rows = rows(tensor, &dims, with_dim && call.bool_or(2, false)?)?;
+    let dtype = call.dtype_opt(if with_dim { 3 } else { 1 })?;
+    if tensor.dtype().is_floating_point() || dtype.is_some_and(DType::is_floating_point) {
+        let dtype = dtype.unwrap_or(tensor.dtype());
+        return Ok(rows.floats(dtype, |row| row.iter().product())?.into());
+    }
+    let multiply = |row: &[i64]| row.iter().copied().fold(1, i64::wrapping_mul);
+    Ok(rows.ints(dtype.unwrap_or(DType::Long), multiply)?.into())
+}
+
+/// `var(tensor, unbiased)`, `var(tensor, dims, unbiased, keepdim)` or with a correction in place of `unbiased`; `std` is its root.
+fn var(call: &Call<'_>) -> Result<Value> {
+    let tensor = call.tensor(0)?;
+    let (dims, correction, keep) = match call.get(1) {
+        Value::Bool(unbiased) => (None, f64::from(u8::from(*unbiased)), false),
+        _ => {
+            let correction = match call.get(2) {
+                Value::None => 1.0,
+                _ => call.float(2)?,
+            };
+            (call.ints_opt(1)?, correction, call.bool_or(3, false)?)
+        }
+    };
+    let dims = dims_or_all(tensor, dims)?;
+    let rows = rows(tensor, &dims, keep)?;
+    let root = call.short_name() == "std";
+    Ok(rows
+        .floats(tensor.dtype(), |row| {
+            let mean = row.iter().sum::<f64>() / row.len() as f64;
+            let squares: f64 = row.iter().map(|x| (x - mean) * (x - mean)).sum();
+            let variance = squares / (row.len() as f64 - correction).max(0.0);
+            if root { variance.sqrt() } else { variance }
+        })?
+        .into())
+}
+
+/// `norm(tensor, p)` or `norm(tensor, p, dims, keepdim, …)`
+fn norm(call: &Call<'_>) -> Result<Value> {
+    let tensor = call.tensor(0)?;
+    let p = call.float_or(1, 2.0)?;
+    let dims = match call.get(2) {
+        Value::List(_) => call.ints_opt(2)?,
+        _ => None,
+    };
+    let rows = rows(tensor, &dims_or_all(tensor, dims)?, call.bool_or(3, false)?)?;
+    Ok(rows
+        .floats(tensor.dtype(), |row| {
+            if p == f64::INFINITY {
+                return row.iter().fold(0.0, |most, x| f64::max(most, x.abs()));
+            }
+            row.iter()
+                .map(|x| x.abs().powf(p))
+                .sum::<f64>()
+                .powf(1.0 / p)
+        })?
+        .into())
+}
+
+fn amax(call: &Call<'_>) -> Result<Value> {
+    extreme(call, |a, b| a > b)
+}
+
+fn amin(call: &Call<'_>) -> Result<Value> {
+    extreme(call, |a, b| a < b)
+}
+
+fn extreme(call: &Call<'_>, better: fn(f64, f64) -> bool) -> Result<Value> {
+    let tensor = call.tensor(0)?;
+    let dims = dims_or_all(tensor, call.ints_opt(1)?)?;
+    let rows = rows(tensor, &dims, call.bool_or(2, false)?)?;
+    Ok(picked(&rows, better)?.0.into())
+}
+
+fn max(call: &Call<'_>) -> Result<Vec<Value>> {
+    max_or_min(call, |a, b| a > b)
+}
+
+fn min(call: &Call<'_>) -> Result<Vec<Value>> {
+    max_or_min(call, |a, b| a < b)
+}
+
+/// `max(tensor)`, `max(tensor, tensor)` or `max(tensor, dim, keepdim)`, which gives the indices too.
+fn max_or_min(call: &Call<'_>, better: fn(f64, f64) -> bool) -> Result<Vec<Value>> {
+    let tensor = call.tensor(0)?;
+    match call.get(1) {
+        Value::Tensor(_) => {
+            let pair = super::arith::operands(call)?;
+            let pick = |a: f64, b: f64| if better(b, a) || b.is_nan() { b } else { a };
+            let whole = |a: i64, b: i64| if better(b as f64, a as f64) { b } else { a };
+            Ok(vec![pair.binary(None, whole, pick)?.into()])
+        }
+        Value::None => {
+            let all: Vec<usize> = (0..tensor.rank()).collect();
+            let (values, _) = picked(&rows(tensor, &all, false)?, better)?;
+            Ok(vec![values.into()])
+        }
+        _ => {
+            let dim = call.dim(1, tensor)?;
+            let rows = rows(tensor, &[dim], call.bool_or(2, false)?)?;
+            let (values, places) = picked(&rows, better)?;
+            Ok(vec![values.into(), places.into()])
+        }
+    }
+}
+
+fn argmax(call: &Call<'_>) -> Result<Value> {
+    place(call, |a, b| a > b)
+}
+
+fn argmin(call: &Call<'_>) -> Result<Value> {
+    place(call, |a, b| a < b)
+}
+
+fn place(call: &Call<'_>, better: fn(f64, f64) -> bool) -> Result<Value> {
+    let tensor = call.tensor(0)?;
+    let dims = dims_or_all(tensor, call.int_opt(1)?.map(|dim| vec![dim]))?;
+    let rows = rows(tensor, &dims, call.bool_or(2, false)?)?;
+    Ok(picked(&rows, better)?.1.into())
+}
+
+/// The first best element of each row, NaN before everything, and its index.
+fn picked(rows: &Rows, better: fn(f64, f64) -> bool) -> Result<(Tensor, Tensor)> {
+    let tensor = &rows.tensor;
+    let best = |row: &[f64]| {
+        let mut at = 0;
+        for (index, value) in row.iter().enumerate() {
+            if better(*value, row[at]) || (value.is_nan() && !row[at].is_nan()) {
+                at = index;
+            }
+        }
+        at
+    };
+    let places = Tensor::zeros(DType::Long, &rows.shape, MemoryFormat::Contiguous)?;
+    if rows.len == 0 {
+        return Err(Error::invalid("there is no element to pick from"));
+    }
+    // Codes of one scale are in the order of the numbers they stand for.
+    let (values, quantized) = match tensor.qparams() {
+        Some(qparams) => {
+            let codes = tensor.codes()?;
+            (codes.into_iter().map(f64::from).collect(), Some(qparams))
+        }
+        None => (tensor.to_f64()?, None),
+    };
+    let at = rows.each(&values, places.numel(), best);
+    let chosen: Vec<f64> = at
+        .iter()
+        .enumerate()
+        .map(|(row, at)| values[row * rows.len + at])
+        .collect();
+    let out = Tensor::zeros(tensor.dtype(), &rows.shape, MemoryFormat::Contiguous)?;
+    let out = if let Some(qparams) = quantized {
+        out.write_codes(&chosen.iter().map(|q| *q as i32).collect::<Vec<_>>())?;
+        out.with_qparams(qparams)?
+    } else if tensor.dtype().is_floating_point() {
+        out.write_f64(&chosen)?;
+        out
+    } else {
+        let whole = tensor.to_i64()?;
+        let whole: Vec<i64> = at
+            .iter()
+            .enumerate()
+            .map(|(row, at)| whole[row * rows.len + at])
+            .collect();
+        out.write_i64(&whole)?;
+        out
+    };
+    places.write_i64(&at.iter().map(|at| *at as i64).collect::<Vec<_>>())?;
+    Ok((out, places))
+}
+
+fn all(call: &Call<'_>) -> Result<Value> {
+    truth(call, true, |row| row.iter().all(|x| *x != 0.0))
+}
+
+fn any(call: &Call<'_>) -> Result<Value> {
+    truth(call, false, |row| row.iter().any(|x| *x != 0.0))
+}
+
+fn truth(call: &Call<'_>, empty: bool, test: impl Fn(&[f64]) -> bool) -> Result<Value> {
+    if let Value::List(list) = call.get(0) {
+        let numbers: Option<Vec<f64>> = list
+            .to_vec()
+            .iter()
+            .map(|v| Scalar::of(v).map(Scalar::to_f64))
+            .collect();
+        let numbers = numbers.ok_or_else(|| call.wrong(0, "a list of numbers"))?;
+        return Ok(if numbers.is_empty() {
+            empty
+        } else {
+            test(&numbers)
+        }
+        .into());
+    }
+    let tensor = call.tensor(0)?;
+    let dims = match call.get(1) {
+        Value::None => None,
+        _ => call.ints_opt(1)?,
+    };
+    let rows = rows(tensor, &dims_or_all(tensor, dims)?, call.bool_or(2, false)?)?;
+    Ok(rows
+        .floats(DType::Bool, |row| f64::from(u8::from(test(row))))?
+        .into())
+}
+
+/// `softmax(tensor, dim, dtype)`
+fn softmax(call: &Call<'_>) -> Result<Value> {
+    let tensor = call.tensor(0)?;
+    let out = softmax_along(&as_dtype(tensor, call.dtype_opt(2)?)?, call.dim(1, tensor)?)?;
+    Ok(out.into())
+}
+
+/// The softmax along a dimension.
+pub(super) fn softmax_along(tensor: &Tensor, dim: usize) -> Result<Tensor> {
+    along(tensor, dim, softmax_row)
+}
+
+/// Turns a row into its softmax.
+pub(super) fn softmax_row(row: &mut [f64]) {
+    let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut sum = 0.0;
+    for value in row.iter_mut() {
+        *value = (*value - most).exp();
+        sum += *value;
+    }
+    for value in row {
+        *value /= sum;
+    }
+}
+
+fn log_softmax(call: &Call<'_>) -> Result<Value> {
+    let tensor = call.tensor(0)?;
+    let input = as_dtype(tensor, call.dtype_opt(2)?)?;
+    let out = along(&input, call.dim(1, tensor)?, |row| {
+        let shift = log_sum(row);
+        row.iter_mut().for_each(|x| *x -= shift);
+    })?;
+    Ok(out.into())
+}
+
+fn logsumexp(call: &Call<'_>) -> Result<Value> {
+    let tensor = call.tensor(0)?;
+    let dims = dims_or_all(tensor, call.ints_opt(1)?)?;
+    let rows = rows(tensor, &dims, call.bool_or(2, false)?)?;
+    Ok(rows.floats(tensor.dtype(), log_sum)?.into())
+}
+
+fn log_sum(row: &[f64]) -> f64 {
+    let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    most + row.iter().map(|x| (x - most).exp()).sum::<f64>().ln()
+}
+
+fn cumsum(call: &Call<'_>) -> Result<Value> {
+    let tensor = call.tensor(0)?;
+    let dtype = match call.dtype_opt(2)? {
+        None if !tensor.dtype().is_floating_point() => Some(DType::Long),
+        other => other,
+    };
+    let input = as_dtype(tensor, dtype)?;
+    let out = along(&input, call.dim(1, tensor)?, |row| {
+        let mut sum = 0.0;
+        for value in row {
+            sum += *value;
+            *value = sum;
+        }
+    })?;
+    Ok(out.into())
+}
+
+fn as_dtype(tensor: &Tensor, dtype: Option<DType>) -> Result<Tensor> {
+    match dtype {
+        Some(dtype) if dtype != tensor.dtype() => {
+            let out = super::elementwise::like(tensor, dtype)?;
+            super::join::convert_into(tensor, &out)?;
+            Ok(out)
+        }
+        _ => Ok(tensor.clone()),
+    }
+}
+
+/// Rewrites each row along a dimension.
+fn along(tensor: &Tensor, dim: usize, f: impl Fn(&mut [f64])) -> Result<Tensor> {
+    let out = super::elementwise::like(tensor, tensor.dtype())?;
+    if tensor.numel() == 0 {
+        return Ok(out);
+    }
+    let last = tensor.rank().saturating_sub(1);
+    let (from, to) = if tensor.rank() == 0 {
+        (tensor.clone(), out.clone())
+    } else {
+        (tensor.transpose(dim, last)?, out.transpose(dim, last)?)
+    };
+    let len = tensor.shape().get(dim).copied().unwrap_or(1) as usize;
+    let mut values = from.to_f64()?;
+    values.chunks_exact_mut(len).for_each(f);
+    to.write_f64(&values)?;
+    Ok(out)
+}
+
+/// `sort(tensor, dim, descending)` or `sort(tensor, stable, dim, descending)`: values and indices.
+fn sort(call: &Call<'_>) -> Result<Vec<Value>> {
+    let first = if call.op.info().overload == *"stable" {
+        2
+    } else {
+        1
+    };
+    let tensor = call.tensor(0)?;
+    let dim = tensor.dim_index(call.int_or(first, -1)?)?;
+    let size = tensor.shape().get(dim).copied().unwrap_or(1);
+    sorted(tensor, dim, call.bool_or(first + 1, false)?, size)
+}
+
+/// `topk(tensor, k, dim, largest, sorted)`: values and indices.
+fn topk(call: &Call<'_>) -> Result<Vec<Value>> {
+    let tensor = call.tensor(0)?;
+    let count = call.int(1)?;
+    let dim = tensor.dim_index(call.int_or(2, -1)?)?;
+    let size = tensor.shape().get(dim).copied().unwrap_or(1);
+    if !(0..=size).contains(&count) {
+        return Err(call.wrong(1, "at most as many as there are"));
+    }
+    sorted(tensor, dim, call.bool_or(3, true)?, count)
+}
+
+/// The first `count` elements of each row in order, and where they stood; equal elements keep their order.
+fn sorted(tensor: &Tensor, dim: usize, descending: bool, count: i64) -> Result<Vec<Value>> {
+    if tensor.rank() == 0 {
+        let zero = Tensor::scalar(0i64)?;
+        return Ok(vec![tensor.clone().into(), zero.into()]);
+    }
+    let last = tensor.rank() - 1;
+    let len = tensor.shape()[dim] as usize;
+    let mut shape = Dims::from(tensor.shape());
+    shape[dim] = count;
+    let values = Tensor::zeros(tensor.dtype(), &shape, MemoryFormat::Contiguous)?;
+    let places = Tensor::zeros(DType::Long, &shape, MemoryFormat::Contiguous)?;
+    let numbers = tensor.transpose(dim, last)?.to_f64()?;
+    let mut order = Vec::with_capacity(places.numel());
+    for row in numbers.chunks_exact(len.max(1)) {
+        let mut at: Vec<usize> = (0..len).collect();
+        at.sort_by(|a, b| {
+            // NaN counts as the largest.
+            let order = row[*a]
+                .partial_cmp(&row[*b])
+                .unwrap_or(row[*a].is_nan().cmp(&row[*b].is_nan()));
+            if descending { order.reverse() } else { order }
+        });
+        order.extend(at.into_iter().take(count as usize).map(|at| at as i64));
+    }
+    let picked = numbers
+        .chunks_exact(len.max(1))
+        .zip(order.chunks_exact(count.max(1) as usize));
+    let picked: Vec<f64> = picked
+        .flat_map(|(row, at)| at.iter().map(|at| row[*at as usize]))
+        .collect();
+    if !picked.is_empty() {
+        values.transpose(dim, last)?.write_f64(&picked)?;
+        places.transpose(dim, last)?.write_i64(&order)?;
+    }
+    Ok(vec![values.into(), places.into()])
+}
+
+/// The rows of `reduce(tensor, dtype)` or `reduce(tensor, dims, keepdim, dtype)`, and the type asked for.
+fn reduction(call: &Call<'_>) -> Result<(Rows, Option<DType>)> {
+    let tensor = call.tensor(0)?;
+    let (dims, keep, dtype) = dims_of(call)?;
+    let dtype = call.dtype_opt(dtype)?;
+    Ok((rows(tensor, &dims, keep)?, dtype))
+}
+
+/// Dimensions, whether they stay with size 1, and the position of the type argument.
+fn dims_of(call: &Call<'_>) -> Result<(Vec<usize>, bool, usize)> {
+    let tensor = call.tensor(0)?;
+    let with_dims = matches!(call.get(1), Value::List(list) if *list.element() == Type::Int || !list.lock().is_empty() || call.args.len() > 2)
+        || call.args.len() == 4;
+    if !with_dims {
+        return Ok(((0..tensor.rank()).collect(), false, 1));
+    }
+    let dims = dims_or_all(tensor, call.ints_opt(1)?)?;
+    Ok((dims, call.bool_or(2, false)?, 3))
+}
+
+/// The given dimensions; all of them when none is given.
+fn dims_or_all(tensor: &Tensor, dims: Option<Vec<i64>>) -> Result<Vec<usize>> {
+    match dims {
+        Some(dims) if !dims.is_empty() => dims.iter().map(|dim| tensor.dim_index(*dim)).collect(),
+        _ => Ok((0..tensor.rank()).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Contract, apply};
+    use planish_ir::Op;
+
+    fn run(op: &str, inputs: &[Value]) -> Vec<Tensor> {
+        let out = apply(Op::of(op), inputs, Contract::Fbgemm).unwrap();
+        out.iter()
+            .map(|value| value.as_tensor().unwrap().clone())
+            .collect()
+    }
+
+    fn matrix() -> Value {
+        Tensor::from_values(&[2, 3], &[3f32, 1., 2., -1., 5., 5.])
+            .unwrap()
+            .into()
+    }
+
+    #[test]
+    fn reductions_drop_or_keep_dimensions() {
+        let sum = run(
+            "aten::sum.dim_IntList",
+            &[matrix(), Value::ints(&[0]), true.into(), Value::None],
+        );
+        assert_eq!(
+            (sum[0].shape(), sum[0].to_f32().unwrap()),
+            (&[1, 3][..], vec![2., 6., 7.])
+        );
+        let mean = run("aten::mean", &[matrix(), Value::None]);
+        assert_eq!((mean[0].rank(), mean[0].to_f32().unwrap()), (0, vec![2.5]));
+    }
+
+    #[test]
+    fn extremes_come_with_the_first_place() {
+        let out = run("aten::max.dim", &[matrix(), Value::Int(1), false.into()]);
+        assert_eq!(out[0].to_f32().unwrap(), [3., 5.]);
+        assert_eq!(out[1].to_i64().unwrap(), [0, 1]);
+        let top = run(
+            "aten::topk",
+            &[
+                matrix(),
+                Value::Int(2),
+                Value::Int(-1),
+                true.into(),
+                true.into(),
+            ],
+        );
+        assert_eq!(top[0].to_f32().unwrap(), [3., 2., 5., 5.]);
+        assert_eq!(top[1].to_i64().unwrap(), [0, 2, 1, 2]);
+    }
+
+    #[test]
+    fn softmax_sums_to_one_along_its_dimension() {
+        let out = run("aten::softmax.int", &[matrix(), Value::Int(0), Value::None]);
+        let values = out[0].to_f32().unwrap();
+        for column in 0..3 {
+            assert!((values[column] + values[column + 3] - 1.0).abs() < 1e-6);
+        }
+    }
+}

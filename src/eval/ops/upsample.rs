@@ -1,0 +1,317 @@
+//! Enlarging images and signals.
+
+use planish_ir::Dims;
+
+use super::conv::spatial;
+use super::quant::{Affine, empty, per_tensor};
+use super::window::{narrowed, widened};
+use super::{Kernel, Table};
+use crate::call::Call;
+use crate::{MemoryFormat, Result, Tensor, Value};
+use Kernel::One;
+
+pub(super) const OPS: Table = &[
+    ("aten::upsample_nearest1d", One(nearest)),
+    ("aten::upsample_nearest2d", One(nearest)),
+    ("aten::upsample_nearest3d", One(nearest)),
+    ("aten::upsample_linear1d", One(linear)),
+    ("aten::upsample_bilinear2d", One(linear)),
+    ("aten::upsample_trilinear3d", One(linear)),
+];
+
+/// What to make of an input: sizes of the result, and the factor along each dimension where one was given.
+struct Target {
+    input: Tensor,
+    sizes: [i64; 3],
+    output: [i64; 3],
+    factors: [Option<f64>; 3],
+    spatial: usize,
+}
+
+impl Target {
+    /// The arguments from `first` on are single factors, or a list of them (`vec` overloads).
+    fn new(call: &Call<'_>, first: usize) -> Result<Self> {
+        let input = call.tensor(0)?;
+        let spatial = spatial(call);
+        if input.rank() != spatial + 2 || input.numel() == 0 {
+            return Err(call.wrong(0, "a batch of images or signals"));
+        }
+        let given: Vec<Option<f64>> = match call.get(first) {
+            Value::List(_) => {
+                let factors = call.floats_opt(first)?.unwrap_or_default();
+                factors.into_iter().map(Some).collect()
+            }
+            _ => (first..first + spatial)
+                .map(|at| call.float_opt(at))
+                .collect::<Result<_>>()?,
+        };
+        if given.len() != spatial {
+            return Err(call.wrong(first, "one factor for each dimension"));
+        }
+        let sizes = &input.shape()[2..];
+        let output = match call.ints_opt(1)? {
+            Some(output) if output.len() == spatial => output,
+            Some(output) if output.len() == 1 => vec![output[0]; spatial],
+            Some(_) => return Err(call.wrong(1, "one size for each dimension")),
+            None => {
+                let scaled = sizes.iter().zip(&given);
+                let scaled = scaled.map(|(size, factor)| Some((*size as f64 * (*factor)?) as i64));
+                let scaled: Option<Vec<i64>> = scaled.collect();
+                scaled.ok_or_else(|| call.wrong(1, "sizes or factors"))?
+            }
+        };
+        if output.iter().any(|size| *size < 1) {
+            return Err(call.wrong(1, "positive sizes"));
+        }
+        let mut factors = [None; 3];
+        factors[3 - spatial..].copy_from_slice(&given);
+        let target = Self {
+            sizes: widened(sizes, 1),
+            output: widened(&output, 1),
+            factors: factors.map(|f| f.filter(|f| *f > 0.0)),
+            input: input.clone(),
+            spatial,
+        };
+        let planes = (input.shape()[0] * input.shape()[1]) as u64;
+        let pixels = target
+            .output
+            .iter()
+            .fold(planes, |n, size| n.saturating_mul(*size as u64));
+        call.work(pixels)?;
+        Ok(target)
+    }
+
+    fn result(&self) -> Result<Tensor> {
+        let mut shape = Dims::from_slice(&self.input.shape()[..2]);
+        shape.extend(narrowed(self.output, self.spatial));
+        let strides = self.input.memory_format().strides(&shape);
+        let dtype = self.input.dtype();
+        if dtype.is_quantized() {
+            let (scale, zero_point) = per_tensor(&self.input)?;
+            return empty(dtype, &shape, &strides, scale, zero_point);
+        }
+        Tensor::zeros_strided(dtype, &shape, &strides)
+    }
+
+    fn cells(&self) -> usize {
+        self.sizes.iter().product::<i64>() as usize
+    }
+
+    /// Input steps for each output step.
+    fn step(&self, d: usize) -> f32 {
+        match self.factors[d] {
+            Some(factor) => (1.0 / factor) as f32,
+            None => self.sizes[d] as f32 / self.output[d] as f32,
+        }
+    }
+}
+
+/// `upsample_nearest2d(input, output_size, scales…)`
+fn nearest(call: &Call<'_>) -> Result<Value> {
+    let target = Target::new(call, 2)?;
+    let out = target.result()?;
+    let places = [0, 1, 2].map(|d| {
+        let (step, last) = (target.step(d), target.sizes[d] - 1);
+        let place = |o: i64| ((o as f32 * step).floor() as i64).min(last) as usize;
+        (0..target.output[d]).map(place).collect::<Vec<_>>()
+    });
+    let [_, high, wide] = target.sizes.map(|size| size as usize);
+    let mut cells = Vec::with_capacity(places.iter().map(Vec::len).product());
+    for d in &places[0] {
+        for h in &places[1] {
+            cells.extend(places[2].iter().map(|w| (d * high + h) * wide + w));
+        }
+    }
+    fn pick<T: crate::Raw>(target: &Target, out: &Tensor, cells: &[usize]) -> Result<()> {
+        let values = target.input.elements::<T>()?;
+        let planes = values.chunks_exact(target.cells());
+        let picked: Vec<T> = planes
+            .flat_map(|plane| cells.iter().map(|at| plane[*at]))
+            .collect();
+        out.write_elements(&picked)
+    }
+    match out.dtype().size() {
+        1 => pick::<u8>(&target, &out, &cells),
+        2 => pick::<u16>(&target, &out, &cells),
+        4 => pick::<u32>(&target, &out, &cells),
+        _ => pick::<u64>(&target, &out, &cells),
+    }?;
+    Ok(out.into())
+}
+
+/// Where an output lies between two inputs.
+#[derive(Clone, Copy)]
+struct Between {
+    low: usize,
+    high: usize,
+    /// Weights of the lower and of the higher one.
+    weights: [f32; 2],
+}
+
+/// The position of each output of a dimension; `fused` rounds the position once.
+fn positions(target: &Target, d: usize, corners: bool, fused: bool) -> Vec<Between> {
+    let (size, output) = (target.sizes[d], target.output[d]);
+    let step = match corners {
+        true if output > 1 => (size - 1) as f32 / (output - 1) as f32,
+        true => 0.0,
+        false => target.step(d),
+    };
+    let position = |o: i64| {
+        let o = o as f32;
+        match (corners, fused) {
+            (true, _) => o * step,
+            (false, true) => (o + 0.5).mul_add(step, -0.5).max(0.0),
+            (false, false) => ((o + 0.5) * step - 0.5).max(0.0),
+        }
+    };
+    (0..output)
+        .map(|o| {
+            if size == output {
+                let at = o as usize;
+                return Between {
+                    low: at,
+                    high: at,
+                    weights: [1.0, 0.0],
+                };
+            }
+            let position = position(o);
+            let low = (position.floor() as i64).min(size - 1);
+            let share = (position - low as f32).clamp(0.0, 1.0);
+            Between {
+                low: low as usize,
+                high: (low + 1).min(size - 1) as usize,
+                weights: [1.0 - share, share],
+            }
+        })
+        .collect()
+}
+
+/// `upsample_bilinear2d(input, output_size, align_corners, scales…)`, and with one and three dimensions
+fn linear(call: &Call<'_>) -> Result<Value> {
+    let target = Target::new(call, 3)?;
+    let corners = call.bool_or(2, false)?;
+    if target.input.dtype().is_quantized() {
+        return bilinear_codes(call, &target, corners);
+    }
+    let [deep, high, wide] = [0, 1, 2].map(|d| positions(&target, d, corners, false));
+    let out = target.result()?;
+    let values = target.input.to_f64()?;
+    let [_, rows, columns] = target.sizes.map(|size| size as usize);
+    let mut blended = Vec::with_capacity(out.numel());
+    for plane in values.chunks_exact(target.cells()) {
+        let at = |d: usize, h: usize, w: usize| plane[(d * rows + h) * columns + w];
+        for d in &deep {
+            for h in &high {
+                for w in &wide {
+                    let line = |d, h| mix(w, |w| at(d, h, w));
+                    let sheet = |d| mix(h, |h| line(d, h));
+                    blended.push(mix(d, sheet));
+                }
+            }
+        }
+    }
+    out.write_f64(&blended)?;
+    Ok(out.into())
+}
+
+fn mix(between: &Between, value: impl Fn(usize) -> f64) -> f64 {
+    let [low, high] = between.weights.map(f64::from);
+    if high == 0.0 {
+        return value(between.low);
+    }
+    low * value(between.low) + high * value(between.high)
+}
+
+/// The layout decides in which order the products of codes and weights are added.
+fn bilinear_codes(call: &Call<'_>, target: &Target, corners: bool) -> Result<Value> {
+    if target.spatial != 2 {
+        return Err(call.unsupported("of quantized tensors"));
+    }
+    let input = &target.input;
+    if target.sizes == target.output {
+        return Ok(input.copied(Some(input.memory_format()))?.into());
+    }
+    let last = input.memory_format() == MemoryFormat::ChannelsLast;
+    let affine = Affine::of(input)?;
+    let zero = affine.zero as f32;
+    let (high, wide) = (
+        positions(target, 1, corners, last),
+        positions(target, 2, corners, last),
+    );
+    let out = target.result()?;
+    let codes = input.codes()?;
+    let columns = target.sizes[2] as usize;
+    let channels = input.shape()[1] as usize;
+    let mut result = Vec::with_capacity(out.numel());
+    for (index, plane) in codes.chunks_exact(target.cells()).enumerate() {
+        let channel = index % channels;
+        let order = match last {
+            false => blend_rounded,
+            true if channel < channels / 8 * 8 => blend_vector,
+            true => blend_scalar,
+        };
+        for h in &high {
+            for w in &wide {
+                let at = |h: usize, w: usize| plane[h * columns + w] as f32;
+                let corners = [
+                    at(h.low, w.low),
+                    at(h.low, w.high),
+                    at(h.high, w.low),
+                    at(h.high, w.high),
+                ];
+                let value = order(corners, h.weights, w.weights);
+                result.push(affine.code(value - zero));
+            }
+        }
+    }
+    out.write_codes(&result)?;
+    Ok(out.into())
+}
+
+fn blend_rounded([a, b, c, d]: [f32; 4], [h0, h1]: [f32; 2], [w0, w1]: [f32; 2]) -> f32 {
+    h0 * (w0 * a + w1 * b) + h1 * (w0 * c + w1 * d)
+}
+
+fn blend_vector([a, b, c, d]: [f32; 4], [h0, h1]: [f32; 2], [w0, w1]: [f32; 2]) -> f32 {
+    let (upper, lower) = (w1.mul_add(b, w0 * a), w1.mul_add(d, w0 * c));
+    h1.mul_add(lower, h0 * upper)
+}
+
+fn blend_scalar([a, b, c, d]: [f32; 4], [h0, h1]: [f32; 2], [w0, w1]: [f32; 2]) -> f32 {
+    let (upper, lower) = (w0.mul_add(a, w1 * b), w0.mul_add(c, w1 * d));
+    h0.mul_add(upper, h1 * lower)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Contract, apply};
+    use planish_ir::Op;
+
+    fn run(op: &str, inputs: &[Value]) -> Vec<f32> {
+        let out = apply(Op::of(op), inputs, Contract::Fbgemm)
+            .unwrap()
+            .remove(0);
+        out.as_tensor().unwrap().to_f32().unwrap()
+    }
+
+    #[test]
+    fn signals_are_repeated_or_blended() {
+        let x = Value::from(Tensor::from_values(&[1, 1, 2], &[0f32, 4.]).unwrap());
+        let size = Value::ints(&[4]);
+        assert_eq!(
+            run(
+                "aten::upsample_nearest1d",
+                &[x.clone(), size.clone(), Value::None]
+            ),
+            [0., 0., 4., 4.]
+        );
+        let half = [x.clone(), size.clone(), false.into(), Value::None];
+        assert_eq!(run("aten::upsample_linear1d", &half), [0., 1., 3., 4.]);
+        let factors = Value::list(planish_ir::Type::Float, [Value::Float(2.0)]);
+        assert_eq!(
+            run("aten::upsample_nearest1d.vec", &[x, Value::None, factors]),
+            [0., 0., 4., 4.]
+        );
+    }
+}
