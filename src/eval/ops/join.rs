@@ -128,6 +128,9 @@ fn stack(call: &Call<'_>) -> Result<Value> {
         .iter()
         .map(|t| t.unsqueeze(at as usize))
         .collect::<Result<_>>()?;
+    if first.dtype().is_quantized() {
+        return super::quantized::cat_like_first(&tensors, at);
+    }
     // Stacking makes contiguous results whatever the layout of the parts.
     let out = joined(&tensors, at)?;
     Ok(out.contiguous(MemoryFormat::Contiguous)?.into())

@@ -314,7 +314,9 @@ fn avg_pool(call: &Call<'_>) -> Result<Value> {
         None => window.count(),
     };
     if !planes.input.dtype().is_quantized() {
-        return averaged(&planes, &windows, divisor);
+        return averaged(&planes, &windows, |sum, window| {
+            sum / divisor(window) as f32
+        });
     }
     // In channels-last order, and always in three dimensions, the zero point is added after rounding.
     let last = n == 3 || (n == 2 && planes.input.memory_format() == MemoryFormat::ChannelsLast);
@@ -336,7 +338,10 @@ fn adaptive_avg_pool(call: &Call<'_>) -> Result<Value> {
     let planes = Planes::new(call)?;
     let windows = adaptive_windows(call, &planes)?;
     if !planes.input.dtype().is_quantized() {
-        return averaged(&planes, &windows, Window::count);
+        return averaged(&planes, &windows, |sum, window| {
+            let sides = (0..3).map(|d| (window.end[d] - window.start[d]) as f32);
+            sides.fold(sum, |mean, side| mean / side)
+        });
     }
     let last = planes.spatial != 1 && planes.input.memory_format() == MemoryFormat::ChannelsLast;
     let affine = Affine::of(&planes.input)?;
@@ -396,18 +401,23 @@ fn adaptive_max_pool(call: &Call<'_>) -> Result<Vec<Value>> {
     Ok(vec![out.into(), places.into()])
 }
 
-fn averaged(planes: &Planes, windows: &Windows, divisor: impl Fn(&Window) -> i64) -> Result<Value> {
+/// A result of floats made of the sums in the windows, which are taken in order, in the precision of `f32`.
+fn averaged(
+    planes: &Planes,
+    windows: &Windows,
+    mean: impl Fn(f32, &Window) -> f32,
+) -> Result<Value> {
     let out = planes.result(windows.output, planes.input.dtype())?;
-    let values = planes.input.to_f64()?;
+    let values = planes.input.to_f32()?;
     let mut means = Vec::with_capacity(out.numel());
     for plane in values.chunks_exact(planes.cells().max(1)) {
         for window in &windows.all {
             let mut sum = 0.0;
             window.each(windows.input, |cell| sum += plane[cell]);
-            means.push(sum / divisor(window) as f64);
+            means.push(mean(sum, window));
         }
     }
-    out.write_f64(&means)?;
+    out.write_f32(&means)?;
     Ok(unbatched(out, planes.had_batch)?.into())
 }
 

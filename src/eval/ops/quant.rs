@@ -373,12 +373,14 @@ pub(super) fn chosen(values: &[f32], reduced: bool) -> (f64, i64) {
     (scale, zero.clamp(0.0, top).round_ties_even() as i64)
 }
 
-/// Rounds to half precision and back; what is too large for half becomes the largest half number.
+/// What is too large for half precision becomes the largest half number; nothing is rounded yet.
 fn saturate_to_half(call: &Call<'_>) -> Result<Value> {
-    Ok(half_rounded(call.tensor(0)?)?.into())
+    let most = f64::from(half::f16::MAX.to_f32());
+    let weight = call.tensor(0)?;
+    Ok(super::elementwise::map_float(weight, |x| x.clamp(-most, most))?.into())
 }
 
-/// A float tensor rounded to half precision and back, in its own layout.
+/// A float tensor rounded to half precision and back, in its own layout; what is too large becomes the largest half number.
 pub(super) fn half_rounded(weight: &Tensor) -> Result<Tensor> {
     let most = half::f16::MAX.to_f32();
     let round = |x: &f32| half::f16::from_f32(x.clamp(-most, most)).to_f32();

@@ -191,13 +191,19 @@ fn linear(call: &Call<'_>) -> Result<Value> {
     let target = Target::new(call, 3)?;
     let corners = call.bool_or(2, false)?;
     if target.input.dtype().is_quantized() {
-        return bilinear_codes(call, &target, corners);
+        return blend_codes(&target, corners);
     }
-    let [deep, high, wide] = [0, 1, 2].map(|d| positions(&target, d, corners, false));
     let out = target.result()?;
-    let values = target.input.to_f64()?;
+    let blended = blend_rounded(&target, &target.input.to_f32()?, corners);
+    out.write_f32(&blended)?;
+    Ok(out.into())
+}
+
+/// Blends along the last dimension, then along the one before, each operation rounded.
+fn blend_rounded(target: &Target, values: &[f32], corners: bool) -> Vec<f32> {
+    let [deep, high, wide] = [0, 1, 2].map(|d| positions(target, d, corners, false));
     let [_, rows, columns] = target.sizes.map(|size| size as usize);
-    let mut blended = Vec::with_capacity(out.numel());
+    let mut blended = Vec::new();
     for plane in values.chunks_exact(target.cells()) {
         let at = |d: usize, h: usize, w: usize| plane[(d * rows + h) * columns + w];
         for d in &deep {
@@ -210,12 +216,11 @@ fn linear(call: &Call<'_>) -> Result<Value> {
             }
         }
     }
-    out.write_f64(&blended)?;
-    Ok(out.into())
+    blended
 }
 
-fn mix(between: &Between, value: impl Fn(usize) -> f64) -> f64 {
-    let [low, high] = between.weights.map(f64::from);
+fn mix(between: &Between, value: impl Fn(usize) -> f32) -> f32 {
+    let [low, high] = between.weights;
     if high == 0.0 {
         return value(between.low);
     }
@@ -223,53 +228,55 @@ fn mix(between: &Between, value: impl Fn(usize) -> f64) -> f64 {
 }
 
 /// The layout decides in which order the products of codes and weights are added.
-fn bilinear_codes(call: &Call<'_>, target: &Target, corners: bool) -> Result<Value> {
-    if target.spatial != 2 {
-        return Err(call.unsupported("of quantized tensors"));
-    }
+fn blend_codes(target: &Target, corners: bool) -> Result<Value> {
     let input = &target.input;
     if target.sizes == target.output {
         return Ok(input.copied(Some(input.memory_format()))?.into());
     }
-    let last = input.memory_format() == MemoryFormat::ChannelsLast;
     let affine = Affine::of(input)?;
     let zero = affine.zero as f32;
-    let (high, wide) = (
-        positions(target, 1, corners, last),
-        positions(target, 2, corners, last),
-    );
     let out = target.result()?;
-    let codes = input.codes()?;
+    let values: Vec<f32> = input.codes()?.into_iter().map(|q| q as f32).collect();
+    let last = target.spatial == 2 && input.memory_format() == MemoryFormat::ChannelsLast;
+    let blended = if last {
+        blend_fused(target, &values, corners)
+    } else {
+        blend_rounded(target, &values, corners)
+    };
+    let codes: Vec<i32> = blended
+        .iter()
+        .map(|value| affine.code(value - zero))
+        .collect();
+    out.write_codes(&codes)?;
+    Ok(out.into())
+}
+
+/// PyTorch's order for two dimensions with the channels last: eight channels at a time in one order, the others in another.
+fn blend_fused(target: &Target, values: &[f32], corners: bool) -> Vec<f32> {
+    let (high, wide) = (
+        positions(target, 1, corners, true),
+        positions(target, 2, corners, true),
+    );
     let columns = target.sizes[2] as usize;
-    let channels = input.shape()[1] as usize;
-    let mut result = Vec::with_capacity(out.numel());
-    for (index, plane) in codes.chunks_exact(target.cells()).enumerate() {
-        let channel = index % channels;
-        let order = match last {
-            false => blend_rounded,
-            true if channel < channels / 8 * 8 => blend_vector,
-            true => blend_scalar,
-        };
+    let channels = target.input.shape()[1] as usize;
+    let mut blended = Vec::new();
+    for (index, plane) in values.chunks_exact(target.cells()).enumerate() {
+        let whole = index % channels < channels / 8 * 8;
+        let order = if whole { blend_vector } else { blend_scalar };
         for h in &high {
             for w in &wide {
-                let at = |h: usize, w: usize| plane[h * columns + w] as f32;
+                let at = |h: usize, w: usize| plane[h * columns + w];
                 let corners = [
                     at(h.low, w.low),
                     at(h.low, w.high),
                     at(h.high, w.low),
                     at(h.high, w.high),
                 ];
-                let value = order(corners, h.weights, w.weights);
-                result.push(affine.code(value - zero));
+                blended.push(order(corners, h.weights, w.weights));
             }
         }
     }
-    out.write_codes(&result)?;
-    Ok(out.into())
-}
-
-fn blend_rounded([a, b, c, d]: [f32; 4], [h0, h1]: [f32; 2], [w0, w1]: [f32; 2]) -> f32 {
-    h0 * (w0 * a + w1 * b) + h1 * (w0 * c + w1 * d)
+    blended
 }
 
 fn blend_vector([a, b, c, d]: [f32; 4], [h0, h1]: [f32; 2], [w0, w1]: [f32; 2]) -> f32 {
