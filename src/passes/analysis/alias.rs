@@ -31,12 +31,17 @@ impl Aliases {
 
     /// Whether the two values may share storage.
     pub fn may_alias(&self, a: ValueId, b: ValueId) -> bool {
-        a == b || self.classes[a.index()] == self.classes[b.index()]
+        a == b || matches!((self.class(a), self.class(b)), (Some(a), Some(b)) if a == b)
     }
 
     /// Whether anything may write to the storage of a value.
     pub fn is_written(&self, value: ValueId) -> bool {
-        self.written[self.classes[value.index()]]
+        self.class(value).is_some_and(|class| self.written[class])
+    }
+
+    /// The class of a value; a value that was added since (a constant) shares storage with nothing.
+    fn class(&self, value: ValueId) -> Option<usize> {
+        self.classes.get(value.index()).copied()
     }
 
     /// The attributes that are assigned, or whose storage may be written to; in program order, an attribute at most once.
