@@ -267,7 +267,8 @@ impl<'a> Builder<'a> {
     }
 
     fn finish(self) -> Aliases {
-        let classes = self.sets.into_labeling();
+        let values = self.world;
+        let mut classes = self.sets.into_labeling();
         let mut written = vec![false; classes.len()];
         for element in &self.written {
             written[classes[*element]] = true;
@@ -280,6 +281,7 @@ impl<'a> Builder<'a> {
             .filter(|(at, (_, class))| assigned.contains(at) || written[classes[*class]])
             .map(|(_, (key, _))| *key)
             .collect();
+        classes.truncate(values);
         Aliases {
             classes,
             written,
