@@ -54,9 +54,19 @@ fn check_signature(module: &GraphModule, id: MethodId, name: &str, errors: &mut 
         Some(Type::Class(found)) if *found == class => {}
         // In a graph that was read from text, `self` may be anything.
         Some(Type::Any) => {}
+        // A graph that was read on its own may do without an object, if there is nothing to ask it for.
+        Some(found) if !matches!(found, Type::Class(_)) && nothing_to_ask_for(module, class) => {}
+        None if nothing_to_ask_for(module, class) => {}
         Some(found) => wrong(format!("its first parameter is {class}, not {found}")),
         None => wrong("it has no parameter for the object".to_owned()),
     }
+}
+
+/// Whether objects of a class have neither fields nor constants, and one method.
+fn nothing_to_ask_for(module: &GraphModule, class: Sym) -> bool {
+    module.classes.get(&class).is_some_and(|class| {
+        class.fields.is_empty() && class.constants.is_empty() && class.methods.len() == 1
+    })
 }
 
 /// Attributes and methods that the nodes of a method name.
