@@ -240,7 +240,9 @@ impl KernelSink for Kernels<'_> {
             .filter_map(|spec| Kernel::new(spec, self.contract, self.isa).ok())
             .collect();
         for (kernel, request) in &mut self.requests {
-            let needless = !needed.contains(kernel) && !request.cancelled;
+            // A packing kernel that has packed has done what it was asked for.
+            let used = self.packers.contains_key(kernel);
+            let needless = !needed.contains(kernel) && !request.cancelled && !used;
             if needless && request.ticket.try_get().is_none() {
                 request.ticket.cancel();
             }
