@@ -1,0 +1,86 @@
+//! The oracle: small quantized modules, each with what PyTorch's own Finalize makes of it and the outputs of its finalized module.
+//!
+//! Every case is one trial of two families. `graph::<case>` imports the module, finalizes it, counts what is left in float, runs it by the
+//! reference evaluator and compares outputs with PyTorch's to the bit. `kernels::<case>` compiles it for this processor and for any
+//! processor, and compares the programs' outputs with the evaluator's to the bit.
+//!
+//! Where a case differs from PyTorch's, `oracle_deviations.txt` says how and why. A difference that is not listed fails, and so does a
+//! listed one that is not there. The cases are those of `tests/fixtures/oracle`, or of the folder that `PLANISH_ORACLE_DIR` names.
+
+#[path = "oracle/case.rs"]
+mod case;
+#[path = "oracle/compiled.rs"]
+mod compiled;
+#[path = "oracle/deviations.rs"]
+mod deviations;
+#[path = "oracle/float.rs"]
+mod float;
+#[path = "oracle/ledger.rs"]
+mod ledger;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use crate::case::{Case, Kind};
+use crate::compiled::Compiler;
+use crate::deviations::Deviations;
+use crate::ledger::Ledger;
+
+fn main() -> ExitCode {
+    // The pool's workers are this program, started again.
+    if let Some(code) = planish::pool::enter_if_asked(&planish::pool::Handlers::standard()) {
+        return code;
+    }
+    let args = Arguments::from_args();
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let elsewhere = std::env::var_os("PLANISH_ORACLE_DIR").map(PathBuf::from);
+    let folder = elsewhere
+        .clone()
+        .unwrap_or_else(|| tests.join("fixtures/oracle"));
+    let deviations = Arc::new(Deviations::read(&tests.join("oracle_deviations.txt")));
+    let cases = Case::all(&folder);
+    let ledger = Arc::new(Ledger::default());
+    let compiler = Arc::new(Compiler::new());
+
+    let mut trials = Vec::new();
+    for case in &cases {
+        let (case, deviations, ledger) =
+            (case.clone(), Arc::clone(&deviations), Arc::clone(&ledger));
+        trials.push(Trial::test(format!("graph::{}", case.name), move || {
+            let found = case.examine();
+            ledger.note(&found);
+            let checked = deviations.check(&case.name, &Kind::OF_GRAPHS, found.differences());
+            checked.map_err(Failed::from)
+        }));
+    }
+    for case in &cases {
+        let (case, deviations, compiler) =
+            (case.clone(), Arc::clone(&deviations), Arc::clone(&compiler));
+        trials.push(Trial::test(format!("kernels::{}", case.name), move || {
+            let found = compiler.compare(&case);
+            let checked = deviations.check(&case.name, &Kind::OF_PROGRAMS, &found);
+            checked.map_err(Failed::from)
+        }));
+    }
+    if elsewhere.is_none() {
+        let unknown: Vec<String> = deviations.unknown(&cases);
+        trials.push(Trial::test("deviations::every_case_exists", move || {
+            if unknown.is_empty() {
+                return Ok(());
+            }
+            Err(format!("there is no case {}", unknown.join(", ")).into())
+        }));
+    }
+
+    let conclusion = libtest_mimic::run(&args, trials);
+    if !args.list {
+        let _ = writeln!(std::io::stdout(), "{ledger}{compiler}");
+    }
+    // Ends the workers, and removes the cache.
+    drop(compiler);
+    conclusion.exit_code()
+}

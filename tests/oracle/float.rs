@@ -1,0 +1,142 @@
+//! What a graph computes in float.
+
+use std::collections::BTreeMap;
+
+use planish::ir::Graph;
+
+/// Operators that compute in float what could be computed on codes, and the way between the two.
+const COUNTED: &[&str] = &[
+    "aten::dequantize",
+    "aten::quantize_per_tensor",
+    "aten::quantize_per_channel",
+    "aten::_choose_qparams_per_tensor",
+    "aten::_convolution",
+    "aten::conv1d",
+    "aten::conv2d",
+    "aten::conv3d",
+    "aten::conv_transpose1d",
+    "aten::conv_transpose2d",
+    "aten::conv_transpose3d",
+    "aten::linear",
+    "aten::addmm",
+    "aten::matmul",
+    "aten::bmm",
+    "aten::batch_norm",
+    "aten::layer_norm",
+    "aten::group_norm",
+    "aten::instance_norm",
+    "aten::add",
+    "aten::mul",
+    "aten::cat",
+    "aten::hardswish",
+    "aten::elu",
+    "quantized::linear_unpack",
+    "quantized::linear_unpack_fp16",
+    "quantized::conv1d_unpack",
+    "quantized::conv2d_unpack",
+    "quantized::conv3d_unpack",
+    "quantized::conv_transpose1d_unpack",
+    "quantized::conv_transpose2d_unpack",
+    "quantized::linear_prepack",
+    "quantized::linear_prepack_fp16",
+    "quantized::conv1d_prepack",
+    "quantized::conv2d_prepack",
+    "quantized::conv3d_prepack",
+    "quantized::conv_transpose1d_prepack",
+    "quantized::conv_transpose2d_prepack",
+    "quantized::conv_transpose3d_prepack",
+];
+
+/// Operators whose results on float are not pinned to the bit (`docs/numerics.md`, section 5): sums, whose order is the library's, and
+/// functions of the platform's math library.
+const NOT_PINNED: &[&str] = &[
+    "aten::_convolution",
+    "aten::conv1d",
+    "aten::conv2d",
+    "aten::conv3d",
+    "aten::conv_transpose1d",
+    "aten::conv_transpose2d",
+    "aten::conv_transpose3d",
+    "aten::linear",
+    "aten::addmm",
+    "aten::matmul",
+    "aten::bmm",
+    "aten::batch_norm",
+    "aten::layer_norm",
+    "aten::group_norm",
+    "aten::instance_norm",
+    "aten::softmax",
+    "aten::log_softmax",
+    "aten::gelu",
+    "aten::silu",
+    "aten::softplus",
+    "aten::celu",
+    "aten::prelu",
+    "aten::sigmoid",
+    "aten::tanh",
+    "aten::exp",
+    "aten::mean",
+    "aten::sum",
+    "aten::scaled_dot_product_attention",
+    "aten::lstm_cell",
+    "aten::quantized_lstm",
+    "quantized::linear_dynamic_fp16",
+    "quantized::embedding_bag_byte",
+    "quantized::embedding_bag_4bit",
+];
+
+/// How often each operator stands in the graphs; in-place forms count as the others.
+pub(crate) fn counts<'g>(graphs: impl Iterator<Item = &'g Graph>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for graph in graphs {
+        for node in graph.walk() {
+            let name = plain(graph.node(node).op().name().as_str());
+            if COUNTED.contains(&name) {
+                *counts.entry(name.to_owned()).or_default() += 1;
+            }
+        }
+    }
+    counts
+}
+
+/// The smaller number of each.
+pub(crate) fn least(
+    a: &BTreeMap<String, usize>,
+    b: &BTreeMap<String, usize>,
+) -> BTreeMap<String, usize> {
+    let both = a.iter().filter_map(|(name, count)| {
+        let other = b.get(name)?;
+        Some((name.clone(), *count.min(other)))
+    });
+    both.collect()
+}
+
+/// What stands more often in ours than in theirs.
+pub(crate) fn excess(
+    ours: &BTreeMap<String, usize>,
+    theirs: &BTreeMap<String, usize>,
+) -> Vec<String> {
+    let theirs = |name: &str| theirs.get(name).copied().unwrap_or_default();
+    ours.iter()
+        .filter(|(name, count)| **count > theirs(name))
+        .map(|(name, count)| format!("{name} stands {count} times instead of {}", theirs(name)))
+        .collect()
+}
+
+/// The operators in the graphs whose results are not pinned to the bit.
+pub(crate) fn not_pinned<'g>(graphs: impl Iterator<Item = &'g Graph>) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    for graph in graphs {
+        for node in graph.walk() {
+            let name = plain(graph.node(node).op().name().as_str());
+            if NOT_PINNED.contains(&name) && !found.contains(&name) {
+                found.push(name);
+            }
+        }
+    }
+    found
+}
+
+fn plain(name: &'static str) -> &'static str {
+    name.strip_suffix('_').unwrap_or(name)
+}

@@ -1,0 +1,95 @@
+//! The closing table.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use crate::case::{Equality, Found, Kind};
+
+/// How many cases came out how.
+#[derive(Default)]
+pub(crate) struct Ledger(Mutex<BTreeMap<Line, usize>>);
+
+/// The lines of the table, in their order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Line {
+    Exact,
+    Better,
+    Near,
+    Deviating,
+    Refused,
+    BothRefuse,
+    NotYet,
+    Absent,
+}
+
+impl Ledger {
+    /// Counts a case.
+    pub(crate) fn note(&self, found: &Found) {
+        let line = match found {
+            Found::Absent => Line::Absent,
+            Found::Equal(Equality::Exact) => Line::Exact,
+            Found::Equal(Equality::Better) => Line::Better,
+            Found::Equal(Equality::Near) => Line::Near,
+            Found::BothRefuse => Line::BothRefuse,
+            Found::Different(what) => {
+                let has = |kind| what.iter().any(|(found, _)| *found == kind);
+                if has(Kind::Refused) {
+                    Line::Refused
+                } else if has(Kind::NotYet) {
+                    Line::NotYet
+                } else {
+                    Line::Deviating
+                }
+            }
+        };
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *lines.entry(line).or_default() += 1;
+    }
+}
+
+impl Line {
+    const ALL: [Self; 8] = [
+        Self::Exact,
+        Self::Better,
+        Self::Near,
+        Self::Deviating,
+        Self::Refused,
+        Self::BothRefuse,
+        Self::NotYet,
+        Self::Absent,
+    ];
+
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Exact => ("exact", "outputs equal PyTorch's to the bit"),
+            Self::Better => (
+                "better",
+                "PyTorch's finalized module fails; outputs equal the module's before Finalize",
+            ),
+            Self::Near => (
+                "tolerance",
+                "float operators remain whose sums have no fixed order: within 1e-5",
+            ),
+            Self::Deviating => ("deviating", "listed with reasons"),
+            Self::Refused => ("refused", "listed with reasons"),
+            Self::BothRefuse => ("both refuse", "PyTorch fails, planish says why"),
+            Self::NotYet => ("not yet", "listed"),
+            Self::Absent => ("absent", "PyTorch could not make the module"),
+        }
+    }
+}
+
+impl fmt::Display for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = lines.values().sum();
+        writeln!(f, "{:<12}{all:>5}", "cases")?;
+        for line in Line::ALL {
+            let (word, meaning) = line.words();
+            let count = lines.get(&line).copied().unwrap_or_default();
+            writeln!(f, "{word:<12}{count:>5}   {meaning}")?;
+        }
+        Ok(())
+    }
+}
