@@ -11,6 +11,7 @@
 //! 4. No kernel is called with a slice shorter than its geometry and sizes say.
 
 mod arena;
+mod builder;
 mod call;
 mod elf;
 mod error;
@@ -18,6 +19,7 @@ mod load;
 mod map;
 mod plan;
 mod program;
+mod run;
 mod run_error;
 mod stats;
 mod steps;

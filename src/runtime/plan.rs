@@ -76,7 +76,7 @@ impl Plan {
             for at in graph.value(value).uses() {
                 match reader_in(graph, *at, home) {
                     Some(node) if last.is_none_or(|last| position[node] > position[last]) => {
-                        last = Some(node)
+                        last = Some(node);
                     }
                     Some(_) => {}
                     None => leaves = true,

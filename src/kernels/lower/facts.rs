@@ -50,7 +50,7 @@ impl<'a> Facts<'a> {
         let node = self.graph.node(self.graph.producer(value)?);
         match node.op().name().as_str() {
             "prim::GetAttr" => {
-                let object = self.objects[node.inputs()[0]]?;
+                let object = self.objects[*node.inputs().first()?]?;
                 self.module
                     .module(object)
                     .attrs
@@ -78,7 +78,7 @@ impl<'a> Facts<'a> {
         let node = self.graph.node(self.graph.producer(value)?);
         let quantize = ["aten::quantize_per_tensor", "aten::quantize_per_channel"];
         if quantize.iter().any(|name| node.op().is(name)) {
-            self.weight_shape(node.inputs()[0])
+            self.weight_shape(*node.inputs().first()?)
         } else {
             None
         }
@@ -152,7 +152,7 @@ impl<'a> Facts<'a> {
             return;
         };
         if name == "prim::GetAttr" {
-            if let Some(object) = self.objects[node.inputs()[0]] {
+            if let Some(object) = node.inputs().first().and_then(|this| self.objects[*this]) {
                 let attr = node.str_attr("name").unwrap_or_default();
                 self.objects[output] = self.module.submodule(object, Sym::new(attr));
             }
@@ -208,11 +208,11 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// `prime::dtype(%x)`, as `quantize_per_tensor` is given it when it takes over the parameters of another tensor.
+    /// `prim::dtype(%x)`, as `quantize_per_tensor` is given it when it takes over the parameters of another tensor.
     fn dtype_read_from(&self, value: ValueId) -> Option<DType> {
         let node = self.graph.node(self.graph.producer(value)?);
         if node.op().is("prim::dtype") {
-            self.dtypes[node.inputs()[0]]
+            self.dtypes[*node.inputs().first()?]
         } else {
             None
         }
@@ -220,11 +220,17 @@ impl<'a> Facts<'a> {
 }
 
 /// Operators of `aten::` that give a tensor of the type they are given.
-const KEEPS_TYPE: [&str; 52] = [
+const KEEPS_TYPE: [&str; 58] = [
     "aten::relu",
     "aten::relu_",
+    "aten::relu6",
+    "aten::relu6_",
     "aten::clamp",
     "aten::clamp_",
+    "aten::clamp_min",
+    "aten::clamp_min_",
+    "aten::clamp_max",
+    "aten::clamp_max_",
     "aten::hardtanh",
     "aten::hardtanh_",
     "aten::sigmoid",

@@ -39,13 +39,17 @@ fn kernels(graph: &Graph, facts: &Facts<'_>, id: NodeId) -> Result<Vec<KernelSpe
             None => Err("its input is not quantized".to_owned()),
         }
     };
+    let input = |index: usize| {
+        let value = inputs.get(index).copied();
+        value.ok_or_else(|| format!("it has no operand number {index}"))
+    };
     match name {
         "quantized::conv1d"
         | "quantized::conv1d_relu"
         | "quantized::conv2d"
         | "quantized::conv2d_relu" => {
             codes(0)?;
-            let conv = conv2d(graph, facts, inputs[1])?;
+            let conv = conv2d(graph, facts, input(1)?)?;
             Ok(vec![
                 KernelSpec::Conv2d(conv),
                 KernelSpec::Relayout(Layout::NchwToNhwc),
@@ -53,14 +57,15 @@ fn kernels(graph: &Graph, facts: &Facts<'_>, id: NodeId) -> Result<Vec<KernelSpe
         }
         "quantized::linear" | "quantized::linear_relu" => {
             codes(0)?;
-            Ok(vec![KernelSpec::Linear(linear(graph, facts, inputs[1])?)])
+            let linear = linear(graph, facts, input(1)?)?;
+            Ok(vec![KernelSpec::Linear(linear)])
         }
         "quantized::conv1d_prepack" | "quantized::conv2d_prepack" => {
-            weight_shape(facts, inputs[0])?;
+            weight_shape(facts, input(0)?)?;
             Ok(vec![KernelSpec::PackConv])
         }
         "quantized::linear_prepack" => {
-            weight_shape(facts, inputs[0])?;
+            weight_shape(facts, input(0)?)?;
             Ok(vec![KernelSpec::PackLinear])
         }
         "quantized::add" | "quantized::add_relu" => codes(0)
@@ -70,71 +75,61 @@ fn kernels(graph: &Graph, facts: &Facts<'_>, id: NodeId) -> Result<Vec<KernelSpe
             .and_then(|()| codes(1))
             .map(|()| vec![KernelSpec::Mul]),
         "quantized::cat" => codes(0).map(|()| vec![KernelSpec::Cat]),
-        "aten::relu"
-        | "aten::clamp"
-        | "aten::hardtanh"
-        | "aten::sigmoid"
-        | "aten::tanh"
-        | "aten::hardsigmoid"
-        | "aten::leaky_relu"
-        | "quantized::hardswish"
-        | "quantized::leaky_relu" => codes(0).map(|()| vec![KernelSpec::Lut]),
-        "aten::max_pool2d" => {
+        _ if OF_ONE_CODE.contains(&name) => {
             codes(0)?;
-            let [kernel, stride, padding, dilation] = window(facts, &inputs[1..5])?;
-            let stride = stride.unwrap_or(kernel.ok_or("its window is not constant")?);
-            let (Some(kernel), Some(padding), Some(dilation)) = (kernel, padding, dilation) else {
-                return Err("its window is not constant".to_owned());
+            let is_tensor = |operand: &ValueId| holds_tensor(graph.ty(*operand));
+            if inputs.iter().skip(1).any(is_tensor) {
+                return Err("an operand besides the first is a tensor".to_owned());
+            }
+            Ok(vec![KernelSpec::Lut])
+        }
+        "aten::max_pool2d" | "quantized::max_pool2d" => {
+            codes(0)?;
+            let [kernel, stride, padding, dilation] = window(facts, inputs.get(1..5))?;
+            let stride = stride.or(kernel);
+            let (Some(kernel), Some(stride), Some(padding), Some(dilation)) =
+                (kernel, stride, padding, dilation)
+            else {
+                return Err(NOT_CONSTANT.to_owned());
             };
-            let pool = MaxPool2d {
+            Ok(vec![KernelSpec::MaxPool2d(MaxPool2d {
                 kernel,
                 stride,
                 padding,
                 dilation,
-            };
-            Ok(vec![
-                KernelSpec::MaxPool2d(pool),
-                KernelSpec::Relayout(Layout::NchwToNhwc),
-            ])
+            })])
         }
         "aten::avg_pool2d" => {
             codes(0)?;
-            let [kernel, stride, padding] = window(facts, &inputs[1..4])?;
-            let (Some(kernel), Some(padding)) = (kernel, padding) else {
-                return Err("its window is not constant".to_owned());
+            let [kernel, stride, padding] = window(facts, inputs.get(1..4))?;
+            let stride = stride.or(kernel);
+            let (Some(kernel), Some(stride), Some(padding)) = (kernel, stride, padding) else {
+                return Err(NOT_CONSTANT.to_owned());
             };
-            let stride = stride.unwrap_or(kernel);
-            let divisor = divisor(facts, inputs)?;
-            Ok(vec![
-                KernelSpec::AvgPool2d(AvgPool2d {
-                    kernel,
-                    stride,
-                    padding,
-                    divisor,
-                }),
-                KernelSpec::Relayout(Layout::NchwToNhwc),
-            ])
+            Ok(vec![KernelSpec::AvgPool2d(AvgPool2d {
+                kernel,
+                stride,
+                padding,
+                divisor: divisor(facts, inputs)?,
+            })])
         }
-        "aten::adaptive_avg_pool2d" => codes(0).map(|()| {
-            vec![
-                KernelSpec::AdaptiveAvgPool2d,
-                KernelSpec::Relayout(Layout::NchwToNhwc),
-            ]
-        }),
+        "aten::adaptive_avg_pool2d" => codes(0).map(|()| vec![KernelSpec::AdaptiveAvgPool2d]),
         // Its sum is one of real numbers, in an order of its own: no pool gives the same codes.
         "aten::mean" => Err("no kernel computes a mean over dimensions".to_owned()),
         "aten::quantize_per_tensor" if node.op().info().overload != *"" => {
             Err("its scale is a tensor".to_owned())
         }
-        "aten::quantize_per_tensor" => match facts.dtype(node.outputs()[0]) {
-            Some(DType::QUInt8) => Ok(vec![KernelSpec::Quantize(Code::U8)]),
-            Some(DType::QInt8) => Ok(vec![KernelSpec::Quantize(Code::S8)]),
-            _ => Err("it makes codes of a type that kernels do not make".to_owned()),
-        },
-        "aten::dequantize" if per_channel(facts, inputs[0]) => {
+        "aten::quantize_per_tensor" => {
+            match node.outputs().first().and_then(|out| facts.dtype(*out)) {
+                Some(DType::QUInt8) => Ok(vec![KernelSpec::Quantize(Code::U8)]),
+                Some(DType::QInt8) => Ok(vec![KernelSpec::Quantize(Code::S8)]),
+                _ => Err("it makes codes of a type that kernels do not make".to_owned()),
+            }
+        }
+        "aten::dequantize" if per_channel(facts, input(0)?) => {
             Err("no kernel reads codes that are scaled channel by channel".to_owned())
         }
-        "aten::dequantize" => match facts.dtype(inputs[0]) {
+        "aten::dequantize" => match facts.dtype(input(0)?) {
             Some(DType::QUInt8) => Ok(vec![KernelSpec::Dequantize(Code::U8)]),
             Some(DType::QInt8) => Ok(vec![KernelSpec::Dequantize(Code::S8)]),
             _ => Err("it reads codes of a type that kernels do not read".to_owned()),
@@ -152,22 +147,25 @@ fn conv2d(graph: &Graph, facts: &Facts<'_>, packed: ValueId) -> Result<Conv2d, S
         };
     }
     let producer = graph.producer(packed).ok_or("its weight is an input")?;
-    let inputs = graph.node(producer).inputs();
-    if inputs.len() != 6 {
+    let [weight, _, stride, padding, dilation, groups] = *graph.node(producer).inputs() else {
         return Err(NOT_KNOWN.to_owned());
-    }
-    let shape = weight_shape(facts, inputs[0])?;
-    let dims = shape.len().saturating_sub(2);
-    let list = |index: usize| {
-        facts
-            .ints(inputs[index], dims)
-            .ok_or("its geometry is not constant")
     };
-    let groups = facts.literal(inputs[5]).as_ref().and_then(Literal::as_int);
+    let shape = weight_shape(facts, weight)?;
+    let dims = shape.len().saturating_sub(2);
+    let list = |value: ValueId| {
+        let ints = facts.ints(value, dims);
+        ints.ok_or("its geometry is not constant")
+    };
+    let groups = facts.literal(groups).as_ref().and_then(Literal::as_int);
     let groups = groups.ok_or("its groups are not constant")?;
-    conv_spec(&shape, [&list(2)?, &list(3)?, &list(4)?], groups)
+    conv_spec(
+        &shape,
+        [&list(stride)?, &list(padding)?, &list(dilation)?],
+        groups,
+    )
 }
 
+const NOT_CONSTANT: &str = "its window is not constant";
 const FOR_ANOTHER: &str = "its weight is packed for another operator";
 const NOT_KNOWN: &str = "its weight is not known before it runs";
 
@@ -286,11 +284,11 @@ fn per_channel(facts: &Facts<'_>, value: ValueId) -> bool {
 /// Pairs of ints; an empty list (a stride that is not given) is `None`.
 fn window<const N: usize>(
     facts: &Facts<'_>,
-    values: &[ValueId],
+    values: Option<&[ValueId]>,
 ) -> Result<[Option<[usize; 2]>; N], String> {
     let mut pairs = [None; N];
-    for (pair, value) in pairs.iter_mut().zip(values) {
-        let ints = facts.ints(*value, 2).ok_or("its window is not constant")?;
+    for (pair, value) in pairs.iter_mut().zip(values.unwrap_or_default()) {
+        let ints = facts.ints(*value, 2).ok_or(NOT_CONSTANT)?;
         *pair = match *ints.as_slice() {
             [] => None,
             [a, b] => match (usize::try_from(a), usize::try_from(b)) {
@@ -318,7 +316,8 @@ fn divisor(facts: &Facts<'_>, inputs: &[ValueId]) -> Result<Divisor, String> {
         None | Some(Literal::None) => {}
         Some(_) => return Err(unknown()),
     }
-    match facts.literal(inputs[5]).as_ref().and_then(Literal::as_bool) {
+    let padded = inputs.get(5).and_then(|value| facts.literal(*value));
+    match padded.as_ref().and_then(Literal::as_bool) {
         Some(true) => Ok(Divisor::Padded),
         Some(false) => Ok(Divisor::Valid),
         None => Err(unknown()),
@@ -343,6 +342,31 @@ fn holds_tensor(ty: &Type) -> bool {
         _ => false,
     }
 }
+
+/// Functions of one code. What is not listed here is no function of a code alone, or works in place.
+const OF_ONE_CODE: [&str; 21] = [
+    "aten::relu",
+    "aten::relu6",
+    "aten::clamp",
+    "aten::clamp_min",
+    "aten::clamp_max",
+    "aten::hardtanh",
+    "aten::sigmoid",
+    "aten::tanh",
+    "aten::hardsigmoid",
+    "aten::leaky_relu",
+    "quantized::hardswish",
+    "quantized::leaky_relu",
+    "quantized::sigmoid",
+    "quantized::elu",
+    "quantized::celu",
+    "quantized::clamp",
+    "quantized::threshold",
+    "quantized::add_scalar",
+    "quantized::add_scalar_relu",
+    "quantized::mul_scalar",
+    "quantized::mul_scalar_relu",
+];
 
 /// Operators that move no elements: they look at a tensor in another way, or ask for what is written on it. (A view of a tensor whose
 /// layout does not allow the view copies it; that is the layout's cost, not the operator's.)

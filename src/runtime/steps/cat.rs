@@ -1,12 +1,22 @@
 //! Concatenations.
 
 use planish_eval::{MemoryFormat, Tensor, Value};
-use planish_ir::{DType, QParams};
+use planish_ir::DType;
 use planish_kernels::{Affine, Codes, requantize_table};
 
-use super::{KernelStep, Outcome, affine, output};
+use super::{KernelStep, NOT_CODES, Outcome, Scaling, output, with_bytes};
 use crate::arena::Arena;
 use crate::{Call, RunError};
+
+/// Channels that are converted at a time in channels-last order; the others of a pixel are dequantized with two roundings.
+const BLOCK: usize = 8;
+
+/// How a source goes to the output.
+struct Table {
+    body: [u8; 256],
+    /// For the channels behind the last whole block, when theirs is another.
+    rest: Option<[u8; 256]>,
+}
 
 impl KernelStep {
     pub(super) fn cat(&self, inputs: &[Value], arena: &mut Arena) -> Result<Outcome, RunError> {
@@ -16,102 +26,132 @@ impl KernelStep {
                 "its operands are not a list and a dimension",
             ));
         };
-        let parts: Vec<Tensor> = list
-            .to_vec()
+        let list = list.to_vec();
+        let parts: Option<Vec<(&Tensor, Scaling)>> = list
             .iter()
-            .filter_map(|value| value.as_tensor().cloned())
+            .map(|value| {
+                let part = value.as_tensor()?;
+                Some((part, Scaling::of(part)?))
+            })
             .collect();
-        let quants: Option<Vec<Affine>> = parts.iter().map(affine).collect();
-        let (Some(first), Some(quants)) = (parts.first(), quants) else {
-            return Ok(Outcome::NotTaken(
-                "its operands are not quint8 tensors with one scale",
-            ));
+        let Some(parts) = parts else {
+            return Ok(Outcome::NotTaken(NOT_CODES));
         };
-        // Without a scale of its own the output takes that of the first operand.
-        let Some(QParams::PerTensor {
-            scale: first_scale,
-            zero_point: first_zero,
-        }) = first.qparams()
+        let Some((first, scaling)) = parts
+            .first()
+            .and_then(|(part, own)| Some((*part, out_scaling(*own, inputs)?)))
         else {
             return Ok(Outcome::NotTaken(
-                "its operands are not quint8 tensors with one scale",
+                "its scale and zero point are no numbers of codes",
             ));
         };
-        let scale = if let Some(Value::Float(scale)) = inputs.get(2) {
-            *scale
-        } else {
-            first_scale
-        };
-        let zero = if let Some(Value::Int(zero)) = inputs.get(3) {
-            *zero
-        } else {
-            first_zero
-        };
-        let rank = first.shape().len();
-        let Ok(dim) = usize::try_from(if *dim < 0 { *dim + rank as i64 } else { *dim }) else {
+        let rank = first.rank();
+        let Some(dim) = first.dim_index(*dim).ok().filter(|dim| *dim < rank) else {
             return Ok(Outcome::NotTaken("its dimension is out of range"));
         };
         let alike = |part: &Tensor| {
-            part.shape().len() == rank
+            part.rank() == rank
                 && (0..rank).all(|at| at == dim || part.shape()[at] == first.shape()[at])
         };
-        if dim >= rank || !parts.iter().all(alike) {
+        if !parts.iter().all(|(part, _)| alike(part)) {
             return Ok(Outcome::NotTaken("its operands do not fit each other"));
         }
-        let format = first.memory_format();
-        if !parts
-            .iter()
-            .all(|part| part.memory_format() == format && part.is_dense(format))
-        {
-            return Ok(Outcome::NotTaken("its operands have different layouts"));
-        }
-        // Elements behind the dimension lie together: all later ones in rows, none in channels-last order along the channels.
+        let last = rank == 4
+            && parts
+                .iter()
+                .all(|(part, _)| part.is_dense(MemoryFormat::ChannelsLast));
+        let format = if last {
+            MemoryFormat::ChannelsLast
+        } else {
+            MemoryFormat::Contiguous
+        };
         let mut shape = first.shape().to_vec();
-        shape[dim] = parts.iter().map(|part| part.shape()[dim]).sum();
-        let behind: i64 = match format {
-            MemoryFormat::Contiguous => shape[dim + 1..].iter().product(),
-            _ if dim == 1 => 1,
-            _ => return Ok(Outcome::NotTaken("it does not join channels")),
-        };
-        let to = Affine {
-            scale: scale as f32,
-            zero: zero as i32,
-        };
-        let mut tables = Vec::with_capacity(parts.len());
-        for quant in quants {
-            let table = requantize_table(quant, to);
-            if format != MemoryFormat::Contiguous && table != fused_table(quant, to) {
-                return Ok(Outcome::NotTaken(
-                    "its scales tell apart the two ways in which elements are dequantized",
-                ));
-            }
-            tables.push(table);
-        }
+        shape[dim] = parts.iter().map(|(part, _)| part.shape()[dim]).sum();
+        let strides = format.strides(&shape);
         let out = output(
             arena,
             self.buffer,
             DType::QUInt8,
             &shape,
-            &format.strides(&shape),
-            Some((scale, zero)),
+            &strides,
+            Some(scaling),
         )?;
+        // A part of the output is a run of memory for each index of the dimensions outside of the joined one.
+        let behind = strides[dim];
         let step = (shape[dim] * behind) as usize;
         let mut offset = 0;
-        for (part, table) in parts.iter().zip(&tables) {
+        for (part, own) in parts {
             let inner = (part.shape()[dim] * behind) as usize;
-            super::with_bytes(part, &out, |x, out| {
+            if inner == 0 || part.numel() == 0 {
+                continue;
+            }
+            let table = Table::new(own, scaling, last && dim == 1);
+            with_bytes(&part.contiguous(format)?, &out, |x, out| {
                 self.entry.call(Call::Part {
                     x,
-                    table,
+                    table: &table.body,
                     inner,
                     step,
                     offset,
                     out,
-                })
+                })?;
+                table.convert_rest(x, inner, &mut out[offset..], step);
+                Ok(())
             })?;
             offset += inner;
         }
         Ok(Outcome::Done(out, 0))
+    }
+}
+
+/// The output's quantization: without numbers of its own, that of the first source.
+fn out_scaling(first: Scaling, inputs: &[Value]) -> Option<Scaling> {
+    let scale = match inputs.get(2) {
+        None | Some(Value::None) => first.scale,
+        Some(Value::Float(scale)) => *scale,
+        Some(_) => return None,
+    };
+    let zero_point = match inputs.get(3) {
+        None | Some(Value::None) => first.zero_point,
+        Some(Value::Int(zero_point)) => *zero_point,
+        Some(_) => return None,
+    };
+    Scaling { scale, zero_point }.valid(DType::QUInt8)
+}
+
+impl Table {
+    /// From a source's codes to the output's. `in_blocks` says that whole blocks of channels are dequantized with one rounding.
+    fn new(from: Scaling, to: Scaling, in_blocks: bool) -> Self {
+        let plain = requantize_table(from.affine(), to.affine());
+        if !in_blocks {
+            return Self {
+                body: plain,
+                rest: None,
+            };
+        }
+        if from == to {
+            // Codes are copied.
+            return Self {
+                body: std::array::from_fn(|code| code as u8),
+                rest: None,
+            };
+        }
+        let fused = fused_table(from.affine(), to.affine());
+        Self {
+            body: fused,
+            rest: (plain != fused).then_some(plain),
+        }
+    }
+
+    /// Converts the channels behind the last whole block of each pixel again, by their own table.
+    fn convert_rest(&self, x: &[u8], channels: usize, out: &mut [u8], step: usize) {
+        let Some(rest) = &self.rest else { return };
+        let whole = channels / BLOCK * BLOCK;
+        for (pixel, out) in x.chunks_exact(channels).zip(out.chunks_mut(step)) {
+            for (code, out) in pixel[whole..].iter().zip(&mut out[whole..]) {
+                *out = rest[usize::from(*code)];
+            }
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use planish_eval::Value;
 use planish_ir::{DType, QParams, cast_elements};
-use planish_kernels::{Affine, Code, Codes, KernelSpec};
+use planish_kernels::{Code, Codes, KernelSpec};
 
-use super::{KernelStep, Outcome, output, scale_and_zero, tensor, with_bytes};
+use super::{KernelStep, Outcome, Scaling, dense, output, tensor, with_bytes};
 use crate::arena::Arena;
 use crate::{Call, RunError};
 
@@ -14,36 +14,43 @@ impl KernelStep {
         inputs: &[Value],
         arena: &mut Arena,
     ) -> Result<Outcome, RunError> {
-        let (Some(x), Some((scale, zero))) = (tensor(inputs, 0), scale_and_zero(inputs, 1)) else {
+        let Some(x) = tensor(inputs, 0).filter(|x| x.dtype() == DType::Float) else {
+            return Ok(Outcome::NotTaken("its operand is not a float tensor"));
+        };
+        let dtype = self.code_type();
+        let scaling = match (inputs.get(1), inputs.get(2)) {
+            (Some(Value::Float(scale)), Some(Value::Int(zero_point))) => Scaling {
+                scale: *scale,
+                zero_point: *zero_point,
+            }
+            .valid(dtype),
+            _ => None,
+        };
+        let Some(scaling) = scaling else {
             return Ok(Outcome::NotTaken(
-                "its operands are not a tensor, a scale and a zero point",
+                "its scale and zero point are no numbers of codes",
             ));
         };
-        if x.dtype() != DType::Float || !x.is_dense_in_any_order() {
-            return Ok(Outcome::NotTaken("its operand is not a dense float tensor"));
-        }
-        let (dtype, (lo, hi)) = self.code_type();
-        if !(lo..=hi).contains(&zero) {
-            return Ok(Outcome::NotTaken("its zero point is not a code"));
-        }
+        let zero = scaling.affine().zero;
         let codes = if dtype == DType::QInt8 {
-            Codes::s8(zero as i32)
+            Codes::s8(zero)
         } else {
-            Codes::u8(zero as i32)
+            Codes::u8(zero)
         };
+        let (x, format) = dense(x)?;
+        let strides = format.strides(x.shape());
         let out = output(
             arena,
             self.buffer,
             dtype,
             x.shape(),
-            x.strides(),
-            Some((scale, zero)),
+            &strides,
+            Some(scaling),
         )?;
-        let scale = scale as f32;
-        with_bytes(x, &out, |x, out| {
+        with_bytes(&x, &out, |x, out| {
             self.entry.call(Call::Quantize {
                 x: &cast_elements(x),
-                scale,
+                scale: scaling.affine().scale,
                 codes,
                 out,
             })
@@ -56,11 +63,10 @@ impl KernelStep {
         inputs: &[Value],
         arena: &mut Arena,
     ) -> Result<Outcome, RunError> {
-        let (dtype, (lo, hi)) = self.code_type();
-        let Some(x) = tensor(inputs, 0).filter(|x| x.dtype() == dtype && x.is_dense_in_any_order())
-        else {
+        let dtype = self.code_type();
+        let Some(x) = tensor(inputs, 0).filter(|x| x.dtype() == dtype) else {
             return Ok(Outcome::NotTaken(
-                "its operand is not a dense tensor of codes",
+                "its operand is not a tensor of such codes",
             ));
         };
         let Some(QParams::PerTensor { scale, zero_point }) = x.qparams() else {
@@ -68,23 +74,20 @@ impl KernelStep {
                 "its operand has a scale for each channel",
             ));
         };
-        if !(lo..=hi).contains(&zero_point) {
-            return Ok(Outcome::NotTaken("its zero point is not a code"));
-        }
-        let quant = Affine {
-            scale: scale as f32,
-            zero: zero_point as i32,
+        let Some(scaling) = (Scaling { scale, zero_point }).valid(dtype) else {
+            return Ok(Outcome::NotTaken(
+                "its scale and zero point are no numbers of codes",
+            ));
         };
-        let out = output(
-            arena,
-            self.buffer,
-            DType::Float,
-            x.shape(),
-            x.strides(),
-            None,
-        )?;
-        with_bytes(x, &out, |x, out| match bytemuck::try_cast_slice_mut(out) {
-            Ok(out) => self.entry.call(Call::Dequantize { x, quant, out }),
+        let (x, format) = dense(x)?;
+        let strides = format.strides(x.shape());
+        let out = output(arena, self.buffer, DType::Float, x.shape(), &strides, None)?;
+        with_bytes(&x, &out, |x, out| match bytemuck::try_cast_slice_mut(out) {
+            Ok(out) => self.entry.call(Call::Dequantize {
+                x,
+                quant: scaling.affine(),
+                out,
+            }),
             Err(error) => Err(crate::Error::Arguments {
                 kernel: self.entry.kernel().to_string(),
                 why: format!("its output: {error}"),
@@ -93,13 +96,11 @@ impl KernelStep {
         Ok(Outcome::Done(out, 0))
     }
 
-    /// The type of codes that the kernel makes or reads, and its range.
-    fn code_type(&self) -> (DType, (i64, i64)) {
+    /// The type of codes that the kernel makes or reads.
+    fn code_type(&self) -> DType {
         match self.entry.kernel().spec() {
-            KernelSpec::Quantize(Code::S8) | KernelSpec::Dequantize(Code::S8) => {
-                (DType::QInt8, (-128, 127))
-            }
-            _ => (DType::QUInt8, (0, 255)),
+            KernelSpec::Quantize(Code::S8) | KernelSpec::Dequantize(Code::S8) => DType::QInt8,
+            _ => DType::QUInt8,
         }
     }
 }

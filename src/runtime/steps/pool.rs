@@ -1,59 +1,60 @@
 //! Pools over images.
 
 use planish_eval::{MemoryFormat, Value};
-use planish_ir::{DType, QParams};
+use planish_ir::DType;
 use planish_kernels::KernelSpec;
 
-use super::{KernelStep, Outcome, affine, output, sizes, tensor, with_bytes};
+use super::{KernelStep, NOT_CODES, Outcome, codes, output, sizes, with_bytes};
 use crate::arena::Arena;
 use crate::{Call, RunError};
 
 impl KernelStep {
     pub(super) fn pool(&self, inputs: &[Value], arena: &mut Arena) -> Result<Outcome, RunError> {
-        let Some((x, quant)) = tensor(inputs, 0).and_then(|x| Some((x, affine(x)?))) else {
-            return Ok(Outcome::NotTaken(
-                "its operand is not a quint8 tensor with one scale",
-            ));
+        let Some((x, scaling)) = codes(inputs, 0) else {
+            return Ok(Outcome::NotTaken(NOT_CODES));
         };
-        let Some([images, channels, height, width]) = sizes::<4>(x.shape()) else {
+        let image: Option<[i64; 4]> = x.shape().try_into().ok();
+        let Some([images, channels, height, width]) = image.and_then(sizes) else {
             return Ok(Outcome::NotTaken("its operand is not a batch of images"));
         };
-        let Some(QParams::PerTensor { scale, zero_point }) = x.qparams() else {
-            return Ok(Outcome::NotTaken(
-                "its operand is not a quint8 tensor with one scale",
-            ));
-        };
-        // A mean rounds differently in rows than in channels-last order: only the latter is what the kernels compute.
-        if x.memory_format() != MemoryFormat::ChannelsLast
-            || !x.is_dense(MemoryFormat::ChannelsLast)
-        {
-            return Ok(Outcome::NotTaken(
-                "its operand is not in channels-last order",
-            ));
-        }
         let Some(out_size) = self.out_size(inputs, [height, width]) else {
             return Ok(Outcome::NotTaken(
-                "its output size is not one that the kernel computes",
+                "its windows are not such as its kernel computes",
             ));
         };
+        let format = x.memory_format();
+        // A mean rounds differently in rows than in channels-last order, which is what kernels compute; only when the zero point is 0 it
+        // makes no difference to a window of fixed size where it is added.
+        let any_order = match self.entry.kernel().spec() {
+            KernelSpec::MaxPool2d(_) => true,
+            KernelSpec::AvgPool2d(_) => scaling.zero_point == 0,
+            _ => false,
+        };
+        let size = match format {
+            MemoryFormat::ChannelsLast => [images, height, width, channels],
+            // Planes that follow each other are images of one channel.
+            MemoryFormat::Contiguous if any_order => [images * channels, height, width, 1],
+            MemoryFormat::Contiguous => {
+                return Ok(Outcome::NotTaken(
+                    "its operand is not in channels-last order",
+                ));
+            }
+        };
         let shape = [images, channels, out_size[0], out_size[1]].map(|size| size as i64);
-        let strides = MemoryFormat::ChannelsLast.strides(&shape);
+        let strides = format.strides(&shape);
         let out = output(
             arena,
             self.buffer,
             DType::QUInt8,
             &shape,
             &strides,
-            Some((scale, zero_point)),
+            Some(scaling),
         )?;
-        let zero = u8::try_from(quant.zero)
-            .map_err(|_| RunError::Weight("the zero point of its input is not a code"))?;
-        let size = [images, height, width, channels];
-        with_bytes(x, &out, |x, out| {
+        with_bytes(&x.contiguous(format)?, &out, |x, out| {
             self.entry.call(Call::Pool {
                 x,
                 size,
-                zero,
+                zero: scaling.zero_point as u8,
                 out_size,
                 out,
             })
@@ -78,31 +79,14 @@ impl KernelStep {
                 [1, 1],
                 inputs.get(4)?,
             ),
-            _ => {
-                let Value::List(list) = inputs.get(1)? else {
-                    return None;
-                };
-                let wanted: Vec<Value> = list.to_vec();
-                let mut size = [0; 2];
-                for (at, value) in wanted.iter().enumerate().take(2) {
-                    // `None` keeps the size of the input.
-                    size[at] = if value.is_none() {
-                        image[at]
-                    } else {
-                        usize::try_from(value.as_int()?).ok()?
-                    };
-                }
-                // The kernel averages windows of one size.
-                let even = (0..2).all(|at| size[at] > 0 && image[at] % size[at] == 0);
-                return (even && wanted.len() == 2).then_some(size);
-            }
+            _ => return adaptive_size(inputs, image),
         };
         let Value::Bool(ceil_mode) = ceil_mode else {
             return None;
         };
         let mut out = [0; 2];
         for at in 0..2 {
-            let padded = image[at] + 2 * padding[at];
+            let padded = image[at].checked_add(2 * padding[at])?;
             let reach = padded.checked_sub(dilation[at] * (kernel[at] - 1) + 1)?;
             let steps = if *ceil_mode {
                 reach.div_ceil(stride[at])
@@ -115,4 +99,20 @@ impl KernelStep {
         }
         Some(out)
     }
+}
+
+/// The size that an adaptive pool is asked for, when its windows are all of one size: such are those of the kernel.
+fn adaptive_size(inputs: &[Value], image: [usize; 2]) -> Option<[usize; 2]> {
+    let Some(Value::List(list)) = inputs.get(1) else {
+        return None;
+    };
+    let [height, width]: [Value; 2] = list.to_vec().try_into().ok()?;
+    let along = |wanted: Value, own: usize| match wanted {
+        Value::None => Some(own),
+        wanted => {
+            let wanted = usize::try_from(wanted.as_int()?).ok()?;
+            (wanted > 0 && own.is_multiple_of(wanted)).then_some(wanted)
+        }
+    };
+    Some([along(height, image[0])?, along(width, image[1])?])
 }

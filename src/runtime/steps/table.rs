@@ -6,10 +6,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use planish_eval::{Tensor, Value};
+use planish_eval::{MemoryFormat, Tensor, Value};
 use planish_ir::{DType, QParams};
 
-use super::{KernelStep, Outcome, Reference, affine, output, tensor};
+use super::{KernelStep, NOT_CODES, Outcome, Reference, Scaling, codes, output, with_bytes};
 use crate::arena::Arena;
 use crate::{Call, RunError};
 
@@ -27,7 +27,7 @@ type Key = (u64, i64, Vec<[u64; 2]>);
 struct Pair {
     body: [u8; 256],
     rest: [u8; 256],
-    qparams: (f64, i64),
+    scaling: Scaling,
 }
 
 impl KernelStep {
@@ -37,30 +37,35 @@ impl KernelStep {
         arena: &mut Arena,
         reference: Reference<'_>,
     ) -> Result<Outcome, RunError> {
-        let Some(x) =
-            tensor(inputs, 0).filter(|x| affine(x).is_some() && x.is_dense_in_any_order())
-        else {
-            return Ok(Outcome::NotTaken(
-                "its operand is not a dense quint8 tensor with one scale",
-            ));
+        let Some((x, scaling)) = codes(inputs, 0) else {
+            return Ok(Outcome::NotTaken(NOT_CODES));
         };
-        let Some(pair) = self.tables.get(x, inputs, reference)? else {
+        let Some(pair) = self.tables.get(scaling, inputs, reference)? else {
             return Ok(Outcome::NotTaken("its operands are not numbers"));
         };
+        let format = if self.variant.keeps_layout {
+            x.memory_format()
+        } else {
+            MemoryFormat::Contiguous
+        };
+        // With one table for all elements their order does not matter.
+        let whole = if pair.body == pair.rest {
+            x.numel()
+        } else if x.is_dense(format) {
+            x.numel() / BLOCK * BLOCK
+        } else {
+            return Ok(Outcome::NotTaken("its operand has gaps or another layout"));
+        };
+        let strides = format.strides(x.shape());
         let out = output(
             arena,
             self.buffer,
             DType::QUInt8,
             x.shape(),
-            x.strides(),
-            Some(pair.qparams),
+            &strides,
+            Some(pair.scaling),
         )?;
-        super::with_bytes(x, &out, |x, out| {
-            let whole = if pair.body == pair.rest {
-                x.len()
-            } else {
-                x.len() / BLOCK * BLOCK
-            };
+        with_bytes(&x.contiguous(format)?, &out, |x, out| {
             let ((x_body, x_rest), (body, rest)) = (x.split_at(whole), out.split_at_mut(whole));
             self.entry.call(Call::Table {
                 x: x_body,
@@ -80,27 +85,24 @@ impl KernelStep {
 impl Tables {
     fn get(
         &self,
-        x: &Tensor,
+        scaling: Scaling,
         inputs: &[Value],
         reference: Reference<'_>,
     ) -> Result<Option<Arc<Pair>>, RunError> {
-        let Some(QParams::PerTensor { scale, zero_point }) = x.qparams() else {
-            return Ok(None);
-        };
-        let operands: Option<Vec<_>> = inputs[1..].iter().map(operand_key).collect();
+        let operands: Option<Vec<_>> = inputs.iter().skip(1).map(operand_key).collect();
         let Some(operands) = operands else {
             return Ok(None);
         };
-        let key = (scale.to_bits(), zero_point, operands);
+        let key = (scaling.scale.to_bits(), scaling.zero_point, operands);
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, pair)) = last.as_ref().filter(|(of, _)| *of == key) {
             return Ok(Some(Arc::clone(pair)));
         }
         let codes: Vec<u8> = (0..=u8::MAX).collect();
-        let whole = answer(&codes, (scale, zero_point), inputs, reference)?;
+        let whole = answer(&codes, scaling, inputs, reference)?;
         let mut rest = Vec::with_capacity(codes.len());
         for piece in codes.chunks(BLOCK - 1) {
-            rest.extend(answer(piece, (scale, zero_point), inputs, reference)?.0);
+            rest.extend(answer(piece, scaling, inputs, reference)?.0);
         }
         let tables = (whole.0.try_into().ok(), rest.try_into().ok());
         let (Some(body), Some(rest)) = tables else {
@@ -109,7 +111,7 @@ impl Tables {
         let pair = Arc::new(Pair {
             body,
             rest,
-            qparams: whole.1,
+            scaling: whole.1,
         });
         *last = Some((key, Arc::clone(&pair)));
         Ok(Some(pair))
@@ -119,16 +121,17 @@ impl Tables {
 /// What the reference evaluator makes of these codes.
 fn answer(
     codes: &[u8],
-    (scale, zero_point): (f64, i64),
+    Scaling { scale, zero_point }: Scaling,
     inputs: &[Value],
     reference: Reference<'_>,
-) -> Result<(Vec<u8>, (f64, i64)), RunError> {
+) -> Result<(Vec<u8>, Scaling), RunError> {
     let shape = [codes.len() as i64];
     let tensor = planish_ir::Tensor::new(DType::QUInt8, &shape, codes.to_vec())
         .and_then(|tensor| tensor.with_qparams(QParams::PerTensor { scale, zero_point }))
         .map_err(|error| RunError::Shape(error.to_string()))?;
-    let mut inputs = inputs.to_vec();
-    inputs[0] = Value::Tensor(Tensor::from(&tensor));
+    let tensor = Value::Tensor(Tensor::from(&tensor));
+    let operands = inputs.iter().skip(1).cloned();
+    let inputs: Vec<Value> = std::iter::once(tensor).chain(operands).collect();
     let outputs = reference(&inputs)?;
     let out = outputs.first().and_then(Value::as_tensor).cloned();
     let missing = || {
@@ -140,7 +143,7 @@ fn answer(
     let Some(QParams::PerTensor { scale, zero_point }) = out.qparams() else {
         return Err(missing());
     };
-    Ok((out.values::<u8>()?, (scale, zero_point)))
+    Ok((out.values::<u8>()?, Scaling { scale, zero_point }))
 }
 
 /// What an operand is compared by; `None` for one that is no number.

@@ -3,13 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use planish_eval::{Tensor, Value};
+use planish_eval::{MemoryFormat, Tensor, Value};
 use planish_ir::{DType, Dims, PackedParams, QParams, contiguous_strides};
 use planish_kernels::{Codes, Conv2d, Epilogue, Linear, WeightScales};
 
-use super::{KernelStep, Outcome, affine, output, scale_and_zero, sizes, tensor, with_bytes};
+use super::{KernelStep, Outcome, Scaling, codes, output, sizes, with_bytes};
 use crate::arena::Arena;
-use crate::{Call, RunError};
+use crate::{Call, Entry, RunError};
+
+const NOT_NUMBERS: &str = "its operands are not a quint8 tensor with one scale, a weight, and a scale and zero point of codes";
 
 /// A weight as its kernel reads it.
 #[derive(Debug)]
@@ -19,6 +21,14 @@ pub(crate) struct Weight {
     bias: Option<Vec<f32>>,
     /// The output stage for the scales of the last call; they rarely change.
     epilogue: Mutex<Option<([u32; 2], Arc<Epilogue>)>>,
+}
+
+/// What a kernel reads its input from.
+struct Readable<'a> {
+    /// A dense tensor.
+    tensor: Tensor,
+    /// What brings it into channels-last order, with its images, channels, height and width.
+    relayout: Option<(&'a Entry, [usize; 4])>,
 }
 
 impl Weight {
@@ -45,53 +55,50 @@ impl KernelStep {
         inputs: &[Value],
         arena: &mut Arena,
     ) -> Result<Outcome, RunError> {
-        let (Some(x), Some((scale, zero))) = (tensor(inputs, 0), scale_and_zero(inputs, 2)) else {
-            return Ok(Outcome::NotTaken(
-                "its operands are not a tensor, a weight, a scale and a zero point",
-            ));
+        // The oldest form repeats the geometry between weight and scale.
+        let at = inputs.len().saturating_sub(2).max(2);
+        let (Some((x, from)), Some(to)) = (codes(inputs, 0), Scaling::among(inputs, at)) else {
+            return Ok(Outcome::NotTaken(NOT_NUMBERS));
         };
         // One spatial dimension is two with height 1.
-        let (image, last): ([usize; 4], _) = match *x.shape() {
-            [n, c, l] => (sizes(&[n, c, 1, l]).unwrap_or_default(), vec![0, 2, 1]),
-            _ => (sizes(x.shape()).unwrap_or_default(), vec![0, 2, 3, 1]),
+        let image = match (self.variant.rank, x.shape()) {
+            (3, [n, c, l]) => sizes([*n, *c, 1, *l]),
+            (4, [n, c, h, w]) => sizes([*n, *c, *h, *w]),
+            _ => None,
         };
-        let [images, channels, height, width] = image;
-        let Some([out_height, out_width]) = conv
-            .output_size([height, width])
-            .filter(|_| channels == conv.inputs)
-        else {
-            let shape = x.shape();
+        let fitting = image
+            .filter(|[_, channels, ..]| *channels == conv.inputs)
+            .and_then(|image| Some((image, conv.output_size([image[2], image[3]])?)));
+        let Some((image, [out_height, out_width])) = fitting else {
             return Err(RunError::Shape(format!(
-                "give a tensor of shape {shape:?} to a convolution of {} channels",
-                conv.inputs
+                "give a tensor of shape {:?} to the convolution {}",
+                x.shape(),
+                self.entry.kernel().spec()
             )));
         };
-        let nhwc = self.channels_last(x, image, &last, arena)?;
-        let shape: Vec<i64> = match x.shape().len() {
-            3 => vec![images as i64, conv.outputs as i64, out_width as i64],
-            _ => [images, conv.outputs, out_height, out_width]
-                .map(|size| size as i64)
-                .to_vec(),
+        let [images, _, height, width] = image;
+        let (mut shape, order): (Vec<i64>, &[usize]) = match self.variant.rank {
+            3 => (vec![images as i64, conv.outputs as i64], &[0, 2, 1]),
+            _ => (
+                vec![images as i64, conv.outputs as i64, out_height as i64],
+                &[0, 2, 3, 1],
+            ),
         };
-        let strides = channels_last_strides(&shape);
+        shape.push(out_width as i64);
+        let x = self.readable(x, image, order)?;
+        let strides = planish_ir::channels_last_strides(&shape);
         let out = output(
             arena,
             self.buffer,
             DType::QUInt8,
             &shape,
             &strides,
-            Some((scale, zero)),
+            Some(to),
         )?;
-        self.weighted(
-            x,
-            &nhwc,
-            [images, height, width],
-            (scale, zero),
-            &out,
-            arena,
-        )?;
-        let macs = out.numel() as u64
-            * (conv.inputs / conv.groups * conv.kernel[0] * conv.kernel[1]) as u64;
+        let size = [images, height, width];
+        self.weighted(&x, size, (from, to), &out, arena)?;
+        let taps = conv.kernel[0] * conv.kernel[1];
+        let macs = out.numel() as u64 * (conv.inputs / conv.groups * taps) as u64;
         Ok(Outcome::Done(out, macs))
     }
 
@@ -101,12 +108,10 @@ impl KernelStep {
         inputs: &[Value],
         arena: &mut Arena,
     ) -> Result<Outcome, RunError> {
-        let (Some(x), Some((scale, zero))) = (tensor(inputs, 0), scale_and_zero(inputs, 2)) else {
-            return Ok(Outcome::NotTaken(
-                "its operands are not a tensor, a weight, a scale and a zero point",
-            ));
+        let (Some((x, from)), Some(to)) = (codes(inputs, 0), Scaling::among(inputs, 2)) else {
+            return Ok(Outcome::NotTaken(NOT_NUMBERS));
         };
-        let [rows @ .., features] = x.shape() else {
+        let Some((features, rows)) = x.shape().split_last() else {
             return Ok(Outcome::NotTaken("its input has no dimension"));
         };
         if *features != linear.inputs as i64 {
@@ -119,61 +124,52 @@ impl KernelStep {
         let count = x.numel() / linear.inputs;
         let mut shape: Dims = rows.into();
         shape.push(linear.outputs as i64);
-        let dense = x.contiguous(planish_eval::MemoryFormat::Contiguous)?;
+        let strides = contiguous_strides(&shape);
         let out = output(
             arena,
             self.buffer,
             DType::QUInt8,
             &shape,
-            &contiguous_strides(&shape),
-            Some((scale, zero)),
+            &strides,
+            Some(to),
         )?;
-        self.weighted(x, &dense, [1, 1, count], (scale, zero), &out, arena)?;
+        let x = Readable {
+            tensor: x.contiguous(MemoryFormat::Contiguous)?,
+            relayout: None,
+        };
+        self.weighted(&x, [1, 1, count], (from, to), &out, arena)?;
         let macs = out.numel() as u64 * linear.inputs as u64;
         Ok(Outcome::Done(out, macs))
     }
 
-    /// The elements of images in channels-last order, as a tensor whose memory is in that order.
-    pub(super) fn channels_last(
+    /// Images in channels-last order, or on their way there; `order` lists the dimensions with the channels last.
+    fn readable(
         &self,
         x: &Tensor,
-        [images, channels, height, width]: [usize; 4],
-        last: &[usize],
-        arena: &mut Arena,
-    ) -> Result<Tensor, RunError> {
-        let nhwc = x.permute(last)?;
-        if nhwc.is_contiguous() {
-            return Ok(nhwc);
+        image: [usize; 4],
+        order: &[usize],
+    ) -> Result<Readable<'_>, RunError> {
+        let last = x.permute(order)?;
+        if !last.is_contiguous()
+            && x.is_contiguous()
+            && let Some(relayout) = &self.to_nhwc
+        {
+            return Ok(Readable {
+                tensor: x.clone(),
+                relayout: Some((relayout, image)),
+            });
         }
-        let Some(relayout) = self.to_nhwc.as_ref().filter(|_| x.is_contiguous()) else {
-            return Ok(nhwc.contiguous(planish_eval::MemoryFormat::Contiguous)?);
-        };
-        let shape = nhwc.shape().to_vec();
-        let qparams = x.qparams().and_then(|qparams| match qparams {
-            QParams::PerTensor { scale, zero_point } => Some((scale, zero_point)),
-            QParams::PerChannel { .. } => None,
-        });
-        let out = output(
-            arena,
-            None,
-            x.dtype(),
-            &shape,
-            &contiguous_strides(&shape),
-            qparams,
-        )?;
-        let size = [images, channels, height, width];
-        with_bytes(x, &out, |x, out| {
-            relayout.call(Call::Relayout { x, size, out })
-        })?;
-        Ok(out)
+        Ok(Readable {
+            tensor: last.contiguous(MemoryFormat::Contiguous)?,
+            relayout: None,
+        })
     }
 
     fn weighted(
         &self,
-        x: &Tensor,
-        dense: &Tensor,
+        x: &Readable<'_>,
         size: [usize; 3],
-        (scale, zero): (f64, i64),
+        (from, to): (Scaling, Scaling),
         out: &Tensor,
         arena: &mut Arena,
     ) -> Result<(), RunError> {
@@ -181,21 +177,28 @@ impl KernelStep {
             .weight
             .as_ref()
             .ok_or(RunError::Weight("it was not packed"))?;
-        let quant = affine(x).ok_or(RunError::Weight(
-            "its input is not a quint8 tensor with one scale",
-        ))?;
-        let epilogue = self.epilogue(weight, quant.scale, scale as f32)?;
-        let codes = output_codes(zero, self.relu)?;
-        let zero = u8::try_from(quant.zero)
-            .map_err(|_| RunError::Weight("the zero point of its input is not a code"))?;
-        let scratch = arena.scratch(self.entry.kernel().scratch_len([size[1], size[2]]));
-        with_bytes(dense, out, |x, out| {
-            let weights = &weight.packed;
+        let epilogue = self.epilogue(weight, from.affine().scale, to.affine().scale)?;
+        let codes = output_codes(to, self.variant.relu);
+        let frame = self.entry.kernel().scratch_len([size[1], size[2]]);
+        let room = x.relayout.map_or(0, |_| x.tensor.numel());
+        let (image, scratch) = arena.scratch(room, frame);
+        with_bytes(&x.tensor, out, |bytes, out| {
+            let bytes = match x.relayout {
+                Some((relayout, size)) => {
+                    relayout.call(Call::Relayout {
+                        x: bytes,
+                        size,
+                        out: image,
+                    })?;
+                    &*image
+                }
+                None => bytes,
+            };
             self.entry.call(Call::Weighted {
-                x,
+                x: bytes,
                 size,
-                zero,
-                weights,
+                zero: from.zero_point as u8,
+                weights: &weight.packed,
                 epilogue: &epilogue,
                 codes,
                 scratch,
@@ -238,14 +241,7 @@ impl KernelStep {
 }
 
 /// Zero point and bounds of the output.
-pub(super) fn output_codes(zero: i64, relu: bool) -> Result<Codes, RunError> {
-    let zero = u8::try_from(zero)
-        .map_err(|_| RunError::Shape(format!("quantize with the zero point {zero}")))?;
-    let codes = Codes::u8(i32::from(zero));
-    Ok(if relu { codes.relu() } else { codes })
-}
-
-/// Dense strides with channels, the second dimension, innermost; for one spatial dimension as for two.
-fn channels_last_strides(shape: &[i64]) -> Dims {
-    planish_ir::channels_last_strides(shape)
+pub(super) fn output_codes(scaling: Scaling, relu: bool) -> Codes {
+    let codes = Codes::u8(scaling.affine().zero);
+    if relu { codes.relu() } else { codes }
 }
