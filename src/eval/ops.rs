@@ -19,6 +19,7 @@ mod pool;
 mod quant;
 mod quantized;
 mod reduce;
+mod rnn;
 mod shape;
 mod special;
 mod text;
@@ -68,6 +69,7 @@ const TABLES: &[Table] = &[
     quantized::norm::OPS,
     quantized::unary::OPS,
     reduce::OPS,
+    rnn::OPS,
     shape::OPS,
     text::OPS,
     upsample::OPS,

@@ -196,9 +196,10 @@ impl Planes {
     }
 
     /// An empty result: quantized like the input when that is quantized.
-    fn result(&self, output: [i64; 3], dtype: DType) -> Result<Tensor> {
+    fn result(&self, output: [i64; 3], format: MemoryFormat) -> Result<Tensor> {
         let shape = self.shape(output);
-        let strides = self.input.memory_format().strides(&shape);
+        let strides = format.strides(&shape);
+        let dtype = self.input.dtype();
         if dtype.is_quantized() {
             let (scale, zero_point) = per_tensor(&self.input)?;
             return empty(dtype, &shape, &strides, scale, zero_point);
@@ -228,7 +229,7 @@ fn max_pool(call: &Call<'_>) -> Result<Value> {
 /// The largest element of each window and its index in the plane.
 fn largest(planes: &Planes, windows: &Windows) -> Result<(Tensor, Vec<i64>)> {
     let input = &planes.input;
-    let out = planes.result(windows.output, input.dtype())?;
+    let out = planes.result(windows.output, input.memory_format())?;
     let mut indices = Vec::with_capacity(out.numel());
     if input.dtype().is_floating_point() {
         let values = input.to_f64()?;
@@ -314,15 +315,26 @@ fn avg_pool(call: &Call<'_>) -> Result<Value> {
         None => window.count(),
     };
     if !planes.input.dtype().is_quantized() {
-        return averaged(&planes, &windows, |sum, window| {
+        // PyTorch's kernel for three dimensions knows one layout only.
+        let format = if n == 3 {
+            MemoryFormat::Contiguous
+        } else {
+            planes.input.memory_format()
+        };
+        return averaged(&planes, &windows, format, |sum, window| {
             sum / divisor(window) as f32
         });
     }
     // In channels-last order, and always in three dimensions, the zero point is added after rounding.
-    let last = n == 3 || (n == 2 && planes.input.memory_format() == MemoryFormat::ChannelsLast);
+    let format = if n == 3 {
+        MemoryFormat::ChannelsLast
+    } else {
+        planes.input.memory_format()
+    };
+    let last = n > 1 && format == MemoryFormat::ChannelsLast;
     let affine = Affine::of(&planes.input)?;
     let zero = affine.zero;
-    pooled_codes(&planes, &windows, |sum, window| {
+    pooled_codes(&planes, &windows, format, |sum, window| {
         let centred = (sum - window.count() * i64::from(zero)) as f32;
         let mean = centred * (1.0 / divisor(window) as f32);
         if last {
@@ -337,16 +349,17 @@ fn avg_pool(call: &Call<'_>) -> Result<Value> {
 fn adaptive_avg_pool(call: &Call<'_>) -> Result<Value> {
     let planes = Planes::new(call)?;
     let windows = adaptive_windows(call, &planes)?;
+    let format = planes.input.memory_format();
     if !planes.input.dtype().is_quantized() {
-        return averaged(&planes, &windows, |sum, window| {
+        return averaged(&planes, &windows, format, |sum, window| {
             let sides = (0..3).map(|d| (window.end[d] - window.start[d]) as f32);
             sides.fold(sum, |mean, side| mean / side)
         });
     }
-    let last = planes.spatial != 1 && planes.input.memory_format() == MemoryFormat::ChannelsLast;
+    let last = planes.spatial > 1 && format == MemoryFormat::ChannelsLast;
     let affine = Affine::of(&planes.input)?;
     let zero = affine.zero;
-    pooled_codes(&planes, &windows, |sum, window| {
+    pooled_codes(&planes, &windows, format, |sum, window| {
         let count = window.count();
         if last {
             let centred = (sum - count * i64::from(zero)) as f32;
@@ -405,9 +418,10 @@ fn adaptive_max_pool(call: &Call<'_>) -> Result<Vec<Value>> {
 fn averaged(
     planes: &Planes,
     windows: &Windows,
+    format: MemoryFormat,
     mean: impl Fn(f32, &Window) -> f32,
 ) -> Result<Value> {
-    let out = planes.result(windows.output, planes.input.dtype())?;
+    let out = planes.result(windows.output, format)?;
     let values = planes.input.to_f32()?;
     let mut means = Vec::with_capacity(out.numel());
     for plane in values.chunks_exact(planes.cells().max(1)) {
@@ -425,9 +439,10 @@ fn averaged(
 fn pooled_codes(
     planes: &Planes,
     windows: &Windows,
+    format: MemoryFormat,
     code: impl Fn(i64, &Window) -> i32,
 ) -> Result<Value> {
-    let out = planes.result(windows.output, planes.input.dtype())?;
+    let out = planes.result(windows.output, format)?;
     let values = planes.input.codes()?;
     let mut codes = Vec::with_capacity(out.numel());
     for plane in values.chunks_exact(planes.cells().max(1)) {

@@ -309,11 +309,11 @@ fn joined(tensors: &[Tensor], dim: i64, scale: f64, zero_point: i64, relu: bool)
         }
         shape[dim] += tensor.shape()[dim];
     }
-    let last = shape.len() == 4
+    let last = matches!(shape.len(), 4 | 5)
         && tensors
             .iter()
             .all(|t| t.is_dense(MemoryFormat::ChannelsLast));
-    let blocks = last && dim == 1;
+    let blocks = last && dim == 1 && shape.len() == 4;
     let format = if last {
         MemoryFormat::ChannelsLast
     } else {

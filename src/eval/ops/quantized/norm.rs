@@ -156,7 +156,7 @@ fn grouped(call: &Call<'_>, groups: i64, first: usize) -> Result<Value> {
     let beta = singles(call, first + 1, channels, 0.0)?;
     let eps = call.float(first + 2)?;
     let (input_scale, _) = quant::per_tensor(input)?;
-    let last = matches!(input.rank(), 4 | 5) && input.is_dense(MemoryFormat::ChannelsLast);
+    let last = input.rank() == 4 && input.is_dense(MemoryFormat::ChannelsLast);
     let inner: i64 = input.shape()[2..].iter().product();
     let (inner, channels) = (inner.max(1) as usize, channels.max(1) as usize);
     let each = (channels / groups as usize * inner).max(1);
@@ -174,7 +174,11 @@ fn grouped(call: &Call<'_>, groups: i64, first: usize) -> Result<Value> {
             });
         }
     }
-    let strides = quant::suggested_strides(input);
+    // Five dimensions come out contiguous, whatever their layout was.
+    let strides = match input.rank() {
+        5 => MemoryFormat::Contiguous.strides(input.shape()),
+        _ => quant::suggested_strides(input),
+    };
     Ok(from_codes(
         input.dtype(),
         input.shape(),
