@@ -1,16 +1,18 @@
 //! A finalized module as a file: its text, its weights and its kernels in a [`Package`].
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::{fmt, io};
 
 use bytes::Bytes;
 use indexmap::IndexMap;
 use planish_ir::text::{self, Blobs, Printer, Style};
 use planish_ir::{GraphModule, Sym};
 use planish_kernels::Kernel;
-use planish_runtime::{Entry, Library, Parts, Program, RunError};
+use planish_runtime::{Entry, Library, Parts, Program, RunError, map_file};
 
 use crate::finalize::Finalized;
-use crate::package::{KernelEntry, Manifest, Package, PackageError, PackedEntry};
+use crate::package::{Blob, KernelEntry, Manifest, Package, PackageError, PackedEntry};
 
 const MODULE: &str = "module.ir";
 
@@ -18,8 +20,10 @@ const MODULE: &str = "module.ir";
 const INLINE: usize = 16;
 
 /// A finalized module as a file.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Artefact {
+    /// What messages call it: the file, or the model when it was not written yet.
+    name: String,
     package: Package,
 }
 
@@ -30,9 +34,6 @@ pub enum ArtefactError {
     /// The file.
     #[error(transparent)]
     Package(#[from] PackageError),
-    /// The file could not be opened.
-    #[error(transparent)]
-    Map(#[from] planish_runtime::Error),
     /// What the file holds.
     #[error("read the {what} of {name}: {reason}")]
     Content {
@@ -44,8 +45,14 @@ pub enum ArtefactError {
         reason: String,
     },
     /// The program cannot run here.
-    #[error(transparent)]
-    Run(#[from] RunError),
+    #[error("prepare {name}")]
+    Run {
+        /// The file.
+        name: String,
+        /// Why.
+        #[source]
+        source: RunError,
+    },
 }
 
 impl Artefact {
@@ -55,18 +62,18 @@ impl Artefact {
         let text = Printer::new(Style::Canonical)
             .blobs(&mut payloads, INLINE)
             .module(&finalized.module);
-        let mut blobs = IndexMap::from([(MODULE.to_owned(), Bytes::from(text))]);
+        let mut blobs = IndexMap::from([(MODULE.to_owned(), Bytes::from(text).into())]);
         blobs.extend(
             payloads
                 .iter()
-                .map(|(name, payload)| (name.to_owned(), payload.clone())),
+                .map(|(name, payload)| (name.to_owned(), payload.clone().into())),
         );
         let mut kernels = Vec::new();
         for (at, compiled) in finalized.kernels.iter().enumerate() {
             let blob = format!("kernel{at}.so");
             blobs.insert(
                 blob.clone(),
-                Bytes::copy_from_slice(&compiled.artefact.bytes),
+                Bytes::copy_from_slice(&compiled.artefact.bytes).into(),
             );
             kernels.push(KernelEntry {
                 kernel: compiled.kernel.to_string(),
@@ -76,7 +83,7 @@ impl Artefact {
         let mut packed = Vec::new();
         for (at, (name, kernel, bytes)) in finalized.packed.iter().enumerate() {
             let blob = format!("packed{at}");
-            blobs.insert(blob.clone(), bytes.clone());
+            blobs.insert(blob.clone(), bytes.clone().into());
             packed.push(PackedEntry {
                 attribute: name.to_string(),
                 kernel: kernel.to_string(),
@@ -93,6 +100,7 @@ impl Artefact {
             packed,
         };
         Self {
+            name: finalized.module.origin.clone(),
             package: Package { manifest, blobs },
         }
     }
@@ -105,9 +113,20 @@ impl Artefact {
     /// Maps a file and checks every digest in it.
     pub fn open(path: &Path) -> Result<Self, ArtefactError> {
         let name = path.display().to_string();
-        Ok(Self {
-            package: Package::read(&planish_runtime::map_file(path)?, &name)?,
-        })
+        let unreadable = |source| PackageError::Io {
+            verb: "read",
+            path: path.to_owned(),
+            source,
+        };
+        if path.is_dir() {
+            return Err(unreadable(io::ErrorKind::IsADirectory.into()).into());
+        }
+        let bytes = map_file(path).map_err(|error| match error {
+            planish_runtime::Error::Map { source, .. } => unreadable(source),
+            other => unreadable(io::Error::other(other)),
+        })?;
+        let package = Package::read(&bytes, &name)?;
+        Ok(Self { name, package })
     }
 
     /// What the file says of itself.
@@ -117,55 +136,97 @@ impl Artefact {
 
     /// The finalized module.
     pub fn module(&self) -> Result<GraphModule, ArtefactError> {
-        let bytes = self.package.blob(&self.package.manifest.module)?;
-        let text = std::str::from_utf8(bytes).map_err(|error| self.bad("module text", &error))?;
+        const PART: &str = "module text";
+        let blob = self.blob(PART, &self.package.manifest.module)?;
+        let text = std::str::from_utf8(blob.bytes()).map_err(|error| self.bad(PART, &error))?;
         let mut payloads = Blobs::new();
         for (name, blob) in &self.package.blobs {
-            payloads.insert(name, blob.clone());
+            payloads.insert(name, blob.bytes().clone());
         }
-        text::parse_module_with(text, &payloads).map_err(|errors| self.bad("module text", &errors))
+        let module = text::parse_module_with(text, &payloads)
+            .map_err(|errors| self.bad(PART, &errors.in_file(&self.package.manifest.module)))?;
+        match planish_ir::verify(&module) {
+            Ok(_) => Ok(module),
+            Err(errors) => {
+                let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                Err(self.bad(PART, &errors.join("\n")))
+            }
+        }
     }
 
     /// The program, ready to run. No compiler is needed.
     pub fn program(&self) -> Result<Program, ArtefactError> {
+        let module = self.module()?;
         let manifest = &self.package.manifest;
         let contract = manifest
             .contract
             .parse()
             .map_err(|error| self.bad("contract", &error))?;
-        let mut kernels: Vec<Entry> = Vec::new();
-        for entry in &manifest.kernels {
+        let parts = Parts {
+            module: &module,
+            contract,
+            kernels: self.kernels()?,
+            packed: self.packed()?,
+        };
+        Program::new(parts).map_err(|error| self.cannot_run(error))
+    }
+
+    fn kernels(&self) -> Result<Vec<Entry>, ArtefactError> {
+        let entries = self.package.manifest.kernels.iter().map(|entry| {
             let kernel: Kernel = entry
                 .kernel
                 .parse()
                 .map_err(|error| self.bad("kernels", &error))?;
-            let bytes = self.package.blob(&entry.blob)?;
-            // The package's own digests were checked when it was read; this is the digest of these very bytes.
-            let library = Library::load(bytes, &blake3::hash(bytes), &[kernel])?;
-            kernels.push(library.entry(kernel)?);
-        }
-        let mut packed = std::collections::HashMap::new();
-        for entry in &manifest.packed {
-            packed.insert(
-                Sym::new(&entry.attribute),
-                self.package.blob(&entry.blob)?.clone(),
-            );
-        }
-        let module = self.module()?;
-        Ok(Program::new(Parts {
-            module: &module,
-            contract,
-            kernels,
-            packed,
-        })?)
+            let blob = self.blob("kernels", &entry.blob)?;
+            Library::load(blob.bytes(), blob.digest(), &[kernel])
+                .and_then(|library| library.entry(kernel))
+                .map_err(|error| self.cannot_run(error.into()))
+        });
+        entries.collect()
     }
 
-    fn bad(&self, what: &str, reason: &dyn std::fmt::Display) -> ArtefactError {
-        let name = self.package.manifest.origin.clone();
+    fn packed(&self) -> Result<HashMap<Sym, Bytes>, ArtefactError> {
+        const PART: &str = "packed weights";
+        let entries = self.package.manifest.packed.iter().map(|entry| {
+            let kernel: Kernel = entry
+                .kernel
+                .parse()
+                .map_err(|error| self.bad(PART, &error))?;
+            let wanted = kernel
+                .spec()
+                .packing()
+                .map(|packing| packing.packed_len(kernel.isa()));
+            let bytes = self.blob(PART, &entry.blob)?.bytes();
+            if wanted != Some(bytes.len()) {
+                let attribute = &entry.attribute;
+                let reason = format!(
+                    "{attribute} has {} bytes, which {kernel} does not read",
+                    bytes.len()
+                );
+                return Err(self.bad(PART, &reason));
+            }
+            Ok((Sym::new(&entry.attribute), bytes.clone()))
+        });
+        entries.collect()
+    }
+
+    fn blob(&self, part: &str, name: &str) -> Result<&Blob, ArtefactError> {
+        let missing = || self.bad(part, &format!("there is no blob {name}"));
+        self.package.blobs.get(name).ok_or_else(missing)
+    }
+
+    fn bad(&self, part: &str, reason: &dyn fmt::Display) -> ArtefactError {
         ArtefactError::Content {
-            name,
-            what: what.to_owned(),
+            name: self.name.clone(),
+            what: part.to_owned(),
             reason: reason.to_string(),
+        }
+    }
+
+    fn cannot_run(&self, source: RunError) -> ArtefactError {
+        ArtefactError::Run {
+            name: self.name.clone(),
+            source,
         }
     }
 }

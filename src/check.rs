@@ -38,7 +38,7 @@ pub struct Check {
 #[non_exhaustive]
 pub enum CheckError {
     /// The file could not be read.
-    #[error("read {path}: {source}")]
+    #[error("read {path}")]
     Io {
         /// The file.
         path: String,
@@ -56,6 +56,22 @@ pub enum CheckError {
     /// The program failed.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The program answered with another number of tensors than was expected.
+    #[error("compare the outputs: there are {found}, and {expected} were expected")]
+    Count {
+        /// How many there are.
+        found: usize,
+        /// How many there should be.
+        expected: usize,
+    },
+    /// There is not one label for each row.
+    #[error("count what is right: there are {labels} labels for output 0, which is {scores}")]
+    Labels {
+        /// Number of labels.
+        labels: usize,
+        /// Type and shape of the output.
+        scores: String,
+    },
     /// The program answered something else than what was expected.
     #[error("compare output {output}: it is {found}, and {expected} was expected")]
     Shape {
@@ -87,18 +103,21 @@ impl Samples {
         };
         let file = SafeTensors::deserialize(bytes).map_err(|error| bad(error.to_string()))?;
         let series = |prefix: &str| {
-            let mut tensors = Vec::new();
-            while let Ok(view) = file.tensor(&format!("{prefix}.{}", tensors.len())) {
-                tensors.push(
-                    tensor(&view)
-                        .map_err(|reason| bad(format!("{prefix}.{}: {reason}", tensors.len())))?,
-                );
-            }
-            Ok::<_, CheckError>(tensors)
+            let named = |name: &&str| {
+                name.strip_prefix(prefix)
+                    .is_some_and(|at| at.starts_with('.'))
+            };
+            let count = file.names().into_iter().filter(named).count();
+            let tensors = (0..count).map(|at| {
+                let name = format!("{prefix}.{at}");
+                let view = file.tensor(&name).map_err(|_| bad(lacks(&file, &name)))?;
+                tensor(&view).map_err(|reason| bad(format!("{name}: {reason}")))
+            });
+            tensors.collect::<Result<Vec<_>, _>>()
         };
         let (inputs, expected) = (series("input")?, series("expected")?);
         if inputs.is_empty() {
-            return Err(bad("it has no tensor input.0".to_owned()));
+            return Err(bad(lacks(&file, "input.0")));
         }
         let labels = match file.tensor("labels") {
             Ok(view) => {
@@ -143,7 +162,7 @@ pub fn tensors(answer: &Value) -> Result<Vec<Tensor>, RunError> {
             Value::Tuple(items) => open.extend(items.iter().rev().cloned()),
             Value::List(list) => open.extend(list.to_vec().into_iter().rev()),
             Value::Dict(dict) => {
-                open.extend(dict.lock().values().rev().map(|(_, value)| value.clone()))
+                open.extend(dict.lock().values().rev().map(|(_, value)| value.clone()));
             }
             _ => {}
         }
@@ -154,15 +173,8 @@ pub fn tensors(answer: &Value) -> Result<Vec<Tensor>, RunError> {
 /// Compares outputs with what was expected.
 pub fn compare(outputs: &[Tensor], samples: &Samples) -> Result<Check, CheckError> {
     if outputs.len() != samples.expected.len() {
-        let (found, expected) = (
-            format!("one of {}", outputs.len()),
-            format!("one of {}", samples.expected.len()),
-        );
-        return Err(CheckError::Shape {
-            output: outputs.len(),
-            found,
-            expected,
-        });
+        let (found, expected) = (outputs.len(), samples.expected.len());
+        return Err(CheckError::Count { found, expected });
     }
     let rows = samples.inputs[0]
         .shape()
@@ -176,8 +188,6 @@ pub fn compare(outputs: &[Tensor], samples: &Samples) -> Result<Check, CheckErro
         accuracy: None,
     };
     for (at, (found, expected)) in outputs.iter().zip(&samples.expected).enumerate() {
-        let plain =
-            |tensor: &Tensor| format!("{}{:?}", plain_dtype(tensor.dtype()), tensor.shape());
         if plain(found) != plain(expected) {
             return Err(CheckError::Shape {
                 output: at,
@@ -201,12 +211,16 @@ pub fn compare(outputs: &[Tensor], samples: &Samples) -> Result<Check, CheckErro
         }
     }
     if let (Some(labels), Some(scores)) = (&samples.labels, outputs.first()) {
-        check.accuracy = accuracy(scores, labels);
+        let wrong = || CheckError::Labels {
+            labels: labels.len(),
+            scores: plain(scores),
+        };
+        check.accuracy = Some(accuracy(scores, labels).ok_or_else(wrong)?);
     }
     Ok(check)
 }
 
-/// Share of rows whose first largest value stands at their label.
+/// Share of rows whose first largest value stands at their label, if there is one label for each row.
 fn accuracy(scores: &Tensor, labels: &[i64]) -> Option<f64> {
     let classes = usize::try_from(*scores.shape().last()?)
         .ok()
@@ -253,6 +267,22 @@ fn tensor(view: &safetensors::tensor::TensorView<'_>) -> Result<Tensor, String> 
     };
     let shape: Vec<i64> = view.shape().iter().map(|size| *size as i64).collect();
     Tensor::new(dtype, &shape, view.data().to_vec()).map_err(|error| error.to_string())
+}
+
+/// That a tensor is missing, with the names of those that are there.
+fn lacks(file: &SafeTensors<'_>, name: &str) -> String {
+    let mut names = file.names();
+    names.sort_unstable();
+    let names = match names.as_slice() {
+        [] => "none".to_owned(),
+        names => names.join(", "),
+    };
+    format!("there is no tensor {name} in it; it has {names}")
+}
+
+/// Type and shape, as they are compared.
+fn plain(tensor: &Tensor) -> String {
+    format!("{}{:?}", plain_dtype(tensor.dtype()), tensor.shape())
 }
 
 /// Codes are compared as the integers that they are stored as.

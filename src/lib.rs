@@ -20,6 +20,7 @@
 
 mod artefact;
 pub mod check;
+pub mod file;
 mod finalize;
 pub mod package;
 mod pipeline;

@@ -10,15 +10,16 @@
 //! ```
 //!
 //! The manifest names every blob with its offset, size and BLAKE3. Reading checks the version, every bound and every digest before
-//! anything is used; a file is written beside its place and renamed, so that no partial one is ever seen. The same module gives the same
-//! bytes.
+//! anything is used, and that the blobs lie where writing puts them with zeros between, so that no byte of a file goes unchecked. The
+//! same module gives the same bytes.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+
+use crate::file;
 
 /// Version of the format that is written, and the only one that is read.
 pub const FORMAT: u32 = 1;
@@ -33,7 +34,14 @@ pub struct Package {
     /// What the package is, and what its blobs are.
     pub manifest: Manifest,
     /// Blobs by name, in the order in which they lie in the file.
-    pub blobs: IndexMap<String, Bytes>,
+    pub blobs: IndexMap<String, Blob>,
+}
+
+/// Bytes and their digest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Blob {
+    bytes: Bytes,
+    digest: blake3::Hash,
 }
 
 /// What a package is.
@@ -122,7 +130,7 @@ pub enum PackageError {
         /// The file.
         name: String,
         /// Its version.
-        found: u32,
+        found: u64,
     },
     /// Bytes of the file are not those that were written.
     #[error("read {what} of {name}: its BLAKE3 is {found} and should be {expected}")]
@@ -132,9 +140,9 @@ pub enum PackageError {
         /// The part of it.
         what: String,
         /// What the bytes have.
-        found: String,
+        found: blake3::Hash,
         /// What they should have.
-        expected: String,
+        expected: blake3::Hash,
     },
 }
 
@@ -159,7 +167,7 @@ impl Package {
             base + self
                 .blobs
                 .values()
-                .map(|blob| blob.len() + ALIGN)
+                .map(|blob| blob.bytes.len() + ALIGN)
                 .sum::<usize>(),
         );
         out.extend_from_slice(&MAGIC);
@@ -168,10 +176,9 @@ impl Package {
         out.extend_from_slice(&(json.len() as u64).to_le_bytes());
         out.extend_from_slice(blake3::hash(json).as_bytes());
         out.extend_from_slice(json);
-        out.resize(base, 0);
         for blob in self.blobs.values() {
             out.resize(out.len().next_multiple_of(ALIGN), 0);
-            out.extend_from_slice(blob);
+            out.extend_from_slice(&blob.bytes);
         }
         out
     }
@@ -183,10 +190,10 @@ impl Package {
             let entry = BlobEntry {
                 name: name.clone(),
                 offset: at as u64,
-                size: blob.len() as u64,
-                blake3: blake3::hash(blob).to_hex().to_string(),
+                size: blob.bytes.len() as u64,
+                blake3: blob.digest.to_hex().to_string(),
             };
-            at += blob.len();
+            at += blob.bytes.len();
             entry
         });
         let index = Index {
@@ -198,23 +205,11 @@ impl Package {
 
     /// Writes the file, all of it or nothing.
     pub fn write(&self, path: &Path) -> Result<(), PackageError> {
-        let failed = |source| PackageError::Io {
+        file::write_whole(path, &self.to_bytes()).map_err(|source| PackageError::Io {
             verb: "write",
             path: path.to_owned(),
             source,
-        };
-        let directory = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new()
-            .prefix(".planish-")
-            .tempfile_in(directory)
-            .map_err(failed)?;
-        file.write_all(&self.to_bytes()).map_err(failed)?;
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+        })
     }
 
     /// Reads the bytes of a file called `name`.
@@ -223,74 +218,111 @@ impl Package {
             name: name.to_owned(),
             reason,
         };
-        if bytes.len() < HEADER || bytes[..8] != MAGIC {
-            return Err(malformed("it does not begin like one".to_owned()));
-        }
-        let version = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
-        if version != FORMAT {
-            return Err(PackageError::Version {
-                name: name.to_owned(),
-                found: version,
-            });
-        }
-        let mut length = [0; 8];
-        length.copy_from_slice(&bytes[16..24]);
-        let end = usize::try_from(u64::from_le_bytes(length))
-            .ok()
-            .and_then(|length| HEADER.checked_add(length));
-        let json = end
-            .and_then(|end| bytes.get(HEADER..end))
-            .ok_or_else(|| malformed("it ends within its manifest".to_owned()))?;
-        let expected = blake3::Hash::from_slice(&bytes[24..56])
-            .map_err(|error| malformed(error.to_string()))?;
-        check_digest(name, "the manifest", json, &expected.to_hex())?;
+        let (json, expected) = header(bytes, name)?;
+        check_digest(name, "the manifest", blake3::hash(json), expected)?;
         let index: Index = serde_json::from_slice(json)
             .map_err(|error| malformed(format!("its manifest: {error}")))?;
         let mut blobs = IndexMap::new();
+        let mut at = HEADER + json.len();
         for entry in index.blobs {
-            let range = usize::try_from(entry.offset)
+            let start = at.next_multiple_of(ALIGN);
+            let end = usize::try_from(entry.size)
                 .ok()
-                .zip(usize::try_from(entry.size).ok());
-            let range = range
-                .and_then(|(offset, size)| Some(offset..offset.checked_add(size)?))
-                .filter(|range| range.end <= bytes.len());
-            let range = range.ok_or_else(|| {
-                malformed(format!("the blob {} reaches beyond its end", entry.name))
-            })?;
-            let blob = bytes.slice(range);
-            check_digest(
-                name,
-                &format!("the blob {}", entry.name),
-                &blob,
-                &entry.blake3,
-            )?;
-            blobs.insert(entry.name, blob);
+                .and_then(|size| start.checked_add(size))
+                .filter(|end| *end <= bytes.len())
+                .ok_or_else(|| malformed(format!("it ends within the blob {}", entry.name)))?;
+            if entry.offset != start as u64 || bytes[at..start].iter().any(|byte| *byte != 0) {
+                return Err(malformed(format!(
+                    "the blob {} does not follow what is before it",
+                    entry.name
+                )));
+            }
+            let blob = Blob::from(bytes.slice(start..end));
+            let expected = blake3::Hash::from_hex(&entry.blake3)
+                .map_err(|error| malformed(format!("the digest of {}: {error}", entry.name)))?;
+            let what = format!("the blob {}", entry.name);
+            check_digest(name, &what, blob.digest, expected)?;
+            if blobs.insert(entry.name, blob).is_some() {
+                return Err(malformed(format!("{what} is there twice")));
+            }
+            at = end;
+        }
+        if at != bytes.len() {
+            let rest = bytes.len() - at;
+            return Err(malformed(format!("{rest} bytes follow its last blob")));
         }
         Ok(Self {
             manifest: index.manifest,
             blobs,
         })
     }
+}
 
-    /// A blob that the manifest speaks of.
-    pub fn blob(&self, name: &str) -> Result<&Bytes, PackageError> {
-        self.blobs.get(name).ok_or_else(|| PackageError::Malformed {
-            name: self.manifest.origin.clone(),
-            reason: format!("its manifest speaks of a blob {name:?} that it does not have"),
-        })
+impl Blob {
+    /// The bytes.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Their digest.
+    pub fn digest(&self) -> &blake3::Hash {
+        &self.digest
     }
 }
 
-fn check_digest(name: &str, what: &str, bytes: &[u8], expected: &str) -> Result<(), PackageError> {
-    let found = blake3::hash(bytes).to_hex();
-    if found.as_str() == expected {
+impl From<Bytes> for Blob {
+    fn from(bytes: Bytes) -> Self {
+        let digest = blake3::hash(&bytes);
+        Self { bytes, digest }
+    }
+}
+
+/// The manifest's bytes and the digest that they should have.
+fn header<'b>(bytes: &'b [u8], name: &str) -> Result<(&'b [u8], blake3::Hash), PackageError> {
+    let malformed = |reason: &str| PackageError::Malformed {
+        name: name.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let (header, rest) = bytes
+        .split_first_chunk::<HEADER>()
+        .filter(|(header, _)| header.starts_with(&MAGIC))
+        .ok_or_else(|| malformed("it does not begin like one"))?;
+    let number = |range: std::ops::Range<usize>| {
+        let little = header[range].iter().rev();
+        little.fold(0, |number, byte| (number << 8) | u64::from(*byte))
+    };
+    let version = number(8..12);
+    if version != u64::from(FORMAT) {
+        return Err(PackageError::Version {
+            name: name.to_owned(),
+            found: version,
+        });
+    }
+    if number(12..16) != 0 {
+        return Err(malformed("bytes 12 to 16 are not zero"));
+    }
+    let json = usize::try_from(number(16..24))
+        .ok()
+        .and_then(|length| rest.get(..length))
+        .ok_or_else(|| malformed("it ends within its manifest"))?;
+    let expected =
+        blake3::Hash::from_slice(&header[24..]).map_err(|error| malformed(&error.to_string()))?;
+    Ok((json, expected))
+}
+
+fn check_digest(
+    name: &str,
+    what: &str,
+    found: blake3::Hash,
+    expected: blake3::Hash,
+) -> Result<(), PackageError> {
+    if found == expected {
         return Ok(());
     }
-    let (name, what, expected) = (name.to_owned(), what.to_owned(), expected.to_owned());
     Err(PackageError::Digest {
-        name,
-        what,
-        found: found.to_string(),
+        name: name.to_owned(),
+        what: what.to_owned(),
+        found,
         expected,
     })
 }
@@ -313,8 +345,8 @@ mod tests {
             packed: vec![],
         };
         let blobs = [
-            ("module.ir".to_owned(), Bytes::from("graph():\n")),
-            ("k0".to_owned(), Bytes::from(vec![7; 100])),
+            ("module.ir".to_owned(), Bytes::from("graph():\n").into()),
+            ("k0".to_owned(), Bytes::from(vec![7; 100]).into()),
         ];
         Package {
             manifest,
@@ -335,14 +367,38 @@ mod tests {
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 0x10;
-            if let Ok(read) = Package::read(&changed.into(), "p") {
-                assert_eq!(read, package(), "byte {at} is padding");
-            }
+            assert!(
+                Package::read(&changed.into(), "p").is_err(),
+                "changed at {at}"
+            );
             assert!(
                 Package::read(&Bytes::copy_from_slice(&bytes[..at]), "p").is_err(),
                 "cut at {at}"
             );
         }
+        let longer = [bytes.as_slice(), &[0]].concat();
+        assert!(Package::read(&longer.into(), "p").is_err());
+    }
+
+    #[test]
+    fn blobs_lie_one_after_the_other_and_have_names_of_their_own() {
+        let bytes = package().to_bytes();
+        let base = (HEADER + package().index_json(0).len()).next_multiple_of(ALIGN);
+        let json = String::from_utf8(package().index_json(base)).unwrap();
+        assert_eq!(package().assemble(base, json.as_bytes()), bytes);
+        let forged = |from: &str, to: &str| {
+            assert!(json.contains(from), "{json}");
+            let json = json.replacen(from, to, 1);
+            let bytes = package().assemble(base, json.as_bytes());
+            Package::read(&bytes.into(), "p").unwrap_err().to_string()
+        };
+        let offset = format!("\"offset\":{}", base + ALIGN);
+        let overlap = forged(&offset, &format!("\"offset\":{base}"));
+        assert!(overlap.contains("k0 does not follow"), "{overlap}");
+        let twice = forged("\"name\":\"k0\"", "\"name\":\"module.ir\"");
+        assert!(twice.contains("module.ir"), "{twice}");
+        let long = forged("\"size\":100", "\"size\":101");
+        assert!(long.contains("ends within the blob k0"), "{long}");
     }
 
     #[test]

@@ -79,15 +79,9 @@ pub struct RequestReport {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum KernelError {
-    /// It was not compiled.
-    #[error("compile the kernel {kernel}")]
-    Compile {
-        /// The kernel.
-        kernel: String,
-        /// What went wrong.
-        #[source]
-        source: JobError,
-    },
+    /// It was not compiled; the job bears the kernel's name.
+    #[error(transparent)]
+    Compile(#[from] JobError),
     /// It was compiled and could not be used.
     #[error("use the kernel {kernel}: {reason}")]
     Use {
@@ -135,17 +129,12 @@ impl<'p> Kernels<'p> {
             .filter(|(_, request)| !request.cancelled);
         let compiled = wanted.map(|(kernel, request)| {
             let artefact = request.ticket.wait();
-            artefact
-                .map(|artefact| CompiledKernel {
-                    kernel: *kernel,
-                    artefact,
-                })
-                .map_err(|source| KernelError::Compile {
-                    kernel: kernel.to_string(),
-                    source,
-                })
+            artefact.map(|artefact| CompiledKernel {
+                kernel: *kernel,
+                artefact,
+            })
         });
-        let compiled: Vec<_> = compiled.collect::<Result<_, _>>()?;
+        let compiled: Vec<_> = compiled.collect::<Result<_, JobError>>()?;
         // Packing kernels have done their work when the module is folded: they are not part of what it needs.
         Ok(compiled
             .into_iter()
@@ -213,11 +202,7 @@ impl<'p> Kernels<'p> {
             if !self.requests.contains_key(&packer) {
                 self.request(packer, "fold-prepack");
             }
-            let artefact = self.requests[&packer].ticket.wait();
-            let artefact = artefact.map_err(|source| KernelError::Compile {
-                kernel: packer.to_string(),
-                source,
-            })?;
+            let artefact = self.requests[&packer].ticket.wait()?;
             let entry = load(packer, &artefact).map_err(|error| unusable(error.to_string()))?;
             self.packers.insert(packer, entry);
         }
@@ -283,7 +268,7 @@ impl KernelSink for Kernels<'_> {
             weights: &weights,
             out: &mut bytes,
         };
-        let packer = self.packer(&kernel).map_err(|error| chain(&error))?;
+        let packer = self.packer(&kernel).map_err(|error| error.to_string())?;
         packer.call(call).map_err(|error| error.to_string())?;
         let bytes = Bytes::from(bytes);
         self.packed.push(PackedWeight {
@@ -303,15 +288,4 @@ pub(crate) fn load(kernel: Kernel, artefact: &Artefact) -> Result<Entry, planish
 
 fn is_packer(spec: &KernelSpec) -> bool {
     matches!(spec, KernelSpec::PackConv | KernelSpec::PackLinear)
-}
-
-/// An error and what caused it, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use planish_pool::{Stats as PoolStats, Toolchain};
+use planish_pool::Toolchain;
 use planish_runtime::{Fallback, Stats};
 use serde::Serialize;
 
-use crate::Finalized;
 use crate::check::Check;
+use crate::{Finalized, RequestReport};
 
 /// The report of one run.
 #[derive(Clone, Debug, Serialize)]
@@ -60,7 +60,7 @@ pub struct PassEntry {
 }
 
 /// The kernels of one run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct KernelEntries {
     /// Kernels asked for.
     pub requested: usize,
@@ -68,7 +68,7 @@ pub struct KernelEntries {
     pub compiled: usize,
     /// Of these, taken from the cache.
     pub from_cache: usize,
-    /// Of these, no longer needed after a later pass.
+    /// Of these, cancelled in time: a later pass had made them needless.
     pub cancelled: usize,
     /// Of these, failed.
     pub failed: usize,
@@ -100,7 +100,7 @@ pub struct RequestEntry {
 /// A tensor operator that runs by the reference evaluator.
 #[derive(Clone, Debug, Serialize)]
 pub struct FallbackEntry {
-    /// The node, by its place in the source or the value it computes.
+    /// The node, by its place in the source or the value it computes; empty when all nodes of the operator are meant.
     pub node: String,
     /// The operator.
     pub operator: String,
@@ -114,11 +114,10 @@ impl Report {
         finalized: &Finalized,
         input: &str,
         toolchain: &Toolchain,
-        (workers, pool): (usize, &PoolStats),
+        workers: usize,
         import: Duration,
         fallbacks: &[Fallback],
     ) -> Self {
-        let requests = &finalized.requests;
         Self {
             planish: env!("CARGO_PKG_VERSION").to_owned(),
             input: input.to_owned(),
@@ -128,23 +127,9 @@ impl Report {
             workers,
             import_seconds: import.as_secs_f64(),
             passes: finalized.passes.iter().map(PassEntry::new).collect(),
-            kernels: KernelEntries {
-                requested: requests.len(),
-                compiled: requests
-                    .iter()
-                    .filter(|request| request.from_cache == Some(false))
-                    .count(),
-                from_cache: requests
-                    .iter()
-                    .filter(|request| request.from_cache == Some(true))
-                    .count(),
-                cancelled: requests.iter().filter(|request| request.cancelled).count(),
-                failed: usize::try_from(pool.failed).unwrap_or(usize::MAX),
-                seconds: requests.iter().map(|request| request.seconds).sum(),
-                requests: requests.iter().map(RequestEntry::new).collect(),
-            },
+            kernels: KernelEntries::new(&finalized.requests),
             coverage: None,
-            fallbacks: fallbacks.iter().map(FallbackEntry::new).collect(),
+            fallbacks: FallbackEntry::all(fallbacks, &Stats::default()),
             check: None,
         }
     }
@@ -152,12 +137,7 @@ impl Report {
     /// Adds what a checked run found.
     pub fn checked(&mut self, check: Check, stats: &Stats) {
         self.coverage = Some(stats.coverage());
-        let not_taken = stats.not_taken.iter().map(|(op, reason)| FallbackEntry {
-            node: String::new(),
-            operator: op.clone(),
-            reason: (*reason).to_owned(),
-        });
-        self.fallbacks.extend(not_taken);
+        self.fallbacks.extend(FallbackEntry::all(&[], stats));
         self.check = Some(check);
     }
 }
@@ -166,7 +146,7 @@ impl PassEntry {
     fn new(report: &planish_passes::PassReport) -> Self {
         Self {
             name: report.name.to_owned(),
-            seconds: (report.end - report.start).as_secs_f64(),
+            seconds: report.end.saturating_sub(report.start).as_secs_f64(),
             start: report.start.as_secs_f64(),
             end: report.end.as_secs_f64(),
             rewrites: report.rewrites,
@@ -177,8 +157,29 @@ impl PassEntry {
     }
 }
 
+impl KernelEntries {
+    fn new(requests: &[RequestReport]) -> Self {
+        let mut entries = Self {
+            requested: requests.len(),
+            seconds: requests.iter().map(|request| request.seconds).sum(),
+            requests: requests.iter().map(RequestEntry::new).collect(),
+            ..Self::default()
+        };
+        for request in requests {
+            let counter = match request.from_cache {
+                Some(true) => &mut entries.from_cache,
+                Some(false) => &mut entries.compiled,
+                None if request.cancelled => &mut entries.cancelled,
+                None => &mut entries.failed,
+            };
+            *counter += 1;
+        }
+        entries
+    }
+}
+
 impl RequestEntry {
-    fn new(report: &crate::RequestReport) -> Self {
+    fn new(report: &RequestReport) -> Self {
         Self {
             kernel: report.kernel.to_string(),
             pass: report.pass.to_owned(),
@@ -192,11 +193,18 @@ impl RequestEntry {
 }
 
 impl FallbackEntry {
-    fn new(fallback: &Fallback) -> Self {
-        Self {
+    /// The operators that a program has no kernel for, then those whose kernel could not be used in a run.
+    pub fn all(fallbacks: &[Fallback], stats: &Stats) -> Vec<Self> {
+        let without = fallbacks.iter().map(|fallback| Self {
             node: fallback.node.clone(),
             operator: fallback.op.clone(),
             reason: fallback.reason.clone(),
-        }
+        });
+        let not_taken = stats.not_taken.iter().map(|(operator, reason)| Self {
+            node: String::new(),
+            operator: operator.clone(),
+            reason: (*reason).to_owned(),
+        });
+        without.chain(not_taken).collect()
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use planish::kernels::Isa;
 
 /// Finishes quantized neural networks.
 #[derive(Debug, Parser)]
@@ -51,8 +52,8 @@ pub struct Finalize {
     #[arg(long, value_enum, default_value_t = QuantType::Static)]
     pub quant_type: QuantType,
     /// Instruction set of the kernels: portable, avx512vnni, or host
-    #[arg(long, default_value = "host", value_name = "ISA")]
-    pub isa: String,
+    #[arg(long, default_value = "host", value_name = "ISA", value_parser = isa)]
+    pub isa: Isa,
     /// Print every rewrite that was made or declined
     #[arg(long)]
     pub remarks: bool,
@@ -77,8 +78,8 @@ pub struct Compiler {
     #[arg(long, value_name = "PATH")]
     pub cc: Option<PathBuf>,
     /// Compile threads; 1 compiles directly, without worker processes [default: the processors, at most 8]
-    #[arg(long, value_name = "N")]
-    pub jobs: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
     /// Directory of compiled kernels [default: $XDG_CACHE_HOME/planish, else ~/.cache/planish]
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
@@ -142,6 +143,17 @@ pub struct Import {
     /// Print the elements of every tensor, so that the text can be read back
     #[arg(long)]
     pub elements: bool,
+}
+
+/// Reads the name of an instruction set.
+fn isa(name: &str) -> Result<Isa, String> {
+    if name == "host" {
+        return Ok(Isa::host());
+    }
+    name.parse().map_err(|_| {
+        let known = Isa::ALL.map(|isa| isa.to_string());
+        format!("expected host, {}", known.join(", "))
+    })
 }
 
 impl From<QuantType> for planish::passes::QuantType {

@@ -1,10 +1,12 @@
 //! From errors to what a user reads.
 
 use std::error::Error;
+use std::io;
 use std::path::Path;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use planish::ir::diag::Diagnostics;
+use planish::passes::PipelineError;
 
 /// Why a verb ended early.
 #[derive(Debug)]
@@ -31,24 +33,61 @@ impl Failure {
             code: 2,
         }
     }
+
+    /// planish itself is at fault.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            code: 3,
+        }
+    }
+
+    /// A file could not be read, written, …
+    pub fn file(verb: &str, path: &Path, error: &io::Error) -> Self {
+        Self::input(format!("failed to {verb} {}: {error}", path.display()))
+    }
+
+    /// Adds what the user can do about it.
+    pub fn hint(mut self, hint: impl AsRef<str>) -> Self {
+        self.message.push_str("\n  hint: ");
+        self.message.push_str(hint.as_ref());
+        self
+    }
+}
+
+/// Results that cannot be printed.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::input(format!("failed to write to standard output: {error}"))
+    }
 }
 
 /// An error and everything that caused it, as one sentence.
 pub fn failed(error: &dyn Error) -> Failure {
-    let mut message = format!("failed to {error}");
-    let mut said = error.to_string();
+    Failure::input(format!("failed to {}", sentence(error)))
+}
+
+/// Why a pipeline ended early. What is read is verified first, so a module that is not valid later was made so by a pass.
+pub fn pipeline_failed(error: &PipelineError) -> Failure {
+    match error {
+        PipelineError::UnknownPass { .. } => Failure::usage(failed(error).message),
+        PipelineError::Invalid { .. } => Failure::internal(failed(error).message),
+        _ => failed(error),
+    }
+}
+
+/// An error and everything that caused it. Some errors repeat their cause in their own words; a reader needs it once.
+pub fn sentence(error: &dyn Error) -> String {
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        // Some errors repeat their cause in their own words.
-        let text = inner.to_string();
-        if !said.contains(&text) {
-            message.push_str(": ");
-            message.push_str(&text);
-            said = text;
+        let said = inner.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
         }
         cause = inner.source();
     }
-    Failure::input(message)
+    text
 }
 
 /// Errors in a text, with the lines they are in.
@@ -61,11 +100,36 @@ pub fn in_text(path: &Path, text: &str, diagnostics: &Diagnostics) -> Failure {
         let snippet = Snippet::source(text)
             .path(&name)
             .annotation(AnnotationKind::Primary.span(range));
+        let notes = diagnostic
+            .notes
+            .iter()
+            .map(|note| Level::NOTE.message(note.as_str()));
         let report = [Level::ERROR
             .primary_title(diagnostic.message.as_str())
-            .element(snippet)];
+            .element(snippet)
+            .elements(notes)];
         message.push('\n');
         message.push_str(&renderer.render(&report));
     }
     Failure::input(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Link(&'static str, #[source] Option<Box<Link>>);
+
+    #[test]
+    fn a_cause_that_was_told_is_not_told_again() {
+        let cause = Link("no room", None);
+        let repeated = Link("write it: no room", Some(Box::new(cause)));
+        let outer = Link("finalize", Some(Box::new(repeated)));
+        assert_eq!(
+            failed(&outer).message,
+            "failed to finalize: write it: no room"
+        );
+    }
 }

@@ -1,10 +1,12 @@
 //! `planish doctor`: looks for what finalizing needs.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use planish::Target;
 use planish::kernels::{Kernel, KernelSpec};
 use planish::pool::{Job, Pool};
+use planish::runtime::Library;
 
 use crate::args::Compiler;
 use crate::diagnose::{Failure, failed};
@@ -12,45 +14,49 @@ use crate::environment;
 use crate::progress::Progress;
 
 /// Looks for the compiler, shows the instruction set, tries a worker and a kernel.
-pub fn doctor(args: &Compiler) -> Result<(), Failure> {
+pub fn doctor(args: &Compiler, out: &mut impl Write) -> Result<(), Failure> {
     let target = Target::host();
-    println!("planish      {}", env!("CARGO_PKG_VERSION"));
-    println!("kernels      {} ({} contract)", target.isa, target.contract);
+    writeln!(out, "planish      {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(
+        out,
+        "kernels      {} ({} contract)",
+        target.isa, target.contract
+    )?;
     match environment::cache(args)? {
-        Some(directory) => println!("cache        {}", directory.display()),
-        None => println!("cache        none"),
+        Some(directory) => writeln!(out, "cache        {}", directory.display())?,
+        None => writeln!(out, "cache        none")?,
     }
     let pool = environment::pool(args, None::<Progress>)?;
-    println!("workers      {}", pool.workers());
-    let trip = handshake(&pool)?;
-    println!("worker       answers in {} µs", trip.as_micros());
+    let trip = handshake(&pool)?.as_micros();
+    match pool.workers() {
+        1 => writeln!(out, "workers      none: kernels are compiled directly")?,
+        many => writeln!(out, "workers      {many}, one answered in {trip} µs")?,
+    }
     let toolchain = environment::toolchain(args)?;
-    println!(
+    writeln!(
+        out,
         "compiler     {} {} for {}",
         toolchain.compiler().display(),
         toolchain.version(),
         toolchain.machine()
-    );
+    )?;
     let kernel = Kernel::new(KernelSpec::Lut, target.contract, target.isa)
         .map_err(|error| failed(&error))?;
-    let job = Job::cc(
-        &toolchain,
-        kernel.source(),
-        target.isa.flags().iter().copied(),
-    )
-    .named(kernel.to_string());
+    let flags = target.isa.flags().iter().copied();
+    let job = Job::cc(&toolchain, kernel.source(), flags).named(kernel.to_string());
     let artefact = pool.submit(job).wait().map_err(|error| failed(&error))?;
+    let digest = (*artefact.digest.as_bytes()).into();
+    Library::load(&artefact.bytes, &digest, &[kernel])
+        .and_then(|library| library.entry(kernel))
+        .map_err(|error| failed(&error))?;
     let from = if artefact.from_cache {
         "from the cache"
     } else {
         "compiled"
     };
-    println!(
-        "kernel       {kernel}: {} bytes, {from}",
-        artefact.bytes.len()
-    );
-    println!("all is well");
-    Ok(())
+    let size = artefact.bytes.len().div_ceil(1024);
+    writeln!(out, "kernel       {kernel}: {size} KiB, {from}, loads")?;
+    Ok(writeln!(out, "all is well")?)
 }
 
 /// Starts a worker, then measures one trip to it and back.
@@ -64,10 +70,9 @@ fn handshake(pool: &Pool) -> Result<Duration, Failure> {
     let began = Instant::now();
     let artefact = echo()?;
     if &*artefact.bytes != b"planish" {
-        return Err(Failure {
-            message: "a worker answered something else than what it was sent".to_owned(),
-            code: 3,
-        });
+        return Err(Failure::internal(
+            "a worker answered something else than what it was sent",
+        ));
     }
     Ok(began.elapsed())
 }

@@ -1,37 +1,45 @@
 //! What the command line takes from its surroundings; the libraries read no environment.
 
-use std::env;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
+use planish::import::Error as ImportError;
 use planish::ir::GraphModule;
-use planish::ir::text::{Blobs, Printer, Style};
-use planish::pool::{Builder, Observer, Pool, Toolchain, ToolchainSearch, WorkerCommand};
+use planish::ir::text::{self, Blobs, Printer, Style};
+use planish::pool::{Builder, Cache, Observer, Pool, Toolchain, ToolchainSearch, WorkerCommand};
 
 use crate::args::Compiler;
-use crate::diagnose::{Failure, failed, in_text};
+use crate::diagnose::{Failure, failed, in_text, sentence};
 
-/// The compiler that the user asked for, or the one that is there.
+/// The compiler that the user asked for, or the one that is there. What it said of itself is kept with the kernels, so that a run that finds
+/// all of them starts no compiler.
 pub fn toolchain(args: &Compiler) -> Result<Toolchain, Failure> {
     let search = ToolchainSearch {
         explicit: args.cc.clone(),
         cc: env::var_os("CC"),
         path: env::var_os("PATH"),
     };
-    Toolchain::find(&search).map_err(|error| failed(&error))
+    let found = match cache(args)? {
+        Some(directory) => {
+            let cache = Cache::open(directory).map_err(|error| failed(&error))?;
+            Toolchain::find_with(&search, &cache)
+        }
+        None => Toolchain::find(&search),
+    };
+    found.map_err(|error| {
+        failed(&error).hint("kernels are compiled by a C compiler; name one with --cc or $CC")
+    })
 }
 
 /// A pool whose workers are this program, or the one that `$PLANISH_WORKER` names.
 pub fn pool(args: &Compiler, observer: Option<impl Observer + 'static>) -> Result<Pool, Failure> {
-    if args.jobs == Some(0) {
-        return Err(Failure::usage("--jobs takes at least 1"));
-    }
     let mut builder: Builder = Pool::builder();
     builder = match env::var_os("PLANISH_WORKER") {
         Some(program) => builder.worker_binary(program),
         None => builder.worker(WorkerCommand::this_program().map_err(|error| failed(&error))?),
     };
     if let Some(jobs) = args.jobs {
-        builder = builder.workers(jobs);
+        builder = builder.workers(jobs.into());
     }
     if let Some(directory) = cache(args)? {
         builder = builder.cache(directory);
@@ -76,11 +84,32 @@ pub fn module_text(module: &GraphModule, elements: bool) -> String {
 
 /// Reads a model, or a module in text form.
 pub fn read_module(path: &Path) -> Result<GraphModule, Failure> {
-    if path.extension().is_none_or(|extension| extension != "ir") {
-        return planish::import::open(path).map_err(|error| failed(&error));
+    if path.extension().is_some_and(|extension| extension == "ir") {
+        return read_text(path);
     }
-    let text = std::fs::read_to_string(path);
-    let text = text
-        .map_err(|error| Failure::input(format!("failed to read {}: {error}", path.display())))?;
-    planish::ir::text::parse_module(&text).map_err(|diagnostics| in_text(path, &text, &diagnostics))
+    planish::import::open(path).map_err(|error| match error {
+        ImportError::Io { source, .. } => Failure::file("read", path, &source),
+        ImportError::Format { .. } => failed(&error),
+        // The others know the place in the archive, not the archive.
+        _ => Failure::input(format!(
+            "failed to import {}: {}",
+            path.display(),
+            sentence(&error)
+        )),
+    })
+}
+
+fn read_text(path: &Path) -> Result<GraphModule, Failure> {
+    let text = fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
+    let module = text::parse_module(&text).map_err(|faults| in_text(path, &text, &faults))?;
+    match planish::ir::verify(&module) {
+        Ok(_) => Ok(module),
+        Err(breaches) => {
+            let mut message = format!("failed to verify {}", path.display());
+            for breach in breaches {
+                message.push_str(&format!("\n  {breach}"));
+            }
+            Err(Failure::input(message))
+        }
+    }
 }

@@ -1,163 +1,232 @@
 //! `planish finalize`: from a model to an artefact.
 
-use std::io::Write as _;
+use std::io::Write;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use planish::check::{Check, Samples, check};
-use planish::report::Report;
+use planish::pool::Pool;
+use planish::report::{FallbackEntry, Report};
 use planish::runtime::Stats;
-use planish::{Finalize, Finalized, Target};
+use planish::{Finalize, FinalizeError, Finalized, Target, file};
 
 use crate::args;
-use crate::diagnose::{Failure, failed};
+use crate::console::{grouped, say};
+use crate::diagnose::{Failure, failed, pipeline_failed};
 use crate::environment;
 use crate::progress::Progress;
 
 /// Finalizes a model.
-pub fn finalize(args: &args::Finalize) -> Result<(), Failure> {
-    let mut target = Target::host();
-    if args.isa != "host" {
-        target.isa = args.isa.parse().map_err(|error| failed(&error))?;
-    }
+pub fn finalize(args: &args::Finalize, out: &mut impl Write) -> Result<(), Failure> {
     // What is not there is said before any work is done.
-    let samples = args
-        .check
-        .as_deref()
-        .map(Samples::open)
-        .transpose()
-        .map_err(|error| failed(&error))?;
+    for path in args.output.iter().chain(&args.report) {
+        file::check_place(path).map_err(|error| Failure::file("write", path, &error))?;
+    }
+    let samples = args.check.as_deref().map(samples).transpose()?;
     let mut progress = Progress::new();
-    let toolchain = environment::toolchain(&args.compiler)?;
-    let pool = environment::pool(&args.compiler, Some(progress.clone()))?;
-    progress.say("reading");
+    progress.show("import");
     let began = Instant::now();
     let module = environment::read_module(&args.model)?;
     let import = began.elapsed();
+    let toolchain = environment::toolchain(&args.compiler)?;
+    let pool = environment::pool(&args.compiler, Some(progress.clone()))?;
+    let target = Target {
+        isa: args.isa,
+        ..Target::host()
+    };
     let began = Instant::now();
-    let finalize = Finalize::for_target(target)
+    let finalized = Finalize::for_target(target)
         .compiler(&pool, &toolchain)
         .quant_type(args.quant_type.into())
-        .preserve(args.preserve.iter().cloned());
-    let finalized = finalize
+        .preserve(args.preserve.iter().cloned())
         .run_with(module, &mut progress)
-        .map_err(|error| failed(&error))?;
-    let seconds = began.elapsed();
+        .map_err(|error| {
+            let failure = match &error {
+                FinalizeError::Pipeline(error) => pipeline_failed(error),
+                _ => failed(&error),
+            };
+            if pool.stats().failed == 0 {
+                return failure;
+            }
+            let compiler = toolchain.compiler().display();
+            failure.hint(format!(
+                "the compiler is {compiler}; `planish doctor` tries it alone"
+            ))
+        })?;
+    let time = began.elapsed();
     let program = finalized.program().map_err(|error| failed(&error))?;
-    let input = args.model.display().to_string();
-    let stats = pool.stats();
     let mut report = Report::new(
         &finalized,
-        &input,
+        &args.model.display().to_string(),
         &toolchain,
-        (pool.workers(), &stats),
+        pool.workers(),
         import,
         program.fallbacks(),
     );
     if let Some(samples) = &samples {
-        progress.say("checking");
-        let mut counted = Stats::default();
-        let found = check(&program, samples, &mut counted).map_err(|error| failed(&error))?;
-        report.checked(found, &counted);
+        progress.show("check");
+        let mut stats = Stats::default();
+        let found = check(&program, samples, &mut stats).map_err(|error| failed(&error))?;
+        report.checked(found, &stats);
     }
     progress.finish();
     if args.remarks {
         for remark in finalized.remarks.entries() {
-            eprintln!("{remark}");
+            say(remark);
         }
     }
-    summarize(&finalized, &report, seconds.as_secs_f64());
+    complain(&pool);
     if let Some(path) = &args.output {
         finalized.save(path).map_err(|error| failed(&error))?;
-        let size = std::fs::metadata(path).map_or(0, |file| file.len());
-        println!("wrote {} ({} KiB)", path.display(), size.div_ceil(1024));
     }
     if let Some(path) = &args.report {
         let json = serde_json::to_vec_pretty(&report).map_err(|error| failed(&error))?;
-        write(path, &json)?;
+        file::write_whole(path, &json).map_err(|error| Failure::file("write", path, &error))?;
     }
-    match &report.check {
-        Some(check) if check.mismatches > 0 => Err(Failure::input(format!(
-            "{} of {} values differ",
-            check.mismatches, check.values
-        ))),
-        _ => Ok(()),
+    summarize(&finalized, &report, time, out)?;
+    for path in args.output.iter().chain(&args.report) {
+        print_written(path, out)?;
+    }
+    report.check.as_ref().map_or(Ok(()), judge)
+}
+
+/// Samples that a check can compare with.
+fn samples(path: &Path) -> Result<Samples, Failure> {
+    let samples = Samples::open(path).map_err(|error| failed(&error))?;
+    if samples.expected.is_empty() {
+        let path = path.display();
+        return Err(Failure::input(format!(
+            "failed to check with {path}: it has no tensor expected.0 to compare with"
+        )));
+    }
+    Ok(samples)
+}
+
+/// What went wrong with the cache and cost time only.
+fn complain(pool: &Pool) {
+    let stats = pool.stats();
+    if stats.cache_corrupt > 0 {
+        let many = stats.cache_corrupt;
+        say(format_args!(
+            "planish: {many} kernels in the cache were damaged and are made again"
+        ));
+    }
+    if stats.cache_unwritten > 0 {
+        let (many, reason) = (
+            stats.cache_unwritten,
+            stats.cache_complaint.unwrap_or_default(),
+        );
+        say(format_args!(
+            "planish: {many} kernels could not be kept in the cache: {reason}"
+        ));
     }
 }
 
-fn summarize(finalized: &Finalized, report: &Report, seconds: f64) {
+fn summarize(
+    finalized: &Finalized,
+    report: &Report,
+    time: Duration,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
     let kernels = &report.kernels;
-    println!(
-        "{}: {} passes and {} kernels ({} compiled, {} from the cache, {} no longer needed) in {:.0} ms",
+    let made: Vec<String> = [
+        (kernels.compiled, "compiled"),
+        (kernels.from_cache, "from the cache"),
+        (kernels.cancelled, "not needed any more"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{} {what}", grouped(count)))
+    .collect();
+    let made = if made.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", made.join(", "))
+    };
+    writeln!(
+        out,
+        "{}: {} passes, {} kernels{made}, {:.2} s",
         report.input,
         finalized.passes.len(),
-        kernels.requested,
-        kernels.compiled,
-        kernels.from_cache,
-        kernels.cancelled,
-        seconds * 1e3
-    );
+        grouped(kernels.requested),
+        time.as_secs_f64()
+    )?;
     if let Some(check) = &report.check {
-        print_check(check);
+        print_check(check, out)?;
     }
-    match report.coverage {
-        Some(1.0) => println!("all multiply-accumulates in integer kernels"),
-        Some(share) => println!(
-            "{:.2} % of the multiply-accumulates in integer kernels",
-            share * 100.0
-        ),
-        None => {}
+    if let Some(coverage) = report.coverage {
+        print_coverage(coverage, out)?;
     }
-    print_fallbacks(report.fallbacks.iter().map(|entry| {
-        (
-            entry.node.as_str(),
-            entry.operator.as_str(),
-            entry.reason.as_str(),
-        )
-    }));
+    print_fallbacks(&report.fallbacks, out)
 }
 
 /// What a comparison found, in one line.
-pub fn print_check(check: &Check) {
-    print!(
+pub fn print_check(check: &Check, out: &mut impl Write) -> Result<(), Failure> {
+    write!(
+        out,
         "{} inputs, {} values, {} mismatches",
-        check.inputs, check.values, check.mismatches
-    );
+        grouped(check.inputs),
+        grouped(check.values),
+        grouped(check.mismatches)
+    )?;
     if check.mismatches > 0 {
-        print!(" (largest difference {})", check.max_abs_diff);
+        write!(out, " (largest difference {})", check.max_abs_diff)?;
     }
-    match check.accuracy {
-        Some(accuracy) => println!(", accuracy {accuracy:.3}"),
-        None => println!(),
+    if let Some(accuracy) = check.accuracy {
+        write!(out, ", accuracy {accuracy:.3}")?;
     }
+    Ok(writeln!(out)?)
+}
+
+/// How much of the arithmetic runs in kernels, in one line.
+pub fn print_coverage(share: f64, out: &mut impl Write) -> Result<(), Failure> {
+    if share == 1.0 {
+        return Ok(writeln!(
+            out,
+            "all multiply-accumulates in integer kernels"
+        )?);
+    }
+    let percent = share * 100.0;
+    Ok(writeln!(
+        out,
+        "{percent:.2} % of the multiply-accumulates in integer kernels"
+    )?)
 }
 
 /// The operators that run without a kernel, a line each.
-pub fn print_fallbacks<'a>(fallbacks: impl ExactSizeIterator<Item = (&'a str, &'a str, &'a str)>) {
-    if fallbacks.len() == 0 {
-        println!("no fallback");
-        return;
+pub fn print_fallbacks(fallbacks: &[FallbackEntry], out: &mut impl Write) -> Result<(), Failure> {
+    match fallbacks.len() {
+        0 => return Ok(writeln!(out, "no fallback")?),
+        1 => writeln!(out, "1 operator runs without a kernel:")?,
+        many => writeln!(out, "{} operators run without a kernel:", grouped(many))?,
     }
-    println!("{} operators run without a kernel:", fallbacks.len());
-    for (node, operator, reason) in fallbacks {
-        println!("  {operator} {node}: {reason}");
+    for entry in fallbacks {
+        let place = Some(entry.node.as_str()).filter(|node| !node.is_empty());
+        let place = place.map(|node| format!(" at {node}")).unwrap_or_default();
+        writeln!(out, "  {}{place}: {}", entry.operator, entry.reason)?;
     }
+    Ok(())
 }
 
-/// Writes a file, all of it or nothing.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let failed = |error: std::io::Error| {
-        Failure::input(format!("failed to write {}: {error}", path.display()))
-    };
-    let mut file = tempfile::Builder::new()
-        .prefix(".planish-")
-        .tempfile_in(directory)
-        .map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+/// Says that a file was written, and how large it is.
+pub fn print_written(path: &Path, out: &mut impl Write) -> Result<(), Failure> {
+    let size = std::fs::metadata(path).map_or(0, |file| file.len());
+    Ok(writeln!(
+        out,
+        "wrote {} ({} KiB)",
+        path.display(),
+        grouped(size.div_ceil(1024) as usize)
+    )?)
+}
+
+/// Outputs that differ are a failure.
+pub fn judge(check: &Check) -> Result<(), Failure> {
+    if check.mismatches == 0 {
+        return Ok(());
+    }
+    Err(Failure::input(format!(
+        "{} of {} values differ from those expected",
+        grouped(check.mismatches),
+        grouped(check.values)
+    )))
 }

@@ -1,12 +1,13 @@
 //! `planish import`: prints a model in text form.
 
+use std::io::Write;
+
 use crate::args;
 use crate::diagnose::Failure;
 use crate::environment;
 
 /// Prints a model.
-pub fn import(args: &args::Import) -> Result<(), Failure> {
+pub fn import(args: &args::Import, out: &mut impl Write) -> Result<(), Failure> {
     let module = environment::read_module(&args.model)?;
-    print!("{}", environment::module_text(&module, args.elements));
-    Ok(())
+    Ok(out.write_all(environment::module_text(&module, args.elements).as_bytes())?)
 }

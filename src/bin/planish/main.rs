@@ -4,12 +4,12 @@
 //! expected), 2 usage, 3 planish itself is at fault.
 
 #![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command line prints"
+    unreachable_pub,
+    reason = "nothing outside can reach into a program; `pub` is what the other files use"
 )]
 
 mod args;
+mod console;
 mod diagnose;
 mod doctor;
 mod environment;
@@ -20,11 +20,14 @@ mod passes;
 mod progress;
 mod run;
 
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::args::{Args, Verb};
+use crate::console::{Results, say};
 use crate::diagnose::Failure;
 
 fn main() -> ExitCode {
@@ -33,19 +36,31 @@ fn main() -> ExitCode {
         return code;
     }
     let args = Args::parse();
-    let done = match &args.verb {
-        Verb::Finalize(args) => finalize::finalize(args),
-        Verb::Run(args) => run::run(args),
-        Verb::Opt(args) => opt::opt(args),
-        Verb::Import(args) => import::import(args),
-        Verb::Passes => passes::passes(),
-        Verb::Doctor(args) => doctor::doctor(args),
-    };
+    // A panic has said where; what is left to say is that it is not the user's fault.
+    let done = catch_unwind(AssertUnwindSafe(|| act(&args.verb))).unwrap_or_else(|_| {
+        Err(Failure::internal(
+            "this is a mistake in planish, not in its input; please report it",
+        ))
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { message, code }) => {
-            eprintln!("planish: {message}");
+            say(format_args!("planish: {message}"));
             ExitCode::from(code)
         }
     }
+}
+
+fn act(verb: &Verb) -> Result<(), Failure> {
+    let mut results = Results::new();
+    let out = &mut results;
+    match verb {
+        Verb::Finalize(args) => finalize::finalize(args, out),
+        Verb::Run(args) => run::run(args, out),
+        Verb::Opt(args) => opt::opt(args, out),
+        Verb::Import(args) => import::import(args, out),
+        Verb::Passes => passes::passes(out),
+        Verb::Doctor(args) => doctor::doctor(args, out),
+    }?;
+    Ok(results.flush()?)
 }

@@ -1,25 +1,28 @@
 //! `planish opt`: runs passes over a module and prints what comes out.
 
+use std::io::Write;
+
 use planish::ir::GraphModule;
 use planish::passes::{
     Fuel, Instrument, NoKernels, Options, Pass, PassCx, PassReport, Pipeline, Remarks,
 };
 
 use crate::args;
-use crate::diagnose::{Failure, failed};
+use crate::console::say;
+use crate::diagnose::{Failure, pipeline_failed};
 use crate::environment;
 
 /// Runs passes.
-pub fn opt(args: &args::Opt) -> Result<(), Failure> {
-    let mut module = environment::read_module(&args.input)?;
+pub fn opt(args: &args::Opt, out: &mut impl Write) -> Result<(), Failure> {
+    // A name that is not a pass is a mistake worth a message, before anything is read.
     let pipeline = match &args.passes {
-        Some(text) => Pipeline::parse(text).map_err(|error| failed(&error))?,
+        Some(text) => Pipeline::parse(text).map_err(|error| pipeline_failed(&error))?,
         None => Pipeline::new(planish::passes::FINALIZE),
     };
     for name in &args.print_after {
-        // A name that is not a pass is a mistake worth a message.
-        Pipeline::parse(name).map_err(|error| failed(&error))?;
+        Pipeline::parse(name).map_err(|error| pipeline_failed(&error))?;
     }
+    let mut module = environment::read_module(&args.input)?;
     let options = Options {
         quant_type: args.quant_type.into(),
         preserved: args.preserve.clone(),
@@ -35,21 +38,20 @@ pub fn opt(args: &args::Opt) -> Result<(), Failure> {
     let reports = pipeline.run(&mut module, &mut cx, &mut Dump { args });
     if args.remarks {
         for remark in remarks.entries() {
-            eprintln!("{remark}");
+            say(remark);
         }
     }
-    let reports = reports.map_err(|error| failed(&error))?;
+    let reports = reports.map_err(|error| pipeline_failed(&error))?;
     if args.timing {
         for report in &reports {
-            let micros = (report.end - report.start).as_micros();
-            eprintln!(
+            let micros = report.end.saturating_sub(report.start).as_micros();
+            say(format_args!(
                 "{micros:>9} µs  {:>7} rewrites  {:>7} nodes  {}",
                 report.rewrites, report.nodes_after, report.name
-            );
+            ));
         }
     }
-    print!("{}", environment::module_text(&module, args.elements));
-    Ok(())
+    Ok(out.write_all(environment::module_text(&module, args.elements).as_bytes())?)
 }
 
 /// Prints the module after passes.
@@ -61,8 +63,8 @@ impl Instrument for Dump<'_> {
     fn after_pass(&mut self, pass: &dyn Pass, module: &GraphModule, report: &PassReport) {
         let asked = self.args.print_after.iter().any(|name| name == pass.name());
         if asked || (self.args.print_changed && report.rewrites > 0) {
-            eprintln!("# after {}", pass.name());
-            eprint!("{}", environment::module_text(module, self.args.elements));
+            say(format_args!("# after {}", pass.name()));
+            say(environment::module_text(module, self.args.elements).trim_end());
         }
     }
 }

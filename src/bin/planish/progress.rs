@@ -3,12 +3,16 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use planish::ir::GraphModule;
-use planish::passes::{Instrument, Pass};
+use planish::passes::{Instrument, Pass, PassReport};
 use planish::pool::{Observer, Report, Status};
 
-/// A bar, or nothing.
+/// While there is nothing to count, and when there is.
+const SPINNER: &str = "{spinner} {msg}";
+const BAR: &str = "{spinner} {msg:<22} {bar:24} {pos}/{len} kernels {elapsed:>4}";
+
+/// A bar, or nothing. It goes away with its last copy, so that a message never stands behind it.
 #[derive(Clone)]
 pub struct Progress {
     bar: ProgressBar,
@@ -22,19 +26,15 @@ impl Progress {
                 bar: ProgressBar::hidden(),
             };
         }
-        let bar = ProgressBar::new(0);
-        if let Ok(style) =
-            ProgressStyle::with_template("{spinner} {msg} {wide_bar} {pos}/{len} kernels {elapsed}")
-        {
-            bar.set_style(style);
-        }
+        let bar = ProgressBar::new(0).with_finish(ProgressFinish::AndClear);
+        set_template(&bar, SPINNER);
         bar.enable_steady_tick(Duration::from_millis(100));
         Self { bar }
     }
 
     /// Shows what is being done.
-    pub fn say(&self, what: impl Into<String>) {
-        self.bar.set_message(what.into());
+    pub fn show(&self, what: &'static str) {
+        self.bar.set_message(what);
     }
 
     /// Removes the bar.
@@ -46,7 +46,12 @@ impl Progress {
 impl Observer for Progress {
     fn report(&self, report: &Report) {
         match report.status {
-            Status::Submitted => self.bar.inc_length(1),
+            Status::Submitted => {
+                if self.bar.length() == Some(0) {
+                    set_template(&self.bar, BAR);
+                }
+                self.bar.inc_length(1);
+            }
             Status::Done { .. } | Status::Failed { .. } | Status::Cancelled => self.bar.inc(1),
             _ => {}
         }
@@ -55,6 +60,18 @@ impl Observer for Progress {
 
 impl Instrument for Progress {
     fn before_pass(&mut self, pass: &dyn Pass, _: &GraphModule) {
-        self.say(pass.name());
+        self.show(pass.name());
+    }
+
+    /// What comes after a pass, if no other does.
+    fn after_pass(&mut self, _: &dyn Pass, _: &GraphModule, _: &PassReport) {
+        self.show("compile");
+    }
+}
+
+fn set_template(bar: &ProgressBar, template: &str) {
+    // Both templates are constants that are well-formed; otherwise the bar looks as it did.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
     }
 }

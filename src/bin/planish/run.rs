@@ -1,58 +1,57 @@
 //! `planish run`: runs an artefact.
 
 use std::borrow::Cow;
+use std::io::Write;
 
-use planish::Artefact;
 use planish::check::{Samples, compare, tensors};
 use planish::ir::{DType, Tensor};
+use planish::report::FallbackEntry;
 use planish::runtime::Stats;
+use planish::{Artefact, file};
 use safetensors::{Dtype, View};
 
 use crate::args;
 use crate::diagnose::{Failure, failed};
-use crate::finalize::{print_check, print_fallbacks, write};
+use crate::finalize::{judge, print_check, print_coverage, print_fallbacks, print_written};
 
 /// Runs an artefact.
-pub fn run(args: &args::Run) -> Result<(), Failure> {
+pub fn run(args: &args::Run, out: &mut impl Write) -> Result<(), Failure> {
+    if let Some(path) = &args.output {
+        file::check_place(path).map_err(|error| Failure::file("write", path, &error))?;
+    }
     let artefact = Artefact::open(&args.artefact).map_err(|error| failed(&error))?;
-    let program = artefact.program().map_err(|error| failed(&error))?;
     let samples = Samples::open(&args.inputs).map_err(|error| failed(&error))?;
+    let program = artefact.program().map_err(|error| failed(&error))?;
     let mut stats = Stats::default();
     let answer = program
         .call_with(&samples.values(), &mut stats)
         .map_err(|error| failed(&error))?;
     let outputs = tensors(&answer).map_err(|error| failed(&error))?;
-    for (at, output) in outputs.iter().enumerate() {
-        println!("output.{at}: {}{:?}", output.dtype(), output.shape());
-    }
+    let check = if samples.expected.is_empty() {
+        None
+    } else {
+        Some(compare(&outputs, &samples).map_err(|error| failed(&error))?)
+    };
     if let Some(path) = &args.output {
         let named = outputs
             .iter()
             .enumerate()
             .map(|(at, tensor)| (format!("output.{at}"), Stored(tensor)));
         let bytes = safetensors::serialize(named, None).map_err(|error| failed(&error))?;
-        write(path, &bytes)?;
+        file::write_whole(path, &bytes).map_err(|error| Failure::file("write", path, &error))?;
     }
-    let fallbacks = program.fallbacks();
-    print_fallbacks(fallbacks.iter().map(|fallback| {
-        (
-            fallback.node.as_str(),
-            fallback.op.as_str(),
-            fallback.reason.as_str(),
-        )
-    }));
-    if samples.expected.is_empty() {
-        return Ok(());
+    for (at, output) in outputs.iter().enumerate() {
+        writeln!(out, "output.{at}: {}{:?}", output.dtype(), output.shape())?;
     }
-    let check = compare(&outputs, &samples).map_err(|error| failed(&error))?;
-    print_check(&check);
-    if check.mismatches > 0 {
-        return Err(Failure::input(format!(
-            "{} of {} values differ",
-            check.mismatches, check.values
-        )));
+    if let Some(check) = &check {
+        print_check(check, out)?;
     }
-    Ok(())
+    print_coverage(stats.coverage(), out)?;
+    print_fallbacks(&FallbackEntry::all(program.fallbacks(), &stats), out)?;
+    if let Some(path) = &args.output {
+        print_written(path, out)?;
+    }
+    check.as_ref().map_or(Ok(()), judge)
 }
 
 /// A tensor as it is stored.

@@ -1,0 +1,83 @@
+//! Where the command line prints: results on standard output, talk on standard error.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+/// Standard output. Once nobody reads it any more (`planish import … | head`), what is printed is dropped and the work goes on.
+#[derive(Debug)]
+pub struct Results {
+    stdout: io::Stdout,
+    unread: bool,
+}
+
+impl Results {
+    /// Standard output.
+    pub fn new() -> Self {
+        Self {
+            stdout: io::stdout(),
+            unread: false,
+        }
+    }
+
+    fn unless_unread(&mut self, done: io::Result<usize>, length: usize) -> io::Result<usize> {
+        match done {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.unread = true;
+                Ok(length)
+            }
+            done => done,
+        }
+    }
+}
+
+impl Write for Results {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.unread {
+            return Ok(bytes.len());
+        }
+        let done = self.stdout.write(bytes);
+        self.unless_unread(done, bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let done = self.stdout.flush().map(|()| 0);
+        self.unless_unread(done, 0).map(drop)
+    }
+}
+
+/// Says something on standard error; if that cannot be written either, nobody can be told.
+pub fn say(text: impl Display) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// A number with its thousands set apart: `12,345`.
+pub fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let first = digits.len() % 3;
+    let groups = digits[first..].as_bytes().chunks(3);
+    let groups = groups.map(|group| String::from_utf8_lossy(group).into_owned());
+    let first = Some(digits[..first].to_owned()).filter(|first| !first.is_empty());
+    first
+        .into_iter()
+        .chain(groups)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (5000, "5,000"),
+            (123_456, "123,456"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}
