@@ -37,12 +37,10 @@ impl Pass for ConstFold {
         let mut changed = 0;
         for (name, id) in module.root_methods() {
             let objects = objects(module, module.root(), &module.method(id).graph);
-            changed += fold_constants(
-                &mut module.method_mut(id).graph,
-                &objects,
-                cx.options.contract,
-                (name.as_str(), cx.remarks),
-            );
+            let graph = &mut module.method_mut(id).graph;
+            let folded = fold_constants(graph, &objects, cx.options.contract);
+            folded.remark(graph, name.as_str(), cx.remarks);
+            changed += folded.count;
         }
         Ok(Changed(changed))
     }
@@ -53,25 +51,30 @@ const NAME: &str = "const-fold";
 /// Operators that are never computed ahead: their outputs are wanted as they are written.
 const LEFT_ALONE: [&str; 3] = ["prim::Constant", "aten::dequantize", "prim::Uninitialized"];
 
-/// Computes what depends on constants alone; returns how many operations went.
-pub(crate) fn fold_constants(
-    graph: &mut Graph,
-    objects: &Objects,
-    contract: Contract,
-    (method, remarks): (&str, &mut Remarks),
-) -> usize {
+/// What folding came to.
+pub(crate) struct Folded {
+    /// Operations that went.
+    pub(crate) count: usize,
+    /// Operations whose computation fails, and why; in program order.
+    failed: Vec<(NodeId, String)>,
+}
+
+/// Computes what depends on constants alone.
+pub(crate) fn fold_constants(graph: &mut Graph, objects: &Objects, contract: Contract) -> Folded {
     let aliases = Aliases::new(graph, objects);
-    let before = graph.len();
-    let mut folded = 0;
+    let mut folded = Folded {
+        count: 0,
+        failed: Vec::new(),
+    };
     let mut wave = graph.walk();
     while !wave.is_empty() {
         let mut next = Vec::new();
         for node in &wave {
             if graph.is_live(*node) {
-                folded += usize::from(simplify_control_flow(graph, *node, &mut next));
+                folded.count += usize::from(simplify_control_flow(graph, *node, &mut next));
             }
         }
-        wave.retain(|node| graph.is_live(*node) && is_foldable(graph, &aliases, *node));
+        wave.retain(|node| graph.is_live(*node) && is_foldable(graph, objects, &aliases, *node));
         let jobs: Vec<_> = wave
             .iter()
             .map(|node| (*node, constant_inputs(graph, *node)))
@@ -84,35 +87,36 @@ pub(crate) fn fold_constants(
             match result {
                 Ok(literals) => {
                     replace_by_constants(graph, node, literals, &mut next);
-                    folded += 1;
+                    folded.count += 1;
                 }
-                Err(reason) => {
-                    remarks.push(Remark::at(
-                        RemarkKind::Missed,
-                        NAME,
-                        "compute",
-                        (method, graph, node),
-                        reason,
-                    ));
-                }
+                Err(reason) => folded.failed.push((node, reason)),
             }
         }
         next.sort_unstable();
         next.dedup();
         wave = next;
     }
-    debug_assert!(
-        graph.len() <= before + folded,
-        "folding replaces operations by constants"
-    );
+    folded.failed.retain(|(node, _)| graph.is_live(*node));
     folded
 }
 
-fn is_foldable(graph: &Graph, aliases: &Aliases, id: NodeId) -> bool {
+impl Folded {
+    /// Says which operations could not be computed.
+    pub(crate) fn remark(&self, graph: &Graph, method: &str, remarks: &mut Remarks) {
+        let failed = self.failed.iter().filter(|(node, _)| graph.is_live(*node));
+        for (node, reason) in failed {
+            let at = (method, graph, *node);
+            remarks.push(Remark::at(RemarkKind::Missed, NAME, "compute", at, reason));
+        }
+    }
+}
+
+fn is_foldable(graph: &Graph, objects: &Objects, aliases: &Aliases, id: NodeId) -> bool {
     let node = graph.node(id);
-    node.op().info().effects == Effects::Pure
-        && node.blocks().is_empty()
+    node.blocks().is_empty()
         && !node.outputs().is_empty()
+        && graph.effects(id) == Effects::Pure
+        && aliases.is_stable(graph, objects, id)
         && !LEFT_ALONE.iter().any(|name| node.op().is(name))
         && !node.op().is("prim::GetAttr")
         && node.inputs().iter().all(|input| {
@@ -120,11 +124,6 @@ fn is_foldable(graph: &Graph, aliases: &Aliases, id: NodeId) -> bool {
                 .constant(*input)
                 .is_some_and(|literal| !literal.is_opaque())
         })
-        && node
-            .inputs()
-            .iter()
-            .chain(node.outputs())
-            .all(|value| !aliases.is_written(*value))
         && !node
             .outputs()
             .iter()

@@ -89,16 +89,11 @@ pub(crate) fn eliminate_common_subexpressions(graph: &mut Graph, objects: &Objec
             scopes.push((block, HashMap::new()));
         }
         let node = graph.node(id);
-        let read_only = || {
-            node.inputs()
-                .iter()
-                .chain(node.outputs())
-                .all(|value| !aliases.is_written(*value))
-        };
-        let pure = node.op().info().effects == Effects::Pure
-            && node.blocks().is_empty()
-            && !node.outputs().is_empty();
-        if !pure || !read_only() {
+        if !node.blocks().is_empty()
+            || node.outputs().is_empty()
+            || graph.effects(id) != Effects::Pure
+            || !aliases.is_stable(graph, objects, id)
+        {
             continue;
         }
         let hash = hash_node(graph, id);
@@ -156,8 +151,20 @@ fn are_equal(graph: &Graph, a: NodeId, b: NodeId) -> bool {
             .zip(b.outputs())
             .all(|(a, b)| graph.ty(*a) == graph.ty(*b))
         && a.attrs().len() == b.attrs().len()
-        && a.attrs()
-            .all(|(name, attr)| b.attr(name.as_str()) == Some(attr))
+        && a.attrs().all(|(name, attr)| {
+            b.attr(name.as_str())
+                .is_some_and(|other| other == attr && same_layout(attr, other))
+        })
+}
+
+/// Tensors are equal whatever their layout; operators that treat elements by their place in memory tell them apart.
+fn same_layout(a: &Attr, b: &Attr) -> bool {
+    match (a, b) {
+        (Attr::Literal(Literal::Tensor(a)), Attr::Literal(Literal::Tensor(b))) => {
+            a.strides() == b.strides()
+        }
+        _ => true,
+    }
 }
 
 fn hash_node(graph: &Graph, id: NodeId) -> u64 {
@@ -194,13 +201,15 @@ fn hash_literal(literal: &Literal, state: &mut DefaultHasher) {
     }
 }
 
-/// Shape, type and the first elements: enough to tell weights apart without reading them whole.
-fn hash_tensor(tensor: &Tensor, state: &mut DefaultHasher) {
-    const FIRST_BYTES: usize = 256;
+/// Type, shape, layout and the first elements: enough to tell weights apart without reading them whole.
+pub(crate) fn hash_tensor(tensor: &Tensor, state: &mut DefaultHasher) {
+    const FIRST_ELEMENTS: usize = 64;
     tensor.dtype().hash(state);
     tensor.shape().hash(state);
-    if tensor.is_contiguous() {
-        let bytes = tensor.bytes();
-        bytes[..bytes.len().min(FIRST_BYTES)].hash(state);
+    tensor.strides().hash(state);
+    let (storage, size) = (tensor.storage(), tensor.dtype().size());
+    for at in tensor.element_offsets().take(FIRST_ELEMENTS) {
+        let start = at as usize * size;
+        storage.get(start..start + size).hash(state);
     }
 }

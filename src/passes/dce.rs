@@ -61,40 +61,9 @@ pub(crate) fn eliminate_dead_code(graph: &mut Graph) -> usize {
 
 /// Whether a node can be removed: nobody reads it and it does nothing else.
 fn is_dead(graph: &Graph, id: NodeId) -> bool {
-    let node = graph.node(id);
-    if node
-        .outputs()
-        .iter()
-        .any(|output| !graph.value(*output).uses().is_empty())
-    {
-        return false;
-    }
-    if !matches!(
-        node.op().info().effects,
-        Effects::Pure | Effects::Nondeterministic
-    ) {
-        return false;
-    }
-    // Whatever is left in the blocks was not dead.
-    node.blocks()
-        .iter()
-        .all(|block| graph.nodes(*block).all(|inner| is_pure_tree(graph, inner)))
-}
-
-/// Whether a node and all that is nested in it do nothing but compute outputs.
-fn is_pure_tree(graph: &Graph, id: NodeId) -> bool {
-    let mut stack = vec![id];
-    while let Some(id) = stack.pop() {
-        let node = graph.node(id);
-        if !matches!(
-            node.op().info().effects,
-            Effects::Pure | Effects::Nondeterministic
-        ) {
-            return false;
-        }
-        stack.extend(node.blocks().iter().flat_map(|block| graph.nodes(*block)));
-    }
-    true
+    let mut outputs = graph.node(id).outputs().iter();
+    outputs.all(|output| graph.value(*output).uses().is_empty())
+        && matches!(graph.effects(id), Effects::Pure | Effects::Nondeterministic)
 }
 
 fn drop_dead_outputs(graph: &mut Graph, id: NodeId) {

@@ -1,14 +1,18 @@
 //! `fold-prepack`: packs constant weights once, instead of on every run.
 //!
 //! Every prepack operation whose inputs are constants is computed, its packed weight becomes an attribute of the root module, and the
-//! operation becomes a read of that attribute. Equal packed weights share one attribute. A prepack that fails is an error that names the
-//! node; PyTorch leaves it in the graph without a word, and never folds half-precision weights (defect B5 of its Finalize).
+//! operation becomes a read of that attribute. So does every packed weight that already stands in the graph as a constant. Equal packed
+//! weights share one attribute, in all methods. A prepack that fails is an error that names the node; PyTorch leaves it in the graph
+//! without a word, and never folds half-precision weights (defect B5 of its Finalize).
 //!
 //! ```text
 //! before: %p : __torch__.torch.classes.quantized.Conv2dPackedParamsBase = quantized::conv2d_prepack(%w, %b, %s, %p, %d, %g)
 //! after:  %p : __torch__.torch.classes.quantized.Conv2dPackedParamsBase = prim::GetAttr[name="quantized_forward._jit_pass_packed_weight_0"](%self)
 //! ```
 
+use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use planish_eval::Contract;
@@ -19,6 +23,7 @@ use rayon::prelude::*;
 
 use crate::analysis::objects::is_module;
 use crate::const_fold::evaluate;
+use crate::cse::hash_tensor;
 use crate::dce::eliminate_dead_code;
 use crate::kept;
 use crate::pass::{Changed, Pass, PassCx, PassError};
@@ -46,11 +51,35 @@ impl Pass for FoldPrepack {
 
     fn run(&self, module: &mut GraphModule, cx: &mut PassCx<'_>) -> Result<Changed, PassError> {
         let mut changed = 0;
+        let mut attributes = Attributes::default();
         for id in kept::kept_methods(module, &cx.options.preserved)? {
-            changed += fold(module, id, cx)?;
+            changed += fold(module, id, &mut attributes, cx)?;
             eliminate_dead_code(&mut module.method_mut(id).graph);
         }
+        pack_other_attributes(module, &attributes, cx)?;
         Ok(Changed(changed))
+    }
+}
+
+/// Packed weights that have become attributes, by a hash of what they are.
+#[derive(Default)]
+struct Attributes(HashMap<u64, Vec<(Sym, Arc<PackedParams>)>>);
+
+impl Attributes {
+    fn find(&self, params: &PackedParams) -> Option<Sym> {
+        let same = self.0.get(&hash_packed(params))?;
+        let found = same.iter().find(|(_, other)| **other == *params);
+        found.map(|(name, _)| *name)
+    }
+
+    fn has(&self, params: &Arc<PackedParams>) -> bool {
+        let same = self.0.get(&hash_packed(params));
+        same.is_some_and(|same| same.iter().any(|(_, other)| Arc::ptr_eq(other, params)))
+    }
+
+    fn insert(&mut self, name: Sym, params: Arc<PackedParams>) {
+        let same = self.0.entry(hash_packed(&params)).or_default();
+        same.push((name, params));
     }
 }
 
@@ -64,24 +93,27 @@ fn is_prepack(graph: &Graph, id: NodeId) -> bool {
         && matches!(graph.ty(node.outputs()[0]), Type::Class(_))
 }
 
-fn fold(module: &mut GraphModule, id: MethodId, cx: &mut PassCx<'_>) -> Result<usize, PassError> {
+/// Whether what a node makes is a packed weight that is the same on every run.
+fn is_constant_weight(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    if node.op().is("prim::Constant") {
+        return matches!(node.literal("value"), Some(Literal::Packed(_)));
+    }
+    let inputs = node.inputs();
+    is_prepack(graph, id) && inputs.iter().all(|input| graph.constant(*input).is_some())
+}
+
+fn fold(
+    module: &mut GraphModule,
+    id: MethodId,
+    attributes: &mut Attributes,
+    cx: &mut PassCx<'_>,
+) -> Result<usize, PassError> {
     let graph = &module.method(id).graph;
-    let constant = |node: &NodeId| {
-        graph
-            .node(*node)
-            .inputs()
-            .iter()
-            .all(|input| graph.constant(*input).is_some())
-    };
-    let nodes: Vec<NodeId> = graph
-        .walk()
-        .into_iter()
-        .filter(|node| is_prepack(graph, *node) && constant(node))
-        .collect();
-    let has_module = graph
-        .params()
-        .first()
-        .is_some_and(|this| is_module(graph, *this));
+    let mut nodes = graph.walk();
+    nodes.retain(|node| is_constant_weight(graph, *node));
+    let this = graph.params().first();
+    let has_module = this.is_some_and(|this| is_module(graph, *this));
     if let (Some(node), false) = (nodes.first(), has_module) {
         return Err(PassError::Refused(format!(
             "fold {}: the graph has no parameter for the module that the packed weight would belong to",
@@ -95,31 +127,48 @@ fn fold(module: &mut GraphModule, id: MethodId, cx: &mut PassCx<'_>) -> Result<u
         .map(|node| pack(graph, *node, contract))
         .collect::<Result<_, _>>()?;
     let method = module.method(id).name;
-    let mut attributes: Vec<(Sym, Arc<PackedParams>)> = Vec::new();
+    let mut uid = 0;
     for (node, params) in nodes.iter().zip(packed) {
-        let known = attributes
-            .iter()
-            .find(|(_, other)| **other == *params)
-            .map(|(name, _)| *name);
-        let name = match known {
-            Some(name) => name,
-            None => {
-                let name = new_attribute(module, method, attributes.len(), &params);
-                cx.kernels.pack(&params).map_err(|reason| PassError::Pack {
-                    node: describe(&module.method(id).graph, *node),
-                    reason,
-                })?;
-                attributes.push((name, params));
-                name
-            }
+        let name = if let Some(name) = attributes.find(&params) {
+            name
+        } else {
+            let name = new_attribute(module, method, &mut uid, &params);
+            cx.kernels.pack(&params).map_err(|reason| PassError::Pack {
+                node: describe(&module.method(id).graph, *node),
+                reason,
+            })?;
+            attributes.insert(name, params);
+            name
         };
         read_attribute(&mut module.method_mut(id).graph, *node, name);
     }
     Ok(nodes.len())
 }
 
+/// Lays out packed weights that were attributes before, and stay because they are preserved.
+fn pack_other_attributes(
+    module: &GraphModule,
+    done: &Attributes,
+    cx: &mut PassCx<'_>,
+) -> Result<(), PassError> {
+    for (name, value) in &module.module(module.root()).attrs {
+        if let Literal::Packed(params) = value
+            && !done.has(params)
+        {
+            cx.kernels.pack(params).map_err(|reason| PassError::Pack {
+                node: format!("the attribute {name}"),
+                reason,
+            })?;
+        }
+    }
+    Ok(())
+}
+
 /// Computes a prepack operation.
 fn pack(graph: &Graph, id: NodeId, contract: Contract) -> Result<Arc<PackedParams>, PassError> {
+    if let Some(Literal::Packed(params)) = graph.node(id).literal("value") {
+        return Ok(Arc::clone(params));
+    }
     let inputs: Vec<Literal> = graph
         .node(id)
         .inputs()
@@ -145,16 +194,20 @@ fn pack(graph: &Graph, id: NodeId, contract: Contract) -> Result<Arc<PackedParam
 fn new_attribute(
     module: &mut GraphModule,
     method: Sym,
-    first: usize,
+    uid: &mut usize,
     params: &Arc<PackedParams>,
 ) -> Sym {
     let root = module.root();
     let taken = |name: Sym| {
         module.module(root).attrs.contains_key(&name) || module.submodule(root, name).is_some()
     };
-    let mut names =
-        (first..).map(|at| Sym::new(&format!("quantized_{method}._jit_pass_packed_weight_{at}")));
-    let name = names.find(|name| !taken(*name)).unwrap_or(method);
+    let name = loop {
+        let name = Sym::new(&format!("quantized_{method}._jit_pass_packed_weight_{uid}"));
+        *uid += 1;
+        if !taken(name) {
+            break name;
+        }
+    };
     let class = module.module(root).class;
     if let Some(class) = module.classes.get_mut(&class) {
         class.fields.insert(name, Type::Class(params.class()));
@@ -176,6 +229,16 @@ fn read_attribute(graph: &mut Graph, prepack: NodeId, name: Sym) {
     graph.set_name(new, Some(name.as_str()));
     graph.replace_all_uses(old, new);
     graph.erase(prepack);
+}
+
+fn hash_packed(params: &PackedParams) -> u64 {
+    let mut state = DefaultHasher::new();
+    params.geometry().hash(&mut state);
+    hash_tensor(&params.weight, &mut state);
+    if let Some(bias) = &params.bias {
+        hash_tensor(bias, &mut state);
+    }
+    state.finish()
 }
 
 fn describe(graph: &Graph, id: NodeId) -> String {

@@ -10,19 +10,19 @@
 //! after:  %q : QInt8(8, 4, …) = prim::Constant[value=<Tensor>]()
 //! ```
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use planish_ir::{
     At, ClassKind, Graph, GraphModule, Literal, MethodId, ModuleId, Phase, Sym, ValueId,
 };
 
 use crate::analysis::alias::Aliases;
-use crate::analysis::objects::{attribute_read, objects};
+use crate::analysis::objects::{attribute_read, attribute_write, objects};
 use crate::const_fold::fold_constants;
 use crate::cse::{eliminate_common_subexpressions, pool_constants};
 use crate::dce::eliminate_dead_code;
-use crate::kept::{self, Kept};
+use crate::kept::{self, Kept, KeptKind};
 use crate::pass::{Changed, Pass, PassCx, PassError};
 use crate::peephole::simplify;
 use crate::remark::{Remark, RemarkKind};
@@ -49,7 +49,10 @@ impl Pass for Freeze {
     fn run(&self, module: &mut GraphModule, cx: &mut PassCx<'_>) -> Result<Changed, PassError> {
         let methods = kept::kept_methods(module, &cx.options.preserved)?;
         let kept = kept::resolve(module, &cx.options.preserved)?;
-        let staying = staying_attributes(module, &methods, &kept);
+        for id in &methods {
+            refuse_modules_as_results(module, *id)?;
+        }
+        let staying = staying_attributes(module, &methods, &kept)?;
         let mut changed = 0;
         for id in &methods {
             changed += propagate_attributes(module, *id, &staying, cx);
@@ -83,31 +86,32 @@ fn staying_attributes(
     module: &GraphModule,
     methods: &[MethodId],
     kept: &[Kept],
-) -> IndexMap<(ModuleId, Sym), Reason> {
+) -> Result<IndexMap<(ModuleId, Sym), Reason>, PassError> {
     let mut staying = IndexMap::new();
+    let mut overwritten = IndexSet::new();
     for id in methods {
         let graph = &module.method(*id).graph;
         let objects = objects(module, module.root(), graph);
-        for key in Aliases::new(graph, &objects).written_attributes() {
+        let aliases = Aliases::new(graph, &objects);
+        for key in aliases.written_attributes() {
             staying.insert(*key, Reason::Written);
         }
+        for node in graph.walk() {
+            let read = attribute_read(graph, &objects, node);
+            overwritten.extend(read.filter(|_| aliases.is_written(graph.output(node))));
+        }
     }
+    refuse_overlaps(module, &overwritten)?;
     for kept in kept {
-        match *kept {
-            Kept::Attribute(owner, name) => {
-                staying.entry((owner, name)).or_insert(Reason::Preserved);
+        if kept.kind == KeptKind::Attribute {
+            let key = (kept.owner, kept.name);
+            staying.entry(key).or_insert(Reason::Preserved);
+        }
+        let whole = kept.whole_module(module).into_iter();
+        for inner in whole.flat_map(|whole| reachable(module, whole)) {
+            for name in module.module(inner).attrs.keys() {
+                staying.entry((inner, *name)).or_insert(Reason::Preserved);
             }
-            Kept::Module(owner, name) => {
-                let Some(root) = module.submodule(owner, name) else {
-                    continue;
-                };
-                for inner in reachable(module, root) {
-                    for name in module.module(inner).attrs.keys() {
-                        staying.entry((inner, *name)).or_insert(Reason::Preserved);
-                    }
-                }
-            }
-            Kept::Method(..) => {}
         }
     }
     if module
@@ -124,7 +128,83 @@ fn staying_attributes(
             }
         }
     }
-    staying
+    Ok(staying)
+}
+
+/// A module that is returned could be asked for anything, which would have to be kept.
+fn refuse_modules_as_results(module: &GraphModule, id: MethodId) -> Result<(), PassError> {
+    let graph = &module.method(id).graph;
+    let objects = objects(module, module.root(), graph);
+    match graph.results().iter().find_map(|result| objects[*result]) {
+        Some(returned) => Err(PassError::Refused(format!(
+            "freeze {}: it returns the module {}",
+            module.qualified_name(id),
+            path_of(module, returned)
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses attributes that share memory with one that is written to: as constants they would not see what is written.
+fn refuse_overlaps(
+    module: &GraphModule,
+    overwritten: &IndexSet<(ModuleId, Sym)>,
+) -> Result<(), PassError> {
+    let memory = |key: &(ModuleId, Sym)| match module.module(key.0).attrs.get(&key.1) {
+        Some(Literal::Tensor(tensor)) if tensor.numel() > 0 => {
+            let range = tensor.storage().as_ptr_range();
+            Some((range.start as usize, range.end as usize))
+        }
+        _ => None,
+    };
+    if overwritten.iter().all(|key| memory(key).is_none()) {
+        return Ok(());
+    }
+    let mut ranges: Vec<_> = module
+        .modules()
+        .flat_map(|id| module.module(id).attrs.keys().map(move |name| (id, *name)))
+        .filter_map(|key| Some((memory(&key)?, key)))
+        .collect();
+    ranges.sort_by_key(|(range, _)| *range);
+    for pair in ranges.windows(2) {
+        let [((_, end), a), ((start, _), b)] = pair else {
+            continue;
+        };
+        if start < end && (overwritten.contains(a) || overwritten.contains(b)) {
+            let path = |key: &(ModuleId, Sym)| {
+                let owner = path_of(module, key.0);
+                format!(
+                    "{owner}{}{}",
+                    if owner.is_empty() { "" } else { "." },
+                    key.1
+                )
+            };
+            return Err(PassError::Refused(format!(
+                "freeze the attributes {} and {}: they share memory, and one of them is written to",
+                path(a),
+                path(b)
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The names that lead to a module from the root, the shortest way; nothing for the root itself.
+fn path_of(module: &GraphModule, wanted: ModuleId) -> String {
+    let mut open = VecDeque::from([(module.root(), String::new())]);
+    let mut seen = HashSet::from([module.root()]);
+    while let Some((at, path)) = open.pop_front() {
+        if at == wanted {
+            return path;
+        }
+        for (name, inner) in module.submodules(at) {
+            if seen.insert(inner) {
+                let dot = if path.is_empty() { "" } else { "." };
+                open.push_back((inner, format!("{path}{dot}{name}")));
+            }
+        }
+    }
+    String::new()
 }
 
 /// Replaces reads of attributes by constants at the top of the graph, one for each attribute.
@@ -164,7 +244,7 @@ fn propagate_attributes(
     let mut constants: IndexMap<(ModuleId, Sym), ValueId> = IndexMap::new();
     let mut changed = 0;
     for (node, key) in reads {
-        let Some(literal) = module.module(key.0).attrs.get(&key.1).cloned() else {
+        let Some(literal) = attribute(module, key).cloned() else {
             continue;
         };
         let graph = &mut module.method_mut(id).graph;
@@ -192,27 +272,31 @@ fn propagate_attributes(
     changed
 }
 
+/// The value of an attribute, or of a constant of the class.
+fn attribute(module: &GraphModule, (owner, name): (ModuleId, Sym)) -> Option<&Literal> {
+    let owner = module.module(owner);
+    let constant = || module.classes.get(&owner.class)?.constants.get(&name);
+    owner.attrs.get(&name).or_else(constant)
+}
+
 /// Folds and simplifies until nothing changes.
 fn optimize(module: &mut GraphModule, id: MethodId, cx: &mut PassCx<'_>) -> usize {
     // Each round can only follow from what the one before removed; the bound is for graphs that would go on for long.
     const MAX_ROUNDS: usize = 8;
     let method = module.method(id).name;
     let mut changed = 0;
-    for _ in 0..MAX_ROUNDS {
+    for round in 1..=MAX_ROUNDS {
         let objects = objects(module, module.root(), &module.method(id).graph);
         let graph: &mut Graph = &mut module.method_mut(id).graph;
-        let mut round = fold_constants(
-            graph,
-            &objects,
-            cx.options.contract,
-            (method.as_str(), cx.remarks),
-        );
-        round += simplify(graph, &objects);
-        eliminate_dead_code(graph);
-        pool_constants(graph);
-        round += eliminate_common_subexpressions(graph, &objects);
-        changed += round;
-        if round == 0 {
+        let folded = fold_constants(graph, &objects, cx.options.contract);
+        let rewrites = folded.count
+            + simplify(graph, &objects)
+            + eliminate_dead_code(graph)
+            + pool_constants(graph)
+            + eliminate_common_subexpressions(graph, &objects);
+        changed += rewrites;
+        if rewrites == 0 || round == MAX_ROUNDS {
+            folded.remark(graph, method.as_str(), cx.remarks);
             break;
         }
     }
@@ -227,30 +311,22 @@ fn remove_unused(module: &mut GraphModule, methods: &[MethodId], kept: &[Kept]) 
         let objects = objects(module, module.root(), graph);
         for node in graph.walk() {
             read.extend(attribute_read(graph, &objects, node));
-            read.extend(crate::analysis::objects::attribute_write(
-                graph, &objects, node,
-            ));
+            read.extend(attribute_write(graph, &objects, node));
         }
     }
     let mut whole: HashSet<ModuleId> = HashSet::new();
     let mut kept_methods: HashSet<MethodId> = methods.iter().copied().collect();
     for kept in kept {
-        match *kept {
-            Kept::Attribute(owner, name) => {
-                read.insert((owner, name));
-            }
-            Kept::Module(owner, name) => {
-                read.insert((owner, name));
-                whole.extend(
-                    module
-                        .submodule(owner, name)
-                        .into_iter()
-                        .flat_map(|inner| reachable(module, inner)),
-                );
-            }
-            Kept::Method(owner, name) => {
-                kept_methods.extend(module.find_method(owner, name.as_str()))
-            }
+        read.extend(kept.way.iter().copied());
+        whole.extend(
+            kept.whole_module(module)
+                .into_iter()
+                .flat_map(|inner| reachable(module, inner)),
+        );
+        if kept.kind == KeptKind::Method {
+            kept_methods.extend(module.find_method(kept.owner, kept.name.as_str()));
+        } else {
+            read.insert((kept.owner, kept.name));
         }
     }
     let whole_classes: HashSet<Sym> = whole
@@ -259,7 +335,8 @@ fn remove_unused(module: &mut GraphModule, methods: &[MethodId], kept: &[Kept]) 
         .collect();
     let modules: Vec<ModuleId> = module.modules().collect();
     for inner in &modules {
-        if whole.contains(inner) {
+        // A class has the same fields for all its modules.
+        if whole_classes.contains(&module.module(*inner).class) {
             continue;
         }
         module

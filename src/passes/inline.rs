@@ -12,7 +12,7 @@
 
 use planish_ir::{At, Graph, GraphModule, MethodId, NodeId, SecondaryMap, Sym, Type};
 
-use crate::analysis::objects::{Objects, objects};
+use crate::analysis::objects::{Objects, attribute_read, objects};
 use crate::kept;
 use crate::pass::{Changed, Pass, PassCx, PassError};
 
@@ -79,7 +79,7 @@ fn inline_calls(
         if graph.len() + body.len() > MAX_NODES {
             return Err(PassError::Refused(format!(
                 "inline {}: the method grows beyond {MAX_NODES} operations",
-                name(module, callee)
+                module.qualified_name(callee)
             )));
         }
         let skip = usize::from(graph.node(node).op().is("prim::CallFunction"));
@@ -88,7 +88,7 @@ fn inline_calls(
             let (given, wanted) = (args.len(), body.params().len());
             return Err(PassError::Refused(format!(
                 "inline {}: it takes {wanted} arguments and is given {given}",
-                name(module, callee)
+                module.qualified_name(callee)
             )));
         }
         let before = graph.node(node).prev();
@@ -118,15 +118,12 @@ fn callee(
 ) -> Result<Option<MethodId>, PassError> {
     let node = graph.node(id);
     if node.op().is("prim::CallFunction") {
-        let name = match graph.ty(node.inputs()[0]) {
-            Type::Function(name) => *name,
-            _ => Sym::new(""),
-        };
-        let found = module.functions.get(&name).copied();
-        return found.map(Some).ok_or_else(|| {
+        let found = module.callee(graph, id).map(Some);
+        return found.ok_or_else(|| {
+            let function = node.inputs().first().map(|value| graph.ty(*value));
+            let function = function.map(ToString::to_string).unwrap_or_default();
             PassError::Refused(format!(
-                "inline the function {:?}: the module has none of that name",
-                name.as_str()
+                "inline {function}: the module has no such function"
             ))
         });
     }
@@ -164,20 +161,12 @@ fn refuse_recursion(
         if frames[index].callee == callee {
             return Err(PassError::Refused(format!(
                 "inline {}: it calls itself",
-                name(module, callee)
+                module.qualified_name(callee)
             )));
         }
         at = frames[index].outer;
     }
     Ok(())
-}
-
-fn name(module: &GraphModule, id: MethodId) -> String {
-    let method = module.method(id);
-    method.class.map_or_else(
-        || method.name.to_string(),
-        |class| format!("{class}.{}", method.name),
-    )
 }
 
 /// The nodes after `before` and up to `end`, with those nested in them, in program order.
@@ -198,7 +187,7 @@ fn nodes_between(graph: &Graph, before: Option<NodeId>, end: NodeId) -> Vec<Node
 }
 
 fn follow(module: &GraphModule, graph: &Graph, objects: &mut Objects, node: NodeId) {
-    if let Some((object, name)) = crate::analysis::objects::attribute_read(graph, objects, node) {
+    if let Some((object, name)) = attribute_read(graph, objects, node) {
         objects[graph.output(node)] = module.submodule(object, name);
     }
 }

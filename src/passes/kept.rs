@@ -5,14 +5,27 @@ use planish_ir::{GraphModule, MethodId, ModuleId, Sym};
 use crate::pass::PassError;
 
 /// Something that a path of names leads to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Kept {
+    /// The submodules on the way to it, each with the module that has it.
+    pub(crate) way: Vec<(ModuleId, Sym)>,
+    /// The module that has it.
+    pub(crate) owner: ModuleId,
+    /// Its name there.
+    pub(crate) name: Sym,
+    /// What it is.
+    pub(crate) kind: KeptKind,
+}
+
+/// What can be kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kept {
-    /// A method, of the class of this module.
-    Method(ModuleId, Sym),
+pub(crate) enum KeptKind {
+    /// A method, of the class of its owner.
+    Method,
     /// A submodule, with everything below it.
-    Module(ModuleId, Sym),
-    /// An attribute of a module.
-    Attribute(ModuleId, Sym),
+    Module,
+    /// An attribute.
+    Attribute,
 }
 
 /// What the paths lead to, in their order.
@@ -30,41 +43,56 @@ pub fn kept_methods(
 ) -> Result<Vec<MethodId>, PassError> {
     let mut methods: Vec<MethodId> = module.root_method("forward").into_iter().collect();
     for kept in resolve(module, preserved)? {
-        if let Kept::Method(owner, name) = kept
-            && owner == module.root()
-        {
-            methods.extend(
-                module
-                    .find_method(owner, name.as_str())
-                    .filter(|id| !methods.contains(id)),
-            );
+        if kept.kind == KeptKind::Method && kept.owner == module.root() {
+            let method = module.find_method(kept.owner, kept.name.as_str());
+            methods.extend(method.filter(|id| !methods.contains(id)));
         }
     }
     Ok(methods)
 }
 
+impl Kept {
+    /// The module that stays as it is, with everything below it: a preserved submodule, or one that has a preserved method.
+    pub(crate) fn whole_module(&self, module: &GraphModule) -> Option<ModuleId> {
+        match self.kind {
+            KeptKind::Module => module.submodule(self.owner, self.name),
+            KeptKind::Method if self.owner != module.root() => Some(self.owner),
+            KeptKind::Method | KeptKind::Attribute => None,
+        }
+    }
+}
+
 fn resolve_path(module: &GraphModule, path: &str) -> Result<Kept, PassError> {
-    let mut at = module.root();
-    let mut rest = path;
+    let (mut owner, mut rest, mut way) = (module.root(), path, Vec::new());
     loop {
         // Names may contain dots themselves (`weight.1_scale_0`): the whole rest is tried before its first part.
         let name = Sym::new(rest);
-        if module.find_method(at, rest).is_some() {
-            return Ok(Kept::Method(at, name));
-        }
-        if module.submodule(at, name).is_some() {
-            return Ok(Kept::Module(at, name));
-        }
-        if module.module(at).attrs.contains_key(&name) {
-            return Ok(Kept::Attribute(at, name));
-        }
-        let inner = rest
-            .split_once('.')
-            .and_then(|(first, rest)| Some((module.submodule(at, Sym::new(first))?, rest)));
-        let Some((inner, after)) = inner else {
-            return Err(unknown(module, at, path, rest));
+        let kind = if module.find_method(owner, rest).is_some() {
+            Some(KeptKind::Method)
+        } else if module.submodule(owner, name).is_some() {
+            Some(KeptKind::Module)
+        } else if module.module(owner).attrs.contains_key(&name) {
+            Some(KeptKind::Attribute)
+        } else {
+            None
         };
-        (at, rest) = (inner, after);
+        if let Some(kind) = kind {
+            return Ok(Kept {
+                way,
+                owner,
+                name,
+                kind,
+            });
+        }
+        let step = rest.split_once('.').and_then(|(first, after)| {
+            let first = Sym::new(first);
+            Some((first, module.submodule(owner, first)?, after))
+        });
+        let Some((first, inner, after)) = step else {
+            return Err(unknown(module, owner, path, rest));
+        };
+        way.push((owner, first));
+        (owner, rest) = (inner, after);
     }
 }
 

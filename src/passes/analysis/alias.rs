@@ -4,8 +4,9 @@
 //! anything writes to is written. It is built in one walk, with union-find, and errs on the safe side: the elements of a container are in
 //! the container's class, and what an unknown operator is given it may write to and share with anything.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
+use indexmap::{IndexMap, IndexSet};
 use petgraph::unionfind::UnionFind;
 use planish_ir::entity::EntityId;
 use planish_ir::{Effects, Graph, ModuleId, Node, NodeId, Sym, Type, ValueId};
@@ -16,7 +17,7 @@ use super::objects::{Objects, attribute_read, attribute_write};
 pub struct Aliases {
     classes: Vec<usize>,
     written: Vec<bool>,
-    written_attributes: Vec<(ModuleId, Sym)>,
+    written_attributes: IndexSet<(ModuleId, Sym)>,
 }
 
 impl Aliases {
@@ -45,8 +46,17 @@ impl Aliases {
     }
 
     /// The attributes that are assigned, or whose storage may be written to; in program order, an attribute at most once.
-    pub fn written_attributes(&self) -> &[(ModuleId, Sym)] {
+    pub fn written_attributes(&self) -> &IndexSet<(ModuleId, Sym)> {
         &self.written_attributes
+    }
+
+    /// Whether nothing writes to what a node reads, makes or shares: equal inputs then give equal outputs, wherever the node stands.
+    pub fn is_stable(&self, graph: &Graph, objects: &Objects, id: NodeId) -> bool {
+        let node = graph.node(id);
+        let values = || node.inputs().iter().chain(node.outputs());
+        values().all(|value| !self.is_written(*value))
+            && attribute_read(graph, objects, id)
+                .is_none_or(|key| !self.written_attributes.contains(&key))
     }
 }
 
@@ -85,9 +95,9 @@ struct Builder<'a> {
     written: Vec<usize>,
     /// An element for everything that no value of this graph names.
     world: usize,
-    attributes: HashMap<(ModuleId, Sym), usize>,
-    attribute_order: Vec<((ModuleId, Sym), usize)>,
-    assigned: Vec<usize>,
+    /// The element that stands for an attribute's storage.
+    attributes: IndexMap<(ModuleId, Sym), usize>,
+    assigned: HashSet<(ModuleId, Sym)>,
 }
 
 impl<'a> Builder<'a> {
@@ -99,9 +109,8 @@ impl<'a> Builder<'a> {
             sets: UnionFind::new(world + 1),
             written: Vec::new(),
             world,
-            attributes: HashMap::new(),
-            attribute_order: Vec::new(),
-            assigned: Vec::new(),
+            attributes: IndexMap::new(),
+            assigned: HashSet::new(),
         };
         // Two inputs may be one tensor.
         for param in graph.params() {
@@ -127,22 +136,7 @@ impl<'a> Builder<'a> {
             "prim::Loop" => self.loop_node(node),
             "prim::GetAttr" => self.get_attr(id, node),
             "prim::SetAttr" => self.set_attr(id, node),
-            "prim::ListConstruct"
-            | "prim::TupleConstruct"
-            | "prim::DictConstruct"
-            | "prim::ListUnpack"
-            | "prim::TupleUnpack"
-            | "prim::TupleIndex"
-            | "prim::TupleSlice"
-            | "prim::unchecked_cast"
-            | "prim::NumToTensor" => {
-                for value in node.inputs() {
-                    for output in node.outputs() {
-                        self.unite(*output, *value);
-                    }
-                }
-            }
-            _ => self.by_schema(node),
+            _ => self.by_declaration(id, node),
         }
     }
 
@@ -178,78 +172,47 @@ impl<'a> Builder<'a> {
 
     fn set_attr(&mut self, id: NodeId, node: &Node) {
         let (object, value) = (node.inputs()[0], node.inputs()[1]);
-        match attribute_write(self.graph, self.objects, id) {
-            Some(key) => {
-                let class = self.attribute(key);
-                self.unite_with(value, class);
-                self.assigned.push(
-                    self.attribute_order
-                        .iter()
-                        .position(|(at, _)| *at == key)
-                        .unwrap_or_default(),
-                );
-            }
-            None => {
-                self.unite(value, object);
-                self.written.push(object.index());
-            }
+        if let Some(key) = attribute_write(self.graph, self.objects, id) {
+            let class = self.attribute(key);
+            self.unite_with(value, class);
+            self.assigned.insert(key);
+        } else {
+            self.unite(value, object);
+            self.written.push(object.index());
         }
     }
 
     fn attribute(&mut self, key: (ModuleId, Sym)) -> usize {
-        if let Some(class) = self.attributes.get(&key) {
-            return *class;
-        }
-        let class = self.sets.new_set();
-        self.attributes.insert(key, class);
-        self.attribute_order.push((key, class));
-        class
+        let sets = &mut self.sets;
+        *self.attributes.entry(key).or_insert_with(|| sets.new_set())
     }
 
-    fn by_schema(&mut self, node: &Node) {
-        let (Some(schema), false) = (
-            node.op().schema(),
-            node.op().info().effects == Effects::Unknown,
-        ) else {
+    fn by_declaration(&mut self, id: NodeId, node: &Node) {
+        let op = node.op();
+        // Calls, forks and context managers run code that is not seen here.
+        if op.info().effects == Effects::Unknown
+            || (op.schema().is_none() && op.info().effects == Effects::SideEffects)
+        {
             for value in node.inputs().iter().chain(node.outputs()) {
                 self.unite_with(*value, self.world);
             }
             self.written.push(self.world);
             return;
-        };
+        }
         for (at, value) in node.inputs().iter().enumerate() {
-            let alias = schema.params.get(at).and_then(|param| param.alias.as_ref());
-            let Some(alias) = alias else { continue };
-            if alias.writes {
+            if self.graph.writes(id, at) {
                 self.written.push(value.index());
             }
-            if alias.sets.iter().any(|set| *set == "*") {
+            for (index, output) in node.outputs().iter().enumerate() {
+                if op.may_alias(index, at) {
+                    self.unite(*output, *value);
+                }
+            }
+            let param = op.schema().and_then(|schema| schema.params.get(at));
+            let alias = param.and_then(|param| param.alias.as_ref());
+            if alias.is_some_and(|alias| alias.escapes) {
                 // What is stored in a container shares its class; the container is the first parameter.
-                let container = node.inputs()[0];
-                self.unite(*value, container);
-            }
-            for (output, returned) in node.outputs().iter().zip(&schema.returns) {
-                let shared = |set: &Sym| {
-                    returned
-                        .alias
-                        .as_ref()
-                        .is_some_and(|alias| alias.sets.contains(set))
-                };
-                if alias.sets.iter().any(shared) {
-                    self.unite(*output, *value);
-                }
-            }
-        }
-        for (output, returned) in node.outputs().iter().zip(&schema.returns) {
-            if returned
-                .alias
-                .as_ref()
-                .is_some_and(|alias| alias.sets.iter().any(|set| *set == "*"))
-            {
-                // What is taken out of a container may be any of its elements.
-                for value in node.inputs() {
-                    self.unite(*output, *value);
-                }
+                self.unite(*value, node.inputs()[0]);
             }
         }
     }
@@ -273,13 +236,12 @@ impl<'a> Builder<'a> {
         for element in &self.written {
             written[classes[*element]] = true;
         }
-        let assigned: std::collections::HashSet<usize> = self.assigned.into_iter().collect();
+        let assigned = self.assigned;
         let written_attributes = self
-            .attribute_order
-            .iter()
-            .enumerate()
-            .filter(|(at, (_, class))| assigned.contains(at) || written[classes[*class]])
-            .map(|(_, (key, _))| *key)
+            .attributes
+            .into_iter()
+            .filter(|(key, class)| assigned.contains(key) || written[classes[*class]])
+            .map(|(key, _)| key)
             .collect();
         classes.truncate(values);
         Aliases {
