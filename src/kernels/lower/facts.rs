@@ -220,7 +220,7 @@ impl<'a> Facts<'a> {
 }
 
 /// Operators of `aten::` that give a tensor of the type they are given.
-const KEEPS_TYPE: [&str; 58] = [
+const KEEPS_TYPE: [&str; 60] = [
     "aten::relu",
     "aten::relu_",
     "aten::relu6",
@@ -265,6 +265,8 @@ const KEEPS_TYPE: [&str; 58] = [
     "aten::unsqueeze_",
     "aten::contiguous",
     "aten::detach",
+    "aten::alias",
+    "aten::unflatten",
     "aten::slice",
     "aten::select",
     "aten::narrow",
