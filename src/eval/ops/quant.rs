@@ -74,6 +74,26 @@ impl Affine {
         code.clamp(self.low, self.high) as i32
     }
 
+    /// The codes of many values, as bytes; `None` for a type of other codes or a zero point that is none.
+    ///
+    /// The same codes as [`Self::quantize`], in a form that vectorizes: steps are bounded before they are rounded, which between integers
+    /// is the same, and adding and subtracting 1.5 · 2^23 rounds what is small to an integer, ties to even.
+    fn quantize_bytes(&self, values: &[f32], codes: &mut [u8]) -> Option<()> {
+        const ROUND: f32 = 12_582_912.0;
+        if self.high - self.low != 255 || !(self.low..=self.high).contains(&i64::from(self.zero)) {
+            return None;
+        }
+        let zero = self.zero as f32;
+        let (low, high) = (self.low as f32 - zero, self.high as f32 - zero);
+        for (code, value) in codes.iter_mut().zip(values) {
+            let steps = value * self.inverse;
+            let steps = if steps.is_nan() { high } else { steps };
+            let steps = steps.max(low).min(high) + ROUND - ROUND;
+            *code = (steps as i32).wrapping_add(self.zero) as u8;
+        }
+        Some(())
+    }
+
     /// The code that a value which includes the zero point rounds to.
     pub(super) fn rounded(&self, value: f32) -> i32 {
         (value.round_ties_even() as i64).clamp(self.low, self.high) as i32
@@ -185,13 +205,11 @@ pub(super) fn quantized(
     dtype: DType,
 ) -> Result<Tensor> {
     let affine = Affine::new(scale, zero_point, dtype)?;
-    let codes: Vec<i32> = tensor
-        .to_f32()?
-        .iter()
-        .map(|x| affine.quantize(*x))
-        .collect();
+    let values = tensor.to_f32()?;
     let strides = tensor.memory_format().strides(tensor.shape());
-    from_codes(dtype, tensor.shape(), &strides, &codes, scale, zero_point)
+    let out = empty(dtype, tensor.shape(), &strides, scale, zero_point)?;
+    write_quantized(&out, &values, &[affine], values.len())?;
+    Ok(out)
 }
 
 /// `quantize_per_channel(tensor, scales, zero_points, axis, dtype)`
@@ -214,21 +232,32 @@ fn quantize_per_channel(call: &Call<'_>) -> Result<Value> {
         .map(|size| *size as usize)
         .product();
     let values = tensor.to_f32()?;
-    let channel = |at: usize| at / inner.max(1) % channels.max(1);
-    let codes = values
-        .iter()
-        .enumerate()
-        .map(|(at, x)| affines[channel(at)].quantize(*x));
-    let codes: Vec<i32> = codes.collect();
     let strides = tensor.memory_format().strides(tensor.shape());
     let out = Tensor::zeros_strided(dtype, tensor.shape(), &strides)?;
-    out.write_codes(&codes)?;
+    write_quantized(&out, &values, &affines, inner)?;
     let qparams = QParams::PerChannel {
         scales: scales.into(),
         zero_points: zeros.into(),
         axis,
     };
     Ok(out.with_qparams(qparams)?.into())
+}
+
+/// Writes the codes of `values`, in logical order; every `inner` of them take the next of the parameters, again and again.
+fn write_quantized(out: &Tensor, values: &[f32], affines: &[Affine], inner: usize) -> Result<()> {
+    let runs = || values.chunks(inner.max(1)).zip(affines.iter().cycle());
+    if out.dtype().size() == 1 {
+        let mut codes = vec![0; values.len()];
+        let written = runs().zip(codes.chunks_mut(inner.max(1)));
+        let mut written = written.map(|((run, affine), codes)| affine.quantize_bytes(run, codes));
+        if written.all(|written| written.is_some()) {
+            return out.write_elements(&codes);
+        }
+    }
+    let codes: Vec<i32> = runs()
+        .flat_map(|(run, affine)| run.iter().map(|value| affine.quantize(*value)))
+        .collect();
+    out.write_codes(&codes)
 }
 
 fn dequantize(call: &Call<'_>) -> Result<Value> {
@@ -312,7 +341,10 @@ fn q_zero_point(call: &Call<'_>) -> Result<Value> {
     Ok(Value::Int(per_tensor(call.tensor(0)?)?.1))
 }
 
-fn per_channel(call: &Call<'_>) -> Result<(Arc<[f64]>, Arc<[i64]>, usize)> {
+/// Scales, zero points and axis.
+type PerChannel = (Arc<[f64]>, Arc<[i64]>, usize);
+
+fn per_channel(call: &Call<'_>) -> Result<PerChannel> {
     match call.tensor(0)?.qparams() {
         Some(QParams::PerChannel {
             scales,
@@ -428,6 +460,34 @@ mod tests {
         let codes = [0.25f32, 0.75, 1.25, -0.25, -9.0, 1000.0].map(|x| affine.quantize(x));
         assert_eq!(codes, [3, 5, 5, 3, 0, 255]);
         assert_eq!(affine.plain(5), 1.0);
+    }
+
+    #[test]
+    fn many_codes_at_once_are_the_same_codes() {
+        let mut values = vec![
+            0.0,
+            -0.0,
+            f32::NAN,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::MAX,
+            f32::MIN_POSITIVE,
+        ];
+        values.extend((-2000..2000).map(|at| at as f32 * 0.125));
+        values.extend((-2000..2000).map(|at| (at as f32 * 0.125).next_up()));
+        for (dtype, zeros) in [
+            (DType::QUInt8, [0, 1, 128, 255]),
+            (DType::QInt8, [-128, -1, 0, 127]),
+        ] {
+            for (zero, scale) in zeros.into_iter().zip([0.25, 0.5, 0.1, 1.0]) {
+                let affine = Affine::new(scale, zero, dtype).unwrap();
+                let mut codes = vec![0; values.len()];
+                affine.quantize_bytes(&values, &mut codes).unwrap();
+                let one_by_one: Vec<u8> =
+                    values.iter().map(|x| affine.quantize(*x) as u8).collect();
+                assert_eq!(codes, one_by_one);
+            }
+        }
     }
 
     #[test]
