@@ -309,3 +309,6 @@ fn attribute<'g>(graph: &'g Graph, node: NodeId, name: &str) -> Result<&'g Liter
     let found = graph.node(node).literal(name);
     found.ok_or_else(|| Error::Missing(format!("the attribute {name}")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,18 +3,25 @@
 //! One file holds one group of operators. A kernel is found by the qualified name of its operator, with the overload where overloads
 //! differ in more than the types of their arguments; otherwise the kernel looks at the arguments it gets.
 
+#![expect(
+    clippy::unnecessary_wraps,
+    reason = "kernels share one signature, though a few cannot fail"
+)]
+
 mod activation;
 mod arith;
 mod compare;
 mod conv;
 mod create;
 mod elementwise;
+mod index;
 mod join;
 mod list;
 mod matmul;
 mod norm;
 mod number;
 mod pack;
+mod pad;
 mod pool;
 mod quant;
 mod quantized;
@@ -55,12 +62,14 @@ const TABLES: &[Table] = &[
     compare::OPS,
     conv::OPS,
     create::OPS,
+    index::OPS,
     join::OPS,
     list::OPS,
     matmul::OPS,
     norm::OPS,
     number::OPS,
     pack::OPS,
+    pad::OPS,
     pool::OPS,
     quant::OPS,
     quantized::binary::OPS,

@@ -59,7 +59,7 @@ fn dict(graph: &Graph, node: NodeId, inputs: &[Value]) -> Result<Value> {
         Type::Dict(types) => Dict::new(types.0.clone(), types.1.clone()),
         _ => Dict::new(Type::Any, Type::Any),
     };
-    if inputs.len() % 2 != 0 {
+    if !inputs.len().is_multiple_of(2) {
         return Err(Error::invalid("a key has no value"));
     }
     for pair in inputs.chunks_exact(2) {

@@ -53,10 +53,13 @@ pub(super) const OPS: Table = &[
     ("aten::feature_dropout", One(dropout)),
 ];
 
+/// What an activation does to a quantized tensor.
+type CodeMap<'a> = dyn Fn(&Tensor) -> Result<Tensor> + 'a;
+
 /// Applies `code` to a quantized tensor, `float` to each element of another one; in place if the operator says so.
 fn activate(
     call: &Call<'_>,
-    code: Option<&dyn Fn(&Tensor) -> Result<Tensor>>,
+    code: Option<&CodeMap<'_>>,
     float: impl Fn(f64) -> f64,
 ) -> Result<Value> {
     let input = call.tensor(0)?;
@@ -79,11 +82,7 @@ fn activate(
 }
 
 /// Like [`activate`], for functions that give integers for integers.
-fn select(
-    call: &Call<'_>,
-    code: &dyn Fn(&Tensor) -> Result<Tensor>,
-    f: impl Fn(f64) -> f64,
-) -> Result<Value> {
+fn select(call: &Call<'_>, code: &CodeMap<'_>, f: impl Fn(f64) -> f64) -> Result<Value> {
     let input = call.tensor(0)?;
     let plain = !input.dtype().is_quantized() && !input.dtype().is_floating_point();
     if plain && in_place(call)?.is_none() {

@@ -77,6 +77,7 @@ fn scaled(
     scaled_by(call, int, float, Scaled::Second)
 }
 
+#[derive(Clone, Copy)]
 enum Scaled {
     First,
     Second,

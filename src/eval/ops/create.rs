@@ -115,7 +115,7 @@ fn full_like(call: &Call<'_>) -> Result<Value> {
     filled_like(call, 2, call.float(1)?)
 }
 
-/// Arguments from `first`: dtype, layout, device, pin_memory, memory_format.
+/// Arguments from `first`: dtype, layout, device, `pin_memory`, `memory_format`.
 fn filled_like(call: &Call<'_>, first: usize, value: f64) -> Result<Value> {
     let tensor = call.tensor(0)?;
     let dtype = call.dtype_opt(first)?.unwrap_or(tensor.dtype());

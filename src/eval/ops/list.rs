@@ -271,18 +271,14 @@ fn contains(call: &Call<'_>) -> Result<Value> {
 }
 
 fn delete(call: &Call<'_>) -> Result<Value> {
-    match call.get(0) {
-        Value::Dict(dict) => {
-            let gone = dict.lock().shift_remove(&key(call, 1)?);
-            gone.ok_or_else(|| no_key(call.get(1)))?;
-        }
-        _ => {
-            let list = call.list(0)?;
-            let mut items = list.lock();
-            let at = position(call.int(1)?, items.len())?;
-            items.remove(at);
-        }
+    if let Value::Dict(dict) = call.get(0) {
+        let gone = dict.lock().shift_remove(&key(call, 1)?);
+        gone.ok_or_else(|| no_key(call.get(1)))?;
+        return Ok(Value::None);
     }
+    let mut items = call.list(0)?.lock();
+    let at = position(call.int(1)?, items.len())?;
+    items.remove(at);
     Ok(Value::None)
 }
 

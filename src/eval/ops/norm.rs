@@ -122,9 +122,8 @@ fn normalize(row: &mut [f64], eps: f64) {
 
 /// `layer_norm(input, shape, weight, bias, eps, cudnn)`
 fn layer_norm(call: &Call<'_>) -> Result<Value> {
-    last_dims(call, [2, 3], |row| {
-        normalize(row, call.float_or(4, 1e-5).unwrap_or(1e-5))
-    })
+    let eps = call.float_or(4, 1e-5)?;
+    last_dims(call, [2, 3], |row| normalize(row, eps))
 }
 
 /// `rms_norm(input, shape, weight, eps)`
@@ -134,7 +133,9 @@ fn rms_norm(call: &Call<'_>) -> Result<Value> {
     last_dims(call, [2, 9], |row| {
         let mean = row.iter().map(|x| x * x).sum::<f64>() / row.len() as f64;
         let scale = 1.0 / (mean + eps).sqrt();
-        row.iter_mut().for_each(|x| *x *= scale);
+        for x in row {
+            *x *= scale;
+        }
     })
 }
 

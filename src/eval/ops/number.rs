@@ -234,17 +234,15 @@ fn same_kind(
 
 /// A function that gives floats.
 fn real(call: &Call<'_>, f: impl Fn(f64) -> f64) -> Result<Value> {
-    match call.get(0) {
-        Value::Tensor(tensor) => Ok(map_float(tensor, f)?.into()),
-        _ => {
-            let (x, name) = (call.float(0)?, call.short_name());
-            let y = f(x);
-            if y.is_nan() && !x.is_nan() {
-                return Err(Error::Invalid(format!("{name} has no value at {x}")));
-            }
-            Ok(Value::Float(y))
-        }
+    if let Value::Tensor(tensor) = call.get(0) {
+        return Ok(map_float(tensor, f)?.into());
     }
+    let (x, name) = (call.float(0)?, call.short_name());
+    let y = f(x);
+    if y.is_nan() && !x.is_nan() {
+        return Err(Error::Invalid(format!("{name} has no value at {x}")));
+    }
+    Ok(Value::Float(y))
 }
 
 fn test(call: &Call<'_>, f: impl Fn(f64) -> bool) -> Result<Value> {

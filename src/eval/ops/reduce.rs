@@ -152,15 +152,14 @@ fn prod(call: &Call<'_>) -> Result<Value> {
 /// `var(tensor, unbiased)`, `var(tensor, dims, unbiased, keepdim)` or with a correction in place of `unbiased`; `std` is its root.
 fn var(call: &Call<'_>) -> Result<Value> {
     let tensor = call.tensor(0)?;
-    let (dims, correction, keep) = match call.get(1) {
-        Value::Bool(unbiased) => (None, f64::from(u8::from(*unbiased)), false),
-        _ => {
-            let correction = match call.get(2) {
-                Value::None => 1.0,
-                _ => call.float(2)?,
-            };
-            (call.ints_opt(1)?, correction, call.bool_or(3, false)?)
-        }
+    let (dims, correction, keep) = if let Value::Bool(unbiased) = call.get(1) {
+        (None, f64::from(u8::from(*unbiased)), false)
+    } else {
+        let correction = match call.get(2) {
+            Value::None => 1.0,
+            _ => call.float(2)?,
+        };
+        (call.ints_opt(1)?, correction, call.bool_or(3, false)?)
     };
     let dims = dims_or_all(tensor, dims)?;
     let rows = rows(tensor, &dims, keep)?;
@@ -374,7 +373,9 @@ fn log_softmax(call: &Call<'_>) -> Result<Value> {
     let input = as_dtype(tensor, call.dtype_opt(2)?)?;
     let out = along(&input, call.dim(1, tensor)?, |row| {
         let shift = log_sum(row);
-        row.iter_mut().for_each(|x| *x -= shift);
+        for x in row {
+            *x -= shift;
+        }
     })?;
     Ok(out.into())
 }

@@ -142,7 +142,7 @@ fn instance_norm(call: &Call<'_>) -> Result<Value> {
     grouped(call, channels, 1)
 }
 
-/// Normalizes groups of channels; arguments from `first`: weight, bias, eps, scale, zero_point.
+/// Normalizes groups of channels; arguments from `first`: weight, bias, eps, scale and zero point.
 fn grouped(call: &Call<'_>, groups: i64, first: usize) -> Result<Value> {
     let input = call.tensor(0)?;
     let channels = match input.shape() {

@@ -24,28 +24,20 @@ pub(in crate::ops) fn mean(input: &Tensor, dims: &[usize], keep: bool) -> Result
         sums.map(|sum| affine.rounded(sum as f32 / count as f32))
             .collect()
     } else {
-        let sums = match grouped(input, dims) {
-            Some(view) => {
-                let values: Vec<f32> = view.codes()?.iter().map(|q| affine.plain(*q)).collect();
-                let width = view.shape()[2] as usize;
-                let block = (count * width).max(1);
-                values
-                    .chunks_exact(block)
-                    .flat_map(|block| columns(block, width))
-                    .collect()
-            }
+        let real =
+            |codes: Vec<i32>| -> Vec<f32> { codes.into_iter().map(|q| affine.plain(q)).collect() };
+        let sums: Vec<f32> = if let Some(view) = grouped(input, dims) {
+            let values = real(view.codes()?);
+            let width = view.shape()[2] as usize;
+            let block = (count * width).max(1);
+            let blocks = values.chunks_exact(block);
+            blocks.flat_map(|block| columns(block, width)).collect()
+        } else {
             // The order of other sums is not known: add them exactly.
-            None => {
-                let values: Vec<f32> = reduced
-                    .tensor
-                    .codes()?
-                    .iter()
-                    .map(|q| affine.plain(*q))
-                    .collect();
-                let rows = values.chunks_exact(count.max(1));
-                rows.map(|row| row.iter().map(|x| f64::from(*x)).sum::<f64>() as f32)
-                    .collect::<Vec<_>>()
-            }
+            let values = real(reduced.tensor.codes()?);
+            let rows = values.chunks_exact(count.max(1));
+            rows.map(|row| row.iter().map(|x| f64::from(*x)).sum::<f64>() as f32)
+                .collect()
         };
         sums.iter()
             .map(|sum| affine.quantize(sum / count as f32))
