@@ -47,6 +47,16 @@ impl Chance {
         f64::from(scale)
     }
 
+    /// Two scales and a zero point with which the two ways to dequantize, from the first scale, give different codes of the second.
+    pub(crate) fn telling_scales(&mut self) -> (f64, i64, f64) {
+        loop {
+            let (from, zero, to) = (self.scale(-6, -1), self.zero_point(), self.scale(-6, -1));
+            if tells_apart(from as f32, zero, to as f32) {
+                return (from, zero, to);
+            }
+        }
+    }
+
     /// A zero point, often an extreme one.
     pub(crate) fn zero_point(&mut self) -> i64 {
         let any = self.int(0, 255);
@@ -73,4 +83,16 @@ impl Chance {
 /// The float `steps` representable numbers above.
 pub(crate) fn beside(value: f32, steps: i64) -> f32 {
     f32::from_bits((i64::from(value.to_bits()) + steps) as u32)
+}
+
+/// Whether some code is dequantized and quantized again to another code with one rounding than with two.
+fn tells_apart(from: f32, zero: i64, to: f32) -> bool {
+    let zero = zero as f32;
+    (0..256_u16).any(|code| {
+        let code = f32::from(code);
+        let plain = (code - zero) * from;
+        let fused = from.mul_add(code, from * -zero);
+        let [plain, fused] = [plain, fused].map(|real| (real * (1.0 / to)).round_ties_even());
+        plain != fused && plain.abs() < 100.0
+    })
 }

@@ -1,5 +1,7 @@
 //! Operators that compute element by element.
 
+use std::fmt::Write as _;
+
 use planish::eval::{MemoryFormat, Tensor, Value};
 use planish::ir::DType;
 
@@ -152,11 +154,10 @@ const FUNCTIONS: [&str; 21] = [
 ];
 
 fn functions(view: &str) -> String {
-    let body: String = FUNCTIONS
-        .iter()
-        .enumerate()
-        .map(|(at, call)| format!("  %y{at} : Tensor = {call}\n"))
-        .collect();
+    let mut body = String::new();
+    for (at, call) in FUNCTIONS.iter().enumerate() {
+        writeln!(body, "  %y{at} : Tensor = {call}").expect("strings grow");
+    }
     let results: Vec<String> = (0..FUNCTIONS.len()).map(|at| format!("%y{at}")).collect();
     format!(
         "graph(%self : __torch__.M, %x : Tensor, %xs : float, %xz : int, %s : float, %z : int, %a : float, %b : float, %slope : float):
@@ -177,8 +178,8 @@ fn functions(view: &str) -> String {
 }
 
 fn argument(chance: &mut Chance, shape: &[i64], layout: MemoryFormat) -> (String, [Value; 8]) {
-    let (xs, s) = (chance.scale(-6, -2), chance.scale(-7, -2));
-    let (xz, z) = (chance.zero_point(), chance.zero_point());
+    let (xs, xz, s) = chance.telling_scales();
+    let z = chance.zero_point();
     let (a, b) = (
         -f64::from(chance.unit()) * 2.0,
         f64::from(chance.unit()) * 3.0,

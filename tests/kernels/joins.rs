@@ -62,6 +62,38 @@ fn joins_along_every_dimension_in_every_layout() {
     }
 }
 
+/// The channels behind the last whole block of eight take another formula.
+#[test]
+fn channels_in_blocks_and_behind_them() {
+    let compiled = Compiled::whole(TEXT);
+    let mut chance = Chance::new(23);
+    for round in 0..60 {
+        let (xs, xz, s) = chance.telling_scales();
+        let (ys, yz) = (chance.scale(-6, -1), chance.zero_point());
+        let zp = chance.int(60, 190);
+        let tensor = |chance: &mut Chance, scale: f64, zero: i64| -> Value {
+            let shape = [2, chance.int(1, 30), 3, 5];
+            chance
+                .reals(&shape, MemoryFormat::ChannelsLast, scale, zero)
+                .into()
+        };
+        let args = [
+            tensor(&mut chance, xs, xz),
+            tensor(&mut chance, ys, yz),
+            tensor(&mut chance, s, zp),
+            xs.into(),
+            xz.into(),
+            ys.into(),
+            yz.into(),
+            s.into(),
+            zp.into(),
+            1.into(),
+        ];
+        let what = format!("round {round}: {xs:e} {xz} {ys:e} {yz} {s:e} {zp}");
+        compiled.compare_all_taken(&what, &args);
+    }
+}
+
 #[test]
 fn rows_are_joined() {
     let compiled = Compiled::whole(TEXT);

@@ -139,7 +139,7 @@ fn compare_conv2d(seed: u64, geometries: &[Geometry]) {
         let texts = weights(&mut chance, &geometry.kind(), &shape, input_scale);
         let count = 2 * texts.len() as u64;
         let compiled = Compiled::whole(&module("conv2d", CONV, &texts));
-        for round in 0..6 {
+        for round in 0..10 {
             let images = chance.int(1, 3);
             let [height, width] = [chance.int(5, 9), chance.int(5, 9)];
             let format = if round % 2 == 0 {
@@ -148,8 +148,7 @@ fn compare_conv2d(seed: u64, geometries: &[Geometry]) {
                 MemoryFormat::ChannelsLast
             };
             let (xz, yz) = (chance.zero_point(), chance.zero_point());
-            // Sums of small weights fill the codes, those of all weights saturate many.
-            let ys = chance.scale(-5, 1);
+            let ys = output_scale(&mut chance, input_scale);
             let size = [images, inputs * groups, height, width];
             let x = chance.reals(&size, format, input_scale, xz);
             let what = format!(
@@ -169,6 +168,13 @@ fn compare_conv2d(seed: u64, geometries: &[Geometry]) {
             assert_eq!(stats.kernel_macs, count * products as u64, "{what}");
         }
     }
+}
+
+/// A scale for the output that makes most multiplied sums ties, or close to ties: the input's cancels, and the weights' are about powers
+/// of two.
+fn output_scale(chance: &mut Chance, input_scale: f64) -> f64 {
+    let power = 2_f32.powi(chance.int(-3, 2) as i32);
+    f64::from(beside(input_scale as f32 * power, chance.int(-2, 2)))
 }
 
 const CONV: &str = "__torch__.torch.classes.quantized.Conv2dPackedParamsBase";
@@ -251,13 +257,10 @@ fn convolutions_over_lines() {
         let scale = chance.scale(-6, -3);
         let texts = weights(&mut chance, &kind, &[outputs, inputs, kernel], scale);
         let compiled = Compiled::whole(&module("conv1d", CONV, &texts));
-        for _ in 0..6 {
+        for _ in 0..10 {
             let size = [chance.int(1, 3), inputs * groups, chance.int(8, 70)];
-            let (xz, yz, ys) = (
-                chance.zero_point(),
-                chance.zero_point(),
-                chance.scale(-5, 1),
-            );
+            let (xz, yz) = (chance.zero_point(), chance.zero_point());
+            let ys = output_scale(&mut chance, scale);
             let x = chance.reals(&size, MemoryFormat::Contiguous, scale, xz);
             let what = format!("{kind} {size:?} xz={xz} yz={yz} ys={ys:e}");
             let args = [x.into(), scale.into(), xz.into(), ys.into(), yz.into()];
@@ -273,14 +276,11 @@ fn linear_layers() {
         let scale = chance.scale(-6, -3);
         let texts = weights(&mut chance, "linear", &[outputs, inputs], scale);
         let compiled = Compiled::whole(&module("linear", LINEAR, &texts));
-        for rows in [&[1][..], &[3], &[2, 3], &[2, 1, 5], &[]] {
+        for rows in [&[1][..], &[90], &[77], &[20, 3], &[2, 1, 5], &[]] {
             let mut size = rows.to_vec();
             size.push(inputs);
-            let (xz, yz, ys) = (
-                chance.zero_point(),
-                chance.zero_point(),
-                chance.scale(-5, 1),
-            );
+            let (xz, yz) = (chance.zero_point(), chance.zero_point());
+            let ys = output_scale(&mut chance, scale);
             let x = chance.reals(&size, MemoryFormat::Contiguous, scale, xz);
             let what = format!("linear o{outputs} {size:?} xz={xz} yz={yz} ys={ys:e}");
             let args = [x.into(), scale.into(), xz.into(), ys.into(), yz.into()];
@@ -289,7 +289,7 @@ fn linear_layers() {
             assert_eq!(stats.kernel_macs, 8 * products as u64, "{what}");
         }
         // Channels-last images as rows, and no rows at all.
-        let (xz, yz, ys) = (3, 5, chance.scale(-5, 1));
+        let (xz, yz, ys) = (3, 5, output_scale(&mut chance, scale));
         let last = chance.reals(&[2, 4, 3, inputs], MemoryFormat::ChannelsLast, scale, xz);
         let args = |x: planish::eval::Tensor| -> [Value; 5] {
             [x.into(), scale.into(), xz.into(), ys.into(), yz.into()]
