@@ -1,7 +1,8 @@
-//! `dce`: removes operations whose outputs nobody reads and which do nothing else.
+//! `dce`: removes operations whose outputs nobody needs and which do nothing else.
 //!
-//! Outputs of `prim::If` that nobody reads are removed with the branches' results; values that a `prim::Loop` carries round without
-//! anybody reading them are removed likewise. An operation that writes, raises, prints or is unknown stays.
+//! What is needed is found from the other end: the results of the graph, and operations that do more than compute outputs. An operation
+//! that writes is needed when what it writes to can be seen from outside or by an operation that is needed. Outputs of `prim::If` and
+//! values that a `prim::Loop` carries round are removed one by one. All in one walk there and one back.
 //!
 //! ```text
 //! before: %1 : Tensor = aten::relu(%x)
@@ -9,8 +10,12 @@
 //! after:  return (%x)
 //! ```
 
-use planish_ir::{Effects, Graph, GraphModule, NodeId};
+use std::collections::HashMap;
 
+use planish_ir::{Def, Effects, Graph, GraphModule, NodeId, SecondaryMap, ValueId};
+
+use crate::analysis::alias::Aliases;
+use crate::analysis::objects::{Objects, objects};
 use crate::pass::{Changed, Pass, PassCx, PassError};
 
 /// The pass.
@@ -23,80 +28,217 @@ impl Pass for Dce {
     }
 
     fn doc(&self) -> &'static str {
-        "removes operations whose outputs nobody reads"
+        "removes operations whose outputs nobody needs"
     }
 
     fn run(&self, module: &mut GraphModule, _: &mut PassCx<'_>) -> Result<Changed, PassError> {
-        let methods = module.root_methods();
-        Ok(Changed(
-            methods
-                .into_iter()
-                .map(|(_, id)| eliminate_dead_code(&mut module.method_mut(id).graph))
-                .sum(),
-        ))
+        let mut changed = 0;
+        for (_, id) in module.root_methods() {
+            let objects = objects(module, module.root(), &module.method(id).graph);
+            changed += eliminate_dead_code(&mut module.method_mut(id).graph, &objects);
+        }
+        Ok(Changed(changed))
     }
 }
 
 /// Removes dead operations; returns how many.
-pub(crate) fn eliminate_dead_code(graph: &mut Graph) -> usize {
+pub(crate) fn eliminate_dead_code(graph: &mut Graph, objects: &Objects) -> usize {
     let before = graph.len();
-    // In reverse program order, so that one walk removes whole chains. A loop's carried value can die only after its body was walked,
-    // and its death can make more of the body dead: hence the outer repetition, which ends when nothing was removed.
-    loop {
-        let at_start = graph.len();
-        for node in graph.walk().into_iter().rev() {
-            if !graph.is_live(node) {
-                continue;
-            }
-            drop_dead_outputs(graph, node);
-            if is_dead(graph, node) {
-                graph.erase(node);
+    let Needed { nodes, values, .. } = Needed::of(graph, objects);
+    let order = graph.walk();
+    for node in order.iter().filter(|node| nodes[**node]) {
+        drop_dead_results(graph, *node, &values);
+    }
+    for node in order.iter().rev() {
+        // What is nested in a dead operation goes with it.
+        let parent = graph.block(graph.node(*node).block()).parent();
+        if !nodes[*node] && parent.is_none_or(|parent| nodes[parent]) {
+            graph.erase(*node);
+        }
+    }
+    for node in order.iter().filter(|node| nodes[**node]) {
+        drop_dead_outputs(graph, *node, &values);
+    }
+    before - graph.len()
+}
+
+/// What is needed.
+struct Needed<'g> {
+    graph: &'g Graph,
+    aliases: Aliases,
+    nodes: SecondaryMap<NodeId, bool>,
+    values: SecondaryMap<ValueId, bool>,
+    /// Operations that write to storage of this class, which nobody needs yet.
+    writers: HashMap<usize, Vec<NodeId>>,
+    open: Vec<ValueId>,
+}
+
+impl<'g> Needed<'g> {
+    fn of(graph: &'g Graph, objects: &Objects) -> Self {
+        let mut needed = Self {
+            graph,
+            aliases: Aliases::new(graph, objects),
+            nodes: SecondaryMap::new(),
+            values: SecondaryMap::new(),
+            writers: HashMap::new(),
+            open: graph.results().to_vec(),
+        };
+        for node in graph.walk() {
+            if needed.is_root(node) {
+                needed.node(node);
             }
         }
-        if graph.len() == at_start || !has_loops(graph) {
-            return before - graph.len();
+        while let Some(value) = needed.open.pop() {
+            if !std::mem::replace(&mut needed.values[value], true) {
+                needed.value(value);
+            }
         }
+        needed
+    }
+
+    /// Whether an operation is needed whoever reads its outputs; notes what it writes to.
+    fn is_root(&mut self, id: NodeId) -> bool {
+        let node = self.graph.node(id);
+        let effects = if node.blocks().is_empty() {
+            self.graph.effects(id)
+        } else {
+            // What is nested is looked at by itself.
+            node.op().info().effects
+        };
+        match effects {
+            Effects::Pure | Effects::Nondeterministic => return false,
+            Effects::Writes => {}
+            Effects::SideEffects | Effects::Unknown => return true,
+        }
+        let inputs = node.inputs().iter().enumerate();
+        for (_, value) in inputs.filter(|(at, _)| self.graph.writes(id, *at)) {
+            match self.aliases.class(*value) {
+                Some(class) if !self.aliases.is_outside(*value) => {
+                    self.writers.entry(class).or_default().push(id);
+                }
+                _ => return true,
+            }
+        }
+        false
+    }
+
+    fn node(&mut self, id: NodeId) {
+        let mut next = Some(id);
+        while let Some(id) = next {
+            if std::mem::replace(&mut self.nodes[id], true) {
+                return;
+            }
+            let node = self.graph.node(id);
+            if node.op().is("prim::If") {
+                self.open.extend(node.inputs().first());
+            } else if node.op().is("prim::Loop") {
+                let body = self.graph.block(node.blocks()[0]);
+                self.open.extend(node.inputs().iter().take(2));
+                self.open.extend(body.results().first());
+            } else {
+                self.open.extend(node.inputs());
+            }
+            next = self.graph.block(node.block()).parent();
+        }
+    }
+
+    fn value(&mut self, value: ValueId) {
+        let class = self.aliases.class(value);
+        let writers = class.and_then(|class| self.writers.remove(&class));
+        for writer in writers.into_iter().flatten() {
+            self.node(writer);
+        }
+        match self.graph.value(value).def() {
+            Def::Output(id, index) => {
+                self.node(id);
+                let node = self.graph.node(id);
+                if node.op().is("prim::If") {
+                    for block in node.blocks() {
+                        let results = self.graph.block(*block).results();
+                        self.open.extend(results.get(index as usize));
+                    }
+                } else if node.op().is("prim::Loop") {
+                    self.carried(id, index as usize);
+                }
+            }
+            Def::Param(block, index) => {
+                // The first parameter of a loop's body is the count.
+                if let (Some(parent), Some(index)) = (
+                    self.graph.block(block).parent(),
+                    (index as usize).checked_sub(1),
+                ) {
+                    self.carried(parent, index);
+                }
+            }
+        }
+    }
+
+    /// A value that a loop carries round is needed with all that it is before, in and after a round.
+    fn carried(&mut self, id: NodeId, index: usize) {
+        let node = self.graph.node(id);
+        let body = self.graph.block(node.blocks()[0]);
+        let places = [
+            node.inputs().get(index + 2),
+            body.params().get(index + 1),
+            body.results().get(index + 1),
+            node.outputs().get(index),
+        ];
+        self.open.extend(places.into_iter().flatten());
     }
 }
 
-/// Whether a node can be removed: nobody reads it and it does nothing else.
-fn is_dead(graph: &Graph, id: NodeId) -> bool {
-    let mut outputs = graph.node(id).outputs().iter();
-    outputs.all(|output| graph.value(*output).uses().is_empty())
-        && matches!(graph.effects(id), Effects::Pure | Effects::Nondeterministic)
+/// Makes blocks give, and loops take, only what is needed.
+fn drop_dead_results(graph: &mut Graph, id: NodeId, values: &SecondaryMap<ValueId, bool>) {
+    let node = graph.node(id);
+    // Results and inputs that stand before those of the outputs.
+    let (results, inputs) = match node.op().name().as_str() {
+        "prim::If" => (0, None),
+        "prim::Loop" => (1, Some(2)),
+        _ => return,
+    };
+    if node.outputs().iter().all(|output| values[*output]) {
+        return;
+    }
+    let kept: Vec<bool> = node
+        .outputs()
+        .iter()
+        .map(|output| values[*output])
+        .collect();
+    let keep = |all: &[ValueId], first: usize| -> Vec<ValueId> {
+        let (head, tail) = all.split_at(first);
+        let tail = tail.iter().zip(&kept).filter(|(_, kept)| **kept);
+        head.iter()
+            .chain(tail.map(|(value, _)| value))
+            .copied()
+            .collect()
+    };
+    let new_inputs = inputs.map(|first| keep(node.inputs(), first));
+    let blocks = node.blocks().iter();
+    let new_results: Vec<_> = blocks
+        .map(|block| (*block, keep(graph.block(*block).results(), results)))
+        .collect();
+    if let Some(inputs) = new_inputs {
+        graph.set_inputs(id, &inputs);
+    }
+    for (block, results) in new_results {
+        graph.set_results(block, &results);
+    }
 }
 
-fn drop_dead_outputs(graph: &mut Graph, id: NodeId) {
-    let op = graph.node(id).op();
+/// Removes outputs, and parameters of loops, that are not needed; by now nobody reads them.
+fn drop_dead_outputs(graph: &mut Graph, id: NodeId, values: &SecondaryMap<ValueId, bool>) {
+    let is_loop = graph.node(id).op().is("prim::Loop");
+    if !is_loop && !graph.node(id).op().is("prim::If") {
+        return;
+    }
     for index in (0..graph.node(id).outputs().len()).rev() {
-        let output = graph.node(id).outputs()[index];
-        if !graph.value(output).uses().is_empty() {
+        if values[graph.node(id).outputs()[index]] {
             continue;
         }
-        if op.is("prim::If") {
-            for block in graph.node(id).blocks().to_vec() {
-                graph.remove_result(block, index);
-            }
-            graph.remove_output(id, index);
-        } else if op.is("prim::Loop") {
+        graph.remove_output(id, index);
+        if is_loop {
             let body = graph.node(id).blocks()[0];
-            let param = graph.block(body).params()[index + 1];
-            let carried = graph.block(body).results()[index + 1];
-            // Read by nobody, or only handed on to the next round.
-            let uses = graph.value(param).uses().len();
-            if uses == 0 || (uses == 1 && carried == param) {
-                graph.remove_result(body, index + 1);
-                graph.remove_param(body, index + 1);
-                graph.remove_input(id, index + 2);
-                graph.remove_output(id, index);
-            }
+            graph.remove_param(body, index + 1);
         }
     }
-}
-
-fn has_loops(graph: &Graph) -> bool {
-    graph
-        .walk()
-        .into_iter()
-        .any(|node| graph.node(node).op().is("prim::Loop"))
 }

@@ -21,7 +21,7 @@ use planish_ir::{
 };
 use rayon::prelude::*;
 
-use crate::analysis::objects::is_module;
+use crate::analysis::objects::{is_module, objects};
 use crate::const_fold::evaluate;
 use crate::cse::hash_tensor;
 use crate::dce::eliminate_dead_code;
@@ -54,7 +54,8 @@ impl Pass for FoldPrepack {
         let mut attributes = Attributes::default();
         for id in kept::kept_methods(module, &cx.options.preserved)? {
             changed += fold(module, id, &mut attributes, cx)?;
-            eliminate_dead_code(&mut module.method_mut(id).graph);
+            let objects = objects(module, module.root(), &module.method(id).graph);
+            eliminate_dead_code(&mut module.method_mut(id).graph, &objects);
         }
         pack_other_attributes(module, &attributes, cx)?;
         Ok(Changed(changed))

@@ -291,7 +291,7 @@ fn optimize(module: &mut GraphModule, id: MethodId, cx: &mut PassCx<'_>) -> usiz
         let folded = fold_constants(graph, &objects, cx.options.contract);
         let rewrites = folded.count
             + simplify(graph, &objects)
-            + eliminate_dead_code(graph)
+            + eliminate_dead_code(graph, &objects)
             + pool_constants(graph)
             + eliminate_common_subexpressions(graph, &objects);
         changed += rewrites;

@@ -120,8 +120,10 @@ fn callee(
     if node.op().is("prim::CallFunction") {
         let found = module.callee(graph, id).map(Some);
         return found.ok_or_else(|| {
-            let function = node.inputs().first().map(|value| graph.ty(*value));
-            let function = function.map(ToString::to_string).unwrap_or_default();
+            let function = match node.inputs().first().map(|value| graph.ty(*value)) {
+                Some(Type::Function(name)) => name.as_str(),
+                _ => "a function",
+            };
             PassError::Refused(format!(
                 "inline {function}: the module has no such function"
             ))
@@ -156,14 +158,20 @@ fn refuse_recursion(
     frame: usize,
     callee: MethodId,
 ) -> Result<(), PassError> {
+    let mut way = Vec::new();
     let mut at = Some(frame);
     while let Some(index) = at {
         if frames[index].callee == callee {
+            let name = module.qualified_name(callee);
+            way.push(name.clone());
+            way.reverse();
+            way.push(name);
+            let way = way.join(", which calls ");
             return Err(PassError::Refused(format!(
-                "inline {}: it calls itself",
-                module.qualified_name(callee)
+                "inline {way}: there is no end to it"
             )));
         }
+        way.push(module.qualified_name(frames[index].callee));
         at = frames[index].outer;
     }
     Ok(())

@@ -89,14 +89,14 @@ fn resolve_path(module: &GraphModule, path: &str) -> Result<Kept, PassError> {
             Some((first, module.submodule(owner, first)?, after))
         });
         let Some((first, inner, after)) = step else {
-            return Err(unknown(module, owner, path, rest));
+            return Err(unknown(module, owner, path));
         };
         way.push((owner, first));
         (owner, rest) = (inner, after);
     }
 }
 
-fn unknown(module: &GraphModule, at: ModuleId, path: &str, rest: &str) -> PassError {
+fn unknown(module: &GraphModule, at: ModuleId, path: &str) -> PassError {
     let found = module.module(at);
     let mut names: Vec<String> = module
         .submodules(at)
@@ -112,13 +112,8 @@ fn unknown(module: &GraphModule, at: ModuleId, path: &str, rest: &str) -> PassEr
     } else {
         format!("it has {}", names.join(", "))
     };
-    let name = if rest == path {
-        path.to_owned()
-    } else {
-        format!("{rest} (of {path})")
-    };
     PassError::UnknownName {
-        name,
+        name: path.to_owned(),
         class: found.class.to_string(),
         hint,
     }

@@ -17,6 +17,7 @@ use super::objects::{Objects, attribute_read, attribute_write};
 pub struct Aliases {
     classes: Vec<usize>,
     written: Vec<bool>,
+    outside: Vec<bool>,
     written_attributes: IndexSet<(ModuleId, Sym)>,
 }
 
@@ -40,8 +41,14 @@ impl Aliases {
         self.class(value).is_some_and(|class| self.written[class])
     }
 
+    /// Whether the storage of a value may be seen from outside the graph: it belongs to a parameter, an attribute or what unknown code
+    /// was given.
+    pub fn is_outside(&self, value: ValueId) -> bool {
+        self.class(value).is_some_and(|class| self.outside[class])
+    }
+
     /// The class of a value; a value that was added since (a constant) shares storage with nothing.
-    fn class(&self, value: ValueId) -> Option<usize> {
+    pub(crate) fn class(&self, value: ValueId) -> Option<usize> {
         self.classes.get(value.index()).copied()
     }
 
@@ -236,6 +243,10 @@ impl<'a> Builder<'a> {
         for element in &self.written {
             written[classes[*element]] = true;
         }
+        let mut outside = vec![false; classes.len()];
+        for element in self.attributes.values().chain([&self.world]) {
+            outside[classes[*element]] = true;
+        }
         let assigned = self.assigned;
         let written_attributes = self
             .attributes
@@ -247,6 +258,7 @@ impl<'a> Builder<'a> {
         Aliases {
             classes,
             written,
+            outside,
             written_attributes,
         }
     }
