@@ -22,7 +22,7 @@ mod tests;
 pub use overlap::overlaps;
 pub use rule::{Rule, RuleSet};
 
-pub(crate) use driver::{Outcome, rewrite};
+pub(crate) use driver::{Outcome, forget, rewrite};
 pub(crate) use facts::{Facts, Written, root_objects};
 
 /// What is wrong with a rule file.

@@ -7,6 +7,7 @@ use planish_ir::{At, Graph, Literal, NodeId, Op};
 
 use crate::pass::PassCx;
 use crate::remark::{Remark, RemarkKind};
+use crate::rewrite::forget;
 use crate::scope::Scope;
 
 // Positions of operands of `aten::conv2d.padding` and its kin.
@@ -41,7 +42,9 @@ pub(crate) fn resolve(
                     break;
                 }
                 let numbers = graph.insert_constant(At::Before(node), Literal::ints(&padding));
+                let word = graph.node(node).inputs()[PADDING];
                 graph.set_input(node, PADDING, numbers);
+                forget(graph, vec![word]);
                 graph.set_op(node, Op::of(name.as_str()));
                 resolved += 1;
                 (RemarkKind::Passed, format!("padding {padding:?}"))

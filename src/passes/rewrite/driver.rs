@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use indexmap::IndexMap;
-use planish_ir::{At, Graph, NodeId, Type, Use, ValueId};
+use planish_ir::{At, Effects, Graph, NodeId, Type, Use, ValueId};
 
 use super::facts::Facts;
 use super::matcher::{Match, Why, find};
@@ -147,11 +147,31 @@ fn apply(graph: &mut Graph, rule: &Rule, found: &Match, facts: &mut Facts<'_>) -
         graph.replace_all_uses(old, new);
         facts.replaced(old, new);
     }
-    for node in found.nodes.iter().rev().chain(&found.constants) {
-        let unused = |value: &ValueId| graph.value(*value).uses().is_empty();
-        if graph.is_live(*node) && graph.node(*node).outputs().iter().all(unused) {
+    for node in found.nodes.iter().rev() {
+        if unread(graph, *node) {
+            let operands = graph.node(*node).inputs().to_vec();
             graph.erase(*node);
+            forget(graph, operands);
         }
     }
     made
+}
+
+/// Removes what computes these values, and what only that read, as far as nobody reads it and it does nothing else: what is dead must not
+/// count as a reader in later matches.
+pub(crate) fn forget(graph: &mut Graph, mut values: Vec<ValueId>) {
+    while let Some(value) = values.pop() {
+        let Some(node) = graph.producer(value) else {
+            continue;
+        };
+        if unread(graph, node) && graph.effects(node) == Effects::Pure {
+            values.extend(graph.node(node).inputs());
+            graph.erase(node);
+        }
+    }
+}
+
+fn unread(graph: &Graph, node: NodeId) -> bool {
+    let mut outputs = graph.node(node).outputs().iter();
+    graph.is_live(node) && outputs.all(|output| graph.value(*output).uses().is_empty())
 }

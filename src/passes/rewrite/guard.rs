@@ -120,7 +120,7 @@ fn quantized_like(_: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
         });
         if !reads {
             return Verdict::Fails(format!(
-                "has another {} than what is quantized with",
+                "may have another {} than what is quantized with",
                 op.rsplit(':').next().unwrap_or(op)
             ));
         }

@@ -19,8 +19,6 @@ pub(super) struct Match {
     pub(super) nodes: Vec<NodeId>,
     /// For each value of the rule, its value; `None` for those of the replacement.
     pub(super) values: Vec<Option<ValueId>>,
-    /// Constants that were compared with the pattern's.
-    pub(super) constants: Vec<NodeId>,
 }
 
 /// Why a rule does not match.
@@ -83,7 +81,6 @@ pub(super) fn find(
         facts,
         nodes: vec![None; rule.pattern.len()],
         values: vec![None; rule.vars.len()],
-        constants: Vec::new(),
     };
     let outcome = search.root(root);
     let matched = search.nodes.iter().flatten().count();
@@ -91,7 +88,6 @@ pub(super) fn find(
         Ok(()) => Ok(Match {
             nodes: search.nodes.into_iter().flatten().collect(),
             values: search.values,
-            constants: search.constants,
         }),
         Err(why) => Err(Miss { why, matched }),
     }
@@ -103,7 +99,6 @@ struct Search<'a> {
     facts: &'a Facts<'a>,
     nodes: Vec<Option<NodeId>>,
     values: Vec<Option<ValueId>>,
-    constants: Vec<NodeId>,
 }
 
 impl Search<'_> {
@@ -153,7 +148,6 @@ impl Search<'_> {
                         constants: Box::new((expected.clone(), found.cloned())),
                     });
                 }
-                self.constants.extend(self.graph.producer(value));
                 return Ok(());
             }
             Term::Var(var) => *var,
@@ -193,7 +187,8 @@ impl Search<'_> {
 
     fn conditions(&self, root: NodeId) -> Result<(), Why> {
         let block = self.graph.node(root).block();
-        for node in self.nodes.iter().flatten() {
+        // From the root upwards: what stands nearest to it is the reason.
+        for node in self.nodes.iter().rev().flatten() {
             if self.graph.node(*node).block() != block {
                 return Err(Why::Block(self.graph.node(*node).op()));
             }
