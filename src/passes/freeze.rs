@@ -152,8 +152,12 @@ fn refuse_overlaps(
 ) -> Result<(), PassError> {
     let memory = |key: &(ModuleId, Sym)| match module.module(key.0).attrs.get(&key.1) {
         Some(Literal::Tensor(tensor)) if tensor.numel() > 0 => {
-            let range = tensor.storage().as_ptr_range();
-            Some((range.start as usize, range.end as usize))
+            let steps = tensor.shape().iter().zip(tensor.strides());
+            let last = tensor.offset() + steps.map(|(size, step)| (size - 1) * step).sum::<i64>();
+            let at = |element: i64| {
+                tensor.storage().as_ptr() as usize + element as usize * tensor.dtype().size()
+            };
+            Some((at(tensor.offset()), at(last + 1)))
         }
         _ => None,
     };
@@ -395,4 +399,58 @@ fn remove_unused(module: &mut GraphModule, methods: &[MethodId], kept: &[Kept]) 
 fn reachable(module: &GraphModule, root: ModuleId) -> Vec<ModuleId> {
     let mut dfs = petgraph::visit::Dfs::new(module.tree(), root);
     std::iter::from_fn(|| dfs.next(module.tree())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Fuel, NoKernels, Options, Remarks};
+    use planish_ir::text::parse_module;
+
+    #[test]
+    fn attributes_that_share_memory_with_one_that_is_written_are_refused() {
+        let text = "
+            module __torch__.Net {
+              attr a : Tensor = dense<Float(2)>[0.5, -1.]
+              submodule sub : __torch__.Sub {
+                attr b : Tensor = dense<Float(2)>[0.5, -1.]
+              }
+            }
+            class __torch__.Net {
+              method forward(self, x) {
+                graph(%self : __torch__.Net, %x : Tensor):
+                  %one : int = prim::Constant[value=1]()
+                  %a : Tensor = prim::GetAttr[name=\"a\"](%self)
+                  %sub : __torch__.Sub = prim::GetAttr[name=\"sub\"](%self)
+                  %b : Tensor = prim::GetAttr[name=\"b\"](%sub)
+                  %c : Tensor = aten::add_(%a, %x, %one)
+                  %d : Tensor = aten::mul(%b, %c)
+                  return (%d)
+              }
+            }
+            class __torch__.Sub {
+            }";
+        let mut module = parse_module(text).expect("the text is a module");
+        freeze(&mut module.clone()).expect("nothing is shared");
+        let (root, shared) = (module.root(), Sym::new("a"));
+        let tensor = module.module(root).attrs[&shared].clone();
+        let sub = module.submodule(root, Sym::new("sub")).expect("declared");
+        module.module_mut(sub).attrs.insert(Sym::new("b"), tensor);
+        let error = freeze(&mut module).expect_err("the write would not be seen");
+        let error = error.to_string();
+        assert!(
+            error.contains("a and sub.b") || error.contains("sub.b and a"),
+            "{error}"
+        );
+    }
+
+    fn freeze(module: &mut GraphModule) -> Result<Changed, PassError> {
+        let mut cx = PassCx {
+            remarks: &mut Remarks::default(),
+            kernels: &mut NoKernels,
+            fuel: &mut Fuel::unlimited(),
+            options: &Options::default(),
+        };
+        Freeze.run(module, &mut cx)
+    }
 }
