@@ -274,7 +274,7 @@ impl fmt::Display for Mismatch {
                 param,
                 expected,
                 found,
-            } => write!(f, "`{param}` is {expected}, not {found}"),
+            } => write!(f, "`{param}` must be {expected}, not {found}"),
             Self::Unbound { param, expected } => {
                 write!(f, "nothing says what `{param}: {expected}` is")
             }

@@ -57,7 +57,7 @@ fn check_signature(module: &GraphModule, id: MethodId, name: &str, errors: &mut 
         // A graph that was read on its own may do without an object, if there is nothing to ask it for.
         Some(found) if !matches!(found, Type::Class(_)) && nothing_to_ask_for(module, class) => {}
         None if nothing_to_ask_for(module, class) => {}
-        Some(found) => wrong(format!("its first parameter is {class}, not {found}")),
+        Some(found) => wrong(format!("its first parameter must be {class}, not {found}")),
         None => wrong("it has no parameter for the object".to_owned()),
     }
 }
@@ -101,7 +101,7 @@ fn unknown_name(module: &GraphModule, report: &Report<'_>, node: NodeId) -> Opti
             };
             let ty = report.graph.ty(value);
             let fits = ty.is_subtype_of(field) || field.is_subtype_of(ty);
-            (!fits).then(|| format!("field `{name}` is {field}, not {ty}"))
+            (!fits).then(|| format!("field `{name}` must be {field}, not {ty}"))
         }
         "prim::CallMethod" => {
             let (of, class) = class_of(module, of?)?;

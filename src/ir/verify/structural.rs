@@ -52,7 +52,7 @@ impl<'a> Rule<'_, 'a> {
             None => None,
         };
         if let Some(value) = mistake {
-            self.wrong(format!("the value is {value}, not {found}"));
+            self.wrong(format!("the value must be {value}, not {found}"));
         }
     }
 
@@ -60,7 +60,7 @@ impl<'a> Rule<'_, 'a> {
         let outputs = self.node().outputs();
         if self.node().blocks().len() != 2 {
             let count = self.node().blocks().len();
-            self.wrong(format!("it has 2 blocks, not {count}"));
+            self.wrong(format!("it must have 2 blocks, not {count}"));
             return;
         }
         if self.has(1, outputs.len()) {
@@ -77,7 +77,7 @@ impl<'a> Rule<'_, 'a> {
         let (inputs, outputs) = (self.node().inputs(), self.node().outputs());
         let &[body] = self.node().blocks() else {
             let count = self.node().blocks().len();
-            self.wrong(format!("it has 1 block, not {count}"));
+            self.wrong(format!("it must have 1 block, not {count}"));
             return;
         };
         if !self.has(outputs.len() + 2, outputs.len())
@@ -120,7 +120,7 @@ impl<'a> Rule<'_, 'a> {
                     self.is(*input, element, "an element");
                 }
             }
-            found => self.wrong(format!("the output is a list, not {found}")),
+            found => self.wrong(format!("the output must be a list, not {found}")),
         }
     }
 
@@ -130,7 +130,7 @@ impl<'a> Rule<'_, 'a> {
         }
         match self.ty(self.node().inputs()[0]) {
             Type::List(element) => self.outputs_are(|_| Some(element)),
-            found => self.wrong(format!("the input is a list, not {found}")),
+            found => self.wrong(format!("the input must be a list, not {found}")),
         }
     }
 
@@ -147,7 +147,9 @@ impl<'a> Rule<'_, 'a> {
             }
             _ => {
                 let count = self.node().inputs().len();
-                self.wrong(format!("the output is a tuple of {count}, not {found}"));
+                self.wrong(format!(
+                    "the output must be a tuple of {count}, not {found}"
+                ));
             }
         }
     }
@@ -163,7 +165,7 @@ impl<'a> Rule<'_, 'a> {
             }
             _ => {
                 let count = self.node().outputs().len();
-                self.wrong(format!("the input is a tuple of {count}, not {found}"));
+                self.wrong(format!("the input must be a tuple of {count}, not {found}"));
             }
         }
     }
@@ -180,7 +182,7 @@ impl<'a> Rule<'_, 'a> {
                 }
             }
             Type::Dict(_) => self.wrong("a key has no value"),
-            found => self.wrong(format!("the output is a dict, not {found}")),
+            found => self.wrong(format!("the output must be a dict, not {found}")),
         }
     }
 
@@ -206,7 +208,7 @@ impl<'a> Rule<'_, 'a> {
         let found = (self.node().inputs().len(), self.node().outputs().len());
         if found != (inputs, outputs) {
             self.wrong(format!(
-                "it has {inputs} inputs and {outputs} outputs, not {} and {}",
+                "it must have {inputs} inputs and {outputs} outputs, not {} and {}",
                 found.0, found.1
             ));
         }
@@ -215,7 +217,7 @@ impl<'a> Rule<'_, 'a> {
 
     fn no_blocks(&mut self) {
         if !self.node().blocks().is_empty() {
-            self.wrong("it has no blocks");
+            self.wrong("it must have no blocks");
         }
     }
 
@@ -223,11 +225,12 @@ impl<'a> Rule<'_, 'a> {
         let found = self.report.graph.block(block);
         let found = (found.params().len(), found.results().len());
         if found != (params, results) {
-            let message = format!(
-                "it has {params} parameters and {results} results, not {} and {}",
+            let mut blocks = self.node().blocks().iter();
+            let index = blocks.position(|nested| *nested == block).unwrap_or(0);
+            self.wrong(format!(
+                "block{index} must have {params} parameters and {results} results, not {} and {}",
                 found.0, found.1
-            );
-            self.report.block(block, message);
+            ));
         }
         found == (params, results)
     }
@@ -246,7 +249,7 @@ impl<'a> Rule<'_, 'a> {
             if let Some(expected) = expected(index)
                 && !may_be(found, expected)
             {
-                self.wrong(format!("output {index} is {expected}, not {found}"));
+                self.wrong(format!("output {index} must be {expected}, not {found}"));
             }
         }
     }
@@ -254,7 +257,7 @@ impl<'a> Rule<'_, 'a> {
     fn is(&mut self, value: ValueId, expected: &Type, what: &str) {
         let found = self.ty(value);
         if !found.is_subtype_of(&expected.unshaped()) {
-            self.wrong(format!("{what} is {expected}, not {found}"));
+            self.wrong(format!("{what} must be {expected}, not {found}"));
         }
     }
 

@@ -159,16 +159,16 @@ fn operators_get_and_give_what_their_schema_says() {
 
     let mut s = sample();
     s.graph.set_ty(s.x, Type::Str);
-    broken(&s.graph, "`self` is Tensor, not str");
+    broken(&s.graph, "`self` must be Tensor, not str");
 
     let mut s = sample();
     s.graph.add_output(s.relu, Type::TENSOR);
-    broken(&s.graph, "it has 1 outputs, not 2");
+    broken(&s.graph, "it must have 1 outputs, not 2");
 
     let mut s = sample();
     let out = s.graph.output(s.relu);
     s.graph.set_ty(out, Type::Int);
-    broken(&s.graph, "output 0 is Tensor");
+    broken(&s.graph, "output 0 must be Tensor");
 
     let mut s = sample();
     s.graph.set_op(s.relu, Op::of("aten::slice"));
@@ -192,20 +192,23 @@ fn branches_give_what_the_node_gives() {
     let mut s = sample();
     let then = s.graph.node(s.branch).blocks()[0];
     s.graph.set_results(then, &[]);
-    broken(&s.graph, "it has 0 parameters and 1 results, not 0 and 0");
+    broken(
+        &s.graph,
+        "block0 must have 0 parameters and 1 results, not 0 and 0",
+    );
 
     let mut s = sample();
     let out = s.graph.output(s.branch);
     s.graph.set_ty(out, Type::Int);
-    broken(&s.graph, "a result is int, not Tensor");
+    broken(&s.graph, "a result must be int, not Tensor");
 
     let mut s = sample();
     s.graph.set_input(s.branch, 0, s.x);
-    broken(&s.graph, "the condition is bool, not Tensor");
+    broken(&s.graph, "the condition must be bool, not Tensor");
 
     let mut s = sample();
     s.graph.add_block(s.branch);
-    broken(&s.graph, "it has 2 blocks, not 3");
+    broken(&s.graph, "it must have 2 blocks, not 3");
 }
 
 /// A loop that carries one tensor.
@@ -236,21 +239,24 @@ fn loops_carry_what_they_give() {
 
     let (mut graph, node, _) = repeat();
     graph.remove_input(node, 2);
-    broken(&graph, "it has 3 inputs and 1 outputs, not 2 and 1");
+    broken(&graph, "it must have 3 inputs and 1 outputs, not 2 and 1");
 
     let (mut graph, _, body) = repeat();
     graph.add_param(body, Type::Int);
-    broken(&graph, "it has 2 parameters and 2 results, not 3 and 2");
+    broken(
+        &graph,
+        "block0 must have 2 parameters and 2 results, not 3 and 2",
+    );
 
     let (mut graph, _, body) = repeat();
     let carried = graph.block(body).params()[1];
     graph.set_results(body, &[carried, carried]);
-    broken(&graph, "the next condition is bool, not Tensor");
+    broken(&graph, "the next condition must be bool, not Tensor");
 
     let (mut graph, _, body) = repeat();
     let counter = graph.block(body).params()[0];
     graph.set_ty(counter, Type::Float);
-    broken(&graph, "the counter is int, not float");
+    broken(&graph, "the counter must be int, not float");
 }
 
 #[test]
@@ -265,44 +271,49 @@ fn structural_operators_follow_their_rules() {
             "prim::Constant",
             &[],
             &[Type::Int],
-            "the value is NoneType, not int",
+            "the value must be NoneType, not int",
         ),
-        ("prim::Constant", &[x], &[Type::None], "it has 0 inputs"),
+        (
+            "prim::Constant",
+            &[x],
+            &[Type::None],
+            "it must have 0 inputs",
+        ),
         (
             "prim::ListConstruct",
             &[x, n],
             &[Type::list(Type::TENSOR)],
-            "an element is Tensor, not int",
+            "an element must be Tensor, not int",
         ),
         (
             "prim::ListConstruct",
             &[x],
             &[Type::TENSOR],
-            "the output is a list",
+            "the output must be a list",
         ),
         (
             "prim::ListUnpack",
             &[x],
             &[Type::TENSOR],
-            "the input is a list",
+            "the input must be a list",
         ),
         (
             "prim::TupleConstruct",
             &[n],
             &[Type::tuple([Type::Int, Type::Int])],
-            "the output is a tuple of 1",
+            "the output must be a tuple of 1",
         ),
         (
             "prim::TupleUnpack",
             &[pair],
             &[Type::Int],
-            "the input is a tuple of 1",
+            "the input must be a tuple of 1",
         ),
         (
             "prim::TupleUnpack",
             &[pair],
             &[Type::TENSOR, Type::TENSOR],
-            "output 0 is int, not Tensor",
+            "output 0 must be int, not Tensor",
         ),
         (
             "prim::DictConstruct",
@@ -316,7 +327,7 @@ fn structural_operators_follow_their_rules() {
             &[Type::TENSOR],
             "no attribute `name`",
         ),
-        ("prim::SetAttr", &[x], &[], "it has 2 inputs"),
+        ("prim::SetAttr", &[x], &[], "it must have 2 inputs"),
         (
             "prim::isinstance",
             &[x],
@@ -330,7 +341,7 @@ fn structural_operators_follow_their_rules() {
         broken(&graph, message);
     }
     let wrong = graph.insert_typed_constant(At::End(entry), Literal::Float(1.0), Type::Int);
-    broken(&graph, "the value is float, not int");
+    broken(&graph, "the value must be float, not int");
     let _ = wrong;
 }
 
@@ -402,14 +413,14 @@ fn names_exist_and_methods_fit_their_class() {
 
     let (mut m, class, _) = model();
     m.classes[&class].fields[&Sym::new("weight")] = Type::Str;
-    broken_model(&m, "field `weight` is str, not Tensor");
+    broken_model(&m, "field `weight` must be str, not Tensor");
 
     let (mut m, _, forward) = model();
     let this = m.method(forward).graph.params()[0];
     m.method_mut(forward)
         .graph
         .set_ty(this, Type::class("__torch__.Other"));
-    broken_model(&m, "its first parameter is __torch__.VerifyNet");
+    broken_model(&m, "its first parameter must be __torch__.VerifyNet");
 
     let (mut m, _, forward) = model();
     m.method_mut(forward).params.clear();

@@ -49,7 +49,7 @@ fn check_outputs(report: &mut Report<'_>, id: NodeId, schema: &Schema, inputs: &
     let outputs = graph.node(id).outputs();
     if outputs.len() != schema.returns.len() {
         let message = format!(
-            "it has {} outputs, not {}",
+            "it must have {} outputs, not {}",
             schema.returns.len(),
             outputs.len()
         );
@@ -60,7 +60,10 @@ fn check_outputs(report: &mut Report<'_>, id: NodeId, schema: &Schema, inputs: &
     for (index, (output, expected)) in outputs.iter().zip(expected).enumerate() {
         let found = graph.ty(*output);
         if !may_be(found, &expected) {
-            report.node(id, format!("output {index} is {expected}, not {found}"));
+            report.node(
+                id,
+                format!("output {index} must be {expected}, not {found}"),
+            );
         }
     }
 }
