@@ -1,7 +1,8 @@
 //! `inline`: replaces calls of methods and functions by their bodies, in `forward` and in every method that is kept.
 //!
-//! The passes after it see one graph for each method, so that what stands in a submodule, behind an interface or in a preserved method is
-//! fused like everything else (PyTorch fuses only what `forward` contains when it is called: defect B9 of its Finalize).
+//! The passes after it see one graph for each method, so that what stands in a submodule, behind an interface, in a preserved method or in
+//! the body of a fork is fused like everything else (PyTorch fuses only what `forward` contains when it is called: defect B9 of its
+//! Finalize). A fork then runs where it stands, and what was a future is the value itself.
 //!
 //! ```text
 //! before: %c : __torch__.Relu = prim::GetAttr[name="c"](%self)
@@ -10,7 +11,11 @@
 //!         %y : Tensor = aten::relu(%x)
 //! ```
 
-use planish_ir::{At, Graph, GraphModule, MethodId, NodeId, SecondaryMap, Sym, Type};
+use std::sync::Arc;
+
+use planish_ir::{
+    At, Attr, Graph, GraphModule, Literal, MethodId, NodeId, Op, SecondaryMap, Sym, Type, ValueId,
+};
 
 use crate::analysis::objects::{Objects, attribute_read, objects};
 use crate::kept;
@@ -64,39 +69,44 @@ fn inline_calls(
     let mut work = graph.walk();
     work.reverse();
     let mut objects = objects(module, module.root(), &graph);
+    let mut joins = false;
     while let Some(node) = work.pop() {
-        let Some(callee) = callee(module, &graph, &objects, node)? else {
+        let Some(called) = called(module, &graph, &objects, node)? else {
             continue;
         };
         let frame = frame_of[node];
-        refuse_recursion(module, &frames, frame, callee)?;
-        frames.push(Frame {
-            callee,
-            outer: Some(frame),
-        });
-        let inner = frames.len() - 1;
-        let body = &module.method(callee).graph;
+        let (body, name, skip, inner) = match &called {
+            Called::Fork(body) => {
+                joins = true;
+                (&**body, "the body of a fork".to_owned(), 0, frame)
+            }
+            Called::Method(callee) => {
+                refuse_recursion(module, &frames, frame, *callee)?;
+                frames.push(Frame {
+                    callee: *callee,
+                    outer: Some(frame),
+                });
+                // A function is called by its first input.
+                let skip = usize::from(graph.node(node).op().is("prim::CallFunction"));
+                let name = module.qualified_name(*callee);
+                (&module.method(*callee).graph, name, skip, frames.len() - 1)
+            }
+        };
         if graph.len() + body.len() > MAX_NODES {
             return Err(PassError::Refused(format!(
-                "inline {}: the method grows beyond {MAX_NODES} operations",
-                module.qualified_name(callee)
+                "inline {name}: the method grows beyond {MAX_NODES} operations"
             )));
         }
-        let skip = usize::from(graph.node(node).op().is("prim::CallFunction"));
         let args = graph.node(node).inputs()[skip..].to_vec();
         if args.len() != body.params().len() {
             let (given, wanted) = (args.len(), body.params().len());
             return Err(PassError::Refused(format!(
-                "inline {}: it takes {wanted} arguments and is given {given}",
-                module.qualified_name(callee)
+                "inline {name}: it takes {wanted} arguments and is given {given}"
             )));
         }
         let before = graph.node(node).prev();
         let results = graph.inline(At::Before(node), body, &args);
-        let outputs = graph.node(node).outputs().to_vec();
-        for (output, result) in outputs.iter().zip(&results) {
-            graph.replace_all_uses(*output, *result);
-        }
+        replace_outputs(&mut graph, node, &results);
         let inlined = nodes_between(&graph, before, node);
         graph.erase(node);
         for new in &inlined {
@@ -106,20 +116,34 @@ fn inline_calls(
         work.extend(inlined.into_iter().rev());
         *changed += 1;
     }
+    if joins {
+        join_futures(&mut graph);
+    }
     Ok(graph)
 }
 
-/// What a call node calls; `None` for a node that is no call or whose callee is not ours (torchbind classes).
-fn callee(
+/// What a node calls.
+enum Called {
+    Method(MethodId),
+    Fork(Arc<Graph>),
+}
+
+/// What a node calls; `None` for a node that is no call or whose callee is not ours (torchbind classes).
+fn called(
     module: &GraphModule,
     graph: &Graph,
     objects: &Objects,
     id: NodeId,
-) -> Result<Option<MethodId>, PassError> {
+) -> Result<Option<Called>, PassError> {
     let node = graph.node(id);
+    if node.op().is("prim::fork")
+        && let Some(Attr::Graph(body)) = node.attr("Subgraph")
+    {
+        return Ok(Some(Called::Fork(Arc::clone(body))));
+    }
     if node.op().is("prim::CallFunction") {
-        let found = module.callee(graph, id).map(Some);
-        return found.ok_or_else(|| {
+        let found = module.callee(graph, id);
+        return found.map(|id| Some(Called::Method(id))).ok_or_else(|| {
             let function = match node.inputs().first().map(|value| graph.ty(*value)) {
                 Some(Type::Function(name)) => name.as_str(),
                 _ => "a function",
@@ -144,7 +168,7 @@ fn callee(
     match module.classes.get(&class) {
         None => Ok(None),
         Some(found) => match found.methods.get(&method) {
-            Some(id) => Ok(Some(*id)),
+            Some(id) => Ok(Some(Called::Method(*id))),
             None => Err(PassError::Refused(format!(
                 "inline {class}.{method}: the class has no such method"
             ))),
@@ -175,6 +199,64 @@ fn refuse_recursion(
         at = frames[index].outer;
     }
     Ok(())
+}
+
+/// Makes the results of a body stand for the outputs of its call. A call has one output: a tuple when the body has several results.
+fn replace_outputs(graph: &mut Graph, call: NodeId, results: &[ValueId]) {
+    let outputs = graph.node(call).outputs().to_vec();
+    match (&outputs[..], results) {
+        ([output], []) => {
+            let none = graph.insert_constant(At::Before(call), Literal::None);
+            graph.replace_all_uses(*output, none);
+        }
+        ([output], [_, _, ..]) => {
+            let types = results.iter().map(|result| graph.ty(*result).clone());
+            let ty = Type::tuple(types);
+            let tuple = Op::of("prim::TupleConstruct");
+            let tuple = graph.insert(At::Before(call), tuple, results, [ty]);
+            graph.replace_all_uses(*output, graph.output(tuple));
+        }
+        _ => {
+            for (output, result) in outputs.iter().zip(results) {
+                graph.replace_all_uses(*output, *result);
+            }
+        }
+    }
+}
+
+/// Once no fork is left, a future is the value that it stood for, and there is nothing to wait for.
+fn join_futures(graph: &mut Graph) {
+    let mut values: Vec<ValueId> = graph.params().to_vec();
+    let order = graph.walk();
+    for id in &order {
+        let node = graph.node(*id);
+        values.extend(node.outputs());
+        for block in node.blocks() {
+            values.extend(graph.block(*block).params());
+        }
+    }
+    for value in values {
+        let ty = without_futures(graph.ty(value));
+        graph.set_ty(value, ty);
+    }
+    for id in order {
+        if graph.node(id).op().is("aten::wait") {
+            let (output, value) = (graph.output(id), graph.node(id).inputs()[0]);
+            graph.replace_all_uses(output, value);
+            graph.erase(id);
+        }
+    }
+}
+
+fn without_futures(ty: &Type) -> Type {
+    match ty {
+        Type::Future(inner) => without_futures(inner),
+        Type::Optional(inner) => Type::optional(without_futures(inner)),
+        Type::List(element) => Type::list(without_futures(element)),
+        Type::Dict(types) => Type::dict(without_futures(&types.0), without_futures(&types.1)),
+        Type::Tuple(elements) => Type::tuple(elements.iter().map(without_futures)),
+        other => other.clone(),
+    }
 }
 
 /// The nodes after `before` and up to `end`, with those nested in them, in program order.
