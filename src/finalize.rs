@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use planish_ir::{GraphModule, Literal, Sym};
 use planish_kernels::{Contract, Isa, Kernel};
 use planish_passes::{
-    Fuel, Instrument, NoKernels, Options, PassCx, PassReport, Pipeline, PipelineError, QuantType,
-    Remarks,
+    Fuel, Instrument, NoKernels, Options, Pass, PassCx, PassReport, Pipeline, PipelineError,
+    QuantType, Remarks, kept_methods,
 };
 use planish_pool::{Pool, Toolchain};
 use planish_runtime::{Parts, Program, RunError};
@@ -74,6 +75,16 @@ pub enum FinalizeError {
     /// A kernel could not be had.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+    /// An operator is left that no kernel computes and that has no meaning.
+    #[error(
+        "find a meaning for {op} at {place}: no kernel computes it, and the reference evaluator does not know it"
+    )]
+    NoMeaning {
+        /// The operator.
+        op: String,
+        /// Where it stands in the source, or what it computes.
+        place: String,
+    },
     /// Kernels are asked for and nothing is there to compile them.
     #[error("compile kernels: no pool was given (`Finalize::compiler`)")]
     NoCompiler,
@@ -150,8 +161,14 @@ impl<'p> Finalize<'p> {
             fuel: &mut Fuel::unlimited(),
             options: &self.options,
         };
+        let mut clock = Clock {
+            instrument,
+            began: None,
+        };
         let passes =
-            Pipeline::new(planish_passes::FINALIZE).run(&mut module, &mut cx, instrument)?;
+            Pipeline::new(planish_passes::FINALIZE).run(&mut module, &mut cx, &mut clock)?;
+        let began = clock.began.unwrap_or_else(Instant::now);
+        self.check_meanings(&module)?;
         let kernels = sink.finish()?;
         let packed = packed_attributes(&module, &sink);
         Ok(Finalized {
@@ -161,8 +178,36 @@ impl<'p> Finalize<'p> {
             packed,
             remarks,
             passes,
-            requests: sink.report(),
+            requests: sink.report(began),
         })
+    }
+
+    /// Refuses operators that nothing computes: what is finalized runs.
+    fn check_meanings(&self, module: &GraphModule) -> Result<(), FinalizeError> {
+        let methods = kept_methods(module, &self.options.preserved)
+            .map_err(|error| KernelError::Needs(error.to_string()))?;
+        for id in methods {
+            let graph = &module.method(id).graph;
+            for node in graph.walk() {
+                let node = graph.node(node);
+                let op = node.op();
+                // Those of `prim` are the program's structure: they need no table.
+                if op.name().as_str().starts_with("prim::") || planish_eval::is_known(op) {
+                    continue;
+                }
+                let output = || {
+                    let output = *node.outputs().first()?;
+                    let name = graph.value(output).name.as_deref();
+                    Some(name.map_or_else(|| output.to_string(), |name| format!("%{name}")))
+                };
+                let place = node.loc.map(|loc| loc.to_string()).or_else(output);
+                return Err(FinalizeError::NoMeaning {
+                    op: op.to_string(),
+                    place: place.unwrap_or_default(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Runs the passes alone: no kernel is asked for.
@@ -176,6 +221,23 @@ impl<'p> Finalize<'p> {
         };
         Pipeline::new(planish_passes::FINALIZE).run(module, &mut cx, &mut ())?;
         Ok(remarks)
+    }
+}
+
+/// Notes when the first pass begins, from which all times are counted.
+struct Clock<'i> {
+    instrument: &'i mut dyn Instrument,
+    began: Option<Instant>,
+}
+
+impl Instrument for Clock<'_> {
+    fn before_pass(&mut self, pass: &dyn Pass, module: &GraphModule) {
+        self.began.get_or_insert_with(Instant::now);
+        self.instrument.before_pass(pass, module);
+    }
+
+    fn after_pass(&mut self, pass: &dyn Pass, module: &GraphModule, report: &PassReport) {
+        self.instrument.after_pass(pass, module, report);
     }
 }
 

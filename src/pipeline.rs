@@ -22,7 +22,6 @@ pub struct Kernels<'p> {
     contract: Contract,
     isa: Isa,
     preserved: Vec<String>,
-    began: Instant,
     requests: IndexMap<Kernel, Request>,
     packers: IndexMap<Kernel, Entry>,
     packed: Vec<PackedWeight>,
@@ -63,7 +62,7 @@ pub struct RequestReport {
     pub kernel: Kernel,
     /// The pass after which it was asked for.
     pub pass: &'static str,
-    /// When it was submitted, counted from the start of the passes.
+    /// When it was submitted, counted from the start of the first pass.
     pub submitted: Duration,
     /// When it was answered, likewise.
     pub answered: Option<Duration>,
@@ -110,7 +109,6 @@ impl<'p> Kernels<'p> {
             contract,
             isa,
             preserved: preserved.to_vec(),
-            began: Instant::now(),
             requests: IndexMap::new(),
             packers: IndexMap::new(),
             packed: Vec::new(),
@@ -147,9 +145,9 @@ impl<'p> Kernels<'p> {
         &self.packed
     }
 
-    /// What became of every request, in the order in which they were made.
-    pub fn report(&self) -> Vec<RequestReport> {
-        let since = |at: Instant| at.saturating_duration_since(self.began);
+    /// What became of every request, in the order in which they were made. Times are counted from `began`.
+    pub fn report(&self, began: Instant) -> Vec<RequestReport> {
+        let since = |at: Instant| at.saturating_duration_since(began);
         let reports = self.requests.iter().map(|(kernel, request)| {
             let artefact = request.ticket.try_get().and_then(Result::ok);
             RequestReport {
@@ -163,11 +161,6 @@ impl<'p> Kernels<'p> {
             }
         });
         reports.collect()
-    }
-
-    /// When the passes began: what the reports' times count from.
-    pub fn began(&self) -> Instant {
-        self.began
     }
 
     fn request(&mut self, kernel: Kernel, pass: &'static str) {

@@ -80,7 +80,7 @@ pub struct Compiler {
     /// Compile threads; 1 compiles directly, without worker processes [default: the processors, at most 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,
-    /// Directory of compiled kernels [default: $XDG_CACHE_HOME/planish, else ~/.cache/planish]
+    /// Directory of compiled kernels [default: `$XDG_CACHE_HOME/planish`, else `~/.cache/planish`]
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
     /// Keep no compiled kernels
@@ -103,6 +103,7 @@ pub struct Run {
 
 /// Arguments of `opt`.
 #[derive(Debug, ClapArgs)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Opt {
     /// A module in text form (.ir), or a model (.pt)
     pub input: PathBuf,

@@ -54,7 +54,7 @@ pub fn say(text: impl Display) {
 pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let first = digits.len() % 3;
-    let groups = digits[first..].as_bytes().chunks(3);
+    let groups = digits.as_bytes()[first..].chunks(3);
     let groups = groups.map(|group| String::from_utf8_lossy(group).into_owned());
     let first = Some(digits[..first].to_owned()).filter(|first| !first.is_empty());
     first

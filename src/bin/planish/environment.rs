@@ -105,11 +105,10 @@ fn read_text(path: &Path) -> Result<GraphModule, Failure> {
     match planish::ir::verify(&module) {
         Ok(_) => Ok(module),
         Err(breaches) => {
-            let mut message = format!("failed to verify {}", path.display());
-            for breach in breaches {
-                message.push_str(&format!("\n  {breach}"));
-            }
-            Err(Failure::input(message))
+            let breaches = breaches.iter().map(|breach| format!("\n  {breach}"));
+            let breaches: String = breaches.collect();
+            let name = path.display();
+            Err(Failure::input(format!("failed to verify {name}{breaches}")))
         }
     }
 }

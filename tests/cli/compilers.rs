@@ -1,0 +1,167 @@
+//! Compilers that are missing or broken, and `doctor`, which says so.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::command::{Room, digits};
+
+#[test]
+fn a_missing_compiler_is_named() {
+    let room = Room::new();
+    let finalize = || {
+        room.planish("finalize")
+            .arg(digits())
+            .args(&["-o", "digits.planish"])
+            .cache(room.path("cache"))
+    };
+    let nowhere = "failed to use the C compiler /nonexistent: No such file";
+    finalize()
+        .args(&["--cc", "/nonexistent"])
+        .fails(1, &[nowhere, "hint: ", "--cc"]);
+    finalize().env("CC", "/nonexistent").fails(1, &[nowhere]);
+    finalize()
+        .env("PATH", "")
+        .fails(1, &["failed to find a C compiler", "cc", "gcc", "clang"]);
+    finalize()
+        .args(&["--cc", "no-such-compiler"])
+        .fails(1, &["`no-such-compiler` is not in the PATH"]);
+    let text = room.file("not-executable", "");
+    finalize()
+        .arg("--cc")
+        .arg(text)
+        .fails(1, &["not-executable: it is not an executable file"]);
+    assert_eq!(room.names(), ["cache", "not-executable"]);
+}
+
+#[test]
+fn a_broken_compiler_costs_the_run_and_nothing_else() {
+    let room = Room::new();
+    for (name, script, parts) in [
+        (
+            "refuses",
+            "echo 'out of luck' >&2; exit 1",
+            &["exit code 1", "out of luck"][..],
+        ),
+        ("crashes", "kill -SEGV $$", &["SIGSEGV"]),
+        (
+            "chatters",
+            "head -c 100000 /dev/urandom; head -c 100000 /dev/urandom >&2",
+            &["expected an ELF shared object", "no file"],
+        ),
+        (
+            "scribbles",
+            "echo 'not an object' > kernel.so",
+            &["expected an ELF shared object", "not an object"],
+        ),
+    ] {
+        let compiler = room.compiler(name, script);
+        for jobs in ["1", "2"] {
+            let outcome = room
+                .planish("finalize")
+                .arg(digits())
+                .args(&["-o", "digits.planish", "--report", "report.json"])
+                .args(&["--jobs", jobs, "--cc"])
+                .arg(&compiler)
+                .no_cache()
+                .fails(1, parts);
+            // Kernel and compiler are named, each once.
+            let said = &outcome.stderr;
+            assert_eq!(said.matches("fbgemm").count(), 1, "{said}");
+            assert!(said.contains(&format!("the compiler is {}", compiler.display())));
+        }
+    }
+    assert_eq!(
+        room.names(),
+        ["chatters", "crashes", "refuses", "scribbles"]
+    );
+}
+
+#[test]
+fn a_compiler_that_does_not_say_what_it_is_is_not_used() {
+    let room = Room::new();
+    let mute = room.file("mute", "#!/bin/sh\nexit 3\n");
+    fs::set_permissions(&mute, Permissions::from_mode(0o755)).expect("make it executable");
+    for verb in ["finalize", "doctor"] {
+        let mut run = room.planish(verb).no_cache().arg("--cc").arg(&mute);
+        if verb == "finalize" {
+            run = run.arg(digits());
+        }
+        run.fails(1, &["mute: it answered -dumpmachine with exit status: 3"]);
+    }
+}
+
+#[test]
+fn a_cache_that_others_can_write_to_is_not_used() {
+    let room = Room::new();
+    let open = room.path("open");
+    fs::create_dir(&open).expect("create");
+    fs::set_permissions(&open, Permissions::from_mode(0o777)).expect("open it");
+    for cache in [&open, &open.join("below")] {
+        room.planish("finalize")
+            .arg(digits())
+            .cache(cache)
+            .fails(1, &["failed to use the cache directory", "/open"]);
+    }
+    assert_eq!(fs::read_dir(&open).expect("read").count(), 0);
+    let file = room.file("file", "");
+    room.planish("doctor")
+        .cache(file)
+        .fails(1, &["file: ", "not a directory"]);
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_costs_time_only() {
+    let room = Room::new();
+    // A file limit that the kernels fit in and their entries, which are larger by a header, do not, is hard to hit: the shelves are files.
+    let cache = room.path("cache");
+    room.planish("doctor").cache(&cache).succeeds();
+    for shelf in 0..=255 {
+        let shelf = cache.join(format!("v1/{shelf:02x}"));
+        let _ = fs::remove_dir_all(&shelf);
+        fs::write(shelf, "").expect("write");
+    }
+    let outcome = room
+        .planish("finalize")
+        .arg(digits())
+        .arg("--isa=portable")
+        .cache(&cache)
+        .succeeds();
+    assert!(
+        outcome
+            .stderr
+            .contains("kernels could not be kept in the cache"),
+        "{outcome:?}"
+    );
+    outcome.prints(&["no fallback"]);
+}
+
+#[test]
+fn doctor_finds_what_finalizing_needs() {
+    let room = Room::new();
+    for flags in [&["--jobs", "1"][..], &["--jobs", "2"]] {
+        room.planish("doctor")
+            .args(flags)
+            .no_cache()
+            .succeeds()
+            .prints(&[
+                "planish ",
+                "kernels ",
+                "cache        none",
+                "workers ",
+                "compiler ",
+                "kernel       lut_u8 fbgemm",
+                "all is well",
+            ]);
+    }
+    room.planish("doctor")
+        .no_cache()
+        .env("PATH", "")
+        .fails(1, &["failed to find a C compiler"])
+        .prints(&["planish ", "kernels ", "workers "]);
+    let compiler = room.compiler("refuses", "echo 'out of luck' >&2; exit 1");
+    room.planish("doctor")
+        .no_cache()
+        .arg("--cc")
+        .arg(compiler)
+        .fails(1, &["failed to compile `lut_u8 fbgemm", "out of luck"]);
+}

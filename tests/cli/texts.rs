@@ -1,0 +1,208 @@
+//! Modules in text form: `opt`, and what it says of texts that are wrong.
+
+use crate::command::{Room, digits};
+
+const ADD: &str = "graph(%x : Tensor):
+  %unread : Tensor = aten::relu(%x)
+  %one : int = prim::Constant[value=1]()
+  %y : Tensor = aten::add(%x, %x, %one)
+  return (%y)
+";
+
+#[test]
+fn a_fault_is_shown_in_its_line() {
+    let room = Room::new();
+    let text = room.file(
+        "bad.ir",
+        ADD.replace("aten::add(%x, %x", "aten::add(%x, %z"),
+    );
+    for verb in ["opt", "finalize", "import"] {
+        let said = room.planish(verb).arg(&text).fails(1, &["bad.ir"]).stderr;
+        let shown = "4 |   %y : Tensor = aten::add(%x, %z, %one)
+  |                               ^^";
+        assert!(said.contains(shown), "{said}");
+        assert!(said.contains("%z is not defined"), "{said}");
+    }
+}
+
+#[test]
+fn a_text_that_cannot_be_read_is_named() {
+    let room = Room::new();
+    for (name, content, part) in [
+        ("empty.ir", &b""[..], "expected `graph`"),
+        ("bytes.ir", &b"\xff\xfe"[..], "UTF-8"),
+        (
+            "open.ir",
+            &b"graph(%x : Tensor):\n  %y : Tensor = aten::relu(%x\n"[..],
+            "expected `,`",
+        ),
+        ("deep.ir", &b"(".repeat(100_000)[..], "expected `graph`"),
+    ] {
+        let path = room.file(name, content);
+        room.planish("opt").arg(&path).fails(1, &[name, part]);
+    }
+    room.planish("opt")
+        .arg("missing.ir")
+        .fails(1, &["failed to read missing.ir: No such file"]);
+}
+
+#[test]
+fn a_graph_that_fails_verification_is_told_with_every_breach() {
+    let room = Room::new();
+    let text = "graph(%x : int):
+  %y : Tensor = aten::relu(%x)
+  %z : Tensor = aten::add(%y)
+  return (%z)
+";
+    let path = room.file("bad.ir", text);
+    for verb in ["opt", "finalize"] {
+        room.planish(verb).arg(&path).fails(
+            1,
+            &[
+                "failed to verify ",
+                "bad.ir",
+                "%y : Tensor = aten::relu(%x): `self` is Tensor, not int",
+                "aten::add",
+            ],
+        );
+    }
+}
+
+#[test]
+fn an_operator_that_nothing_computes_is_refused() {
+    let room = Room::new();
+    let path = room.file(
+        "m.ir",
+        ADD.replace("aten::add(%x, %x, %one)", "mine::unheard_of(%x)"),
+    );
+    room.planish("finalize")
+        .args(&["-o", "m.planish"])
+        .arg(&path)
+        .fails(1, &["mine::unheard_of at %y", "no kernel computes it"]);
+    assert_eq!(room.names(), ["m.ir"]);
+}
+
+#[test]
+fn passes_run_in_the_order_they_are_named() {
+    let room = Room::new();
+    let path = room.file("m.ir", ADD);
+    let run = |passes: &str| {
+        let passes = format!("--passes={passes}");
+        room.planish("opt").arg(&path).arg(passes).succeeds()
+    };
+    assert!(run("").stdout.contains("aten::relu"));
+    assert!(!run("dce").stdout.contains("aten::relu"));
+    // What comes out can be read back.
+    let text = run("cse,dce").stdout;
+    let again = room.file("again.ir", &text);
+    assert_eq!(
+        room.planish("opt")
+            .arg(again)
+            .arg("--passes=")
+            .succeeds()
+            .stdout,
+        text
+    );
+}
+
+#[test]
+fn what_passes_do_is_told_on_standard_error() {
+    let room = Room::new();
+    let model = digits();
+    let opt = |flags: &[&str]| room.planish("opt").arg(&model).args(flags).succeeds();
+    let plain = opt(&[]);
+    assert_eq!(plain.stderr, "");
+    assert!(plain.stdout.contains("quantized::conv2d_relu"));
+    for flags in [
+        &["--timing"][..],
+        &["--remarks"],
+        &["--print-after", "quant-fusion"],
+        &["--print-changed"],
+    ] {
+        let told = opt(flags);
+        assert_eq!(told.stdout, plain.stdout, "{flags:?}");
+        assert!(told.stderr.contains("quant-fusion"), "{told:?}");
+    }
+    let timing = opt(&["--timing"]).stderr;
+    assert_eq!(timing.lines().count(), 6, "{timing}");
+    let after = opt(&["--print-after", "insert-prepack-unpack"]).stderr;
+    assert!(
+        after.starts_with("# after insert-prepack-unpack\nmodule "),
+        "{after}"
+    );
+    let unfused = opt(&["--fuel", "0", "--passes=inline,quant-fusion"]).stdout;
+    assert!(!unfused.contains("quantized::conv2d"), "{unfused}");
+}
+
+#[test]
+fn a_pass_that_does_not_exist_is_a_mistake_of_usage() {
+    let room = Room::new();
+    for flags in [["--passes", "dce,polish"], ["--print-after", "polish"]] {
+        room.planish("opt").args(&flags).arg("missing.ir").fails(
+            2,
+            &[
+                "failed to find the pass \"polish\"",
+                "quant-fusion",
+                "peephole",
+            ],
+        );
+    }
+    let path = room.file("m.ir", ADD);
+    room.planish("opt")
+        .arg(path)
+        .arg("--passes=fold-prepack")
+        .fails(1, &["run fold-prepack", "imported", "frozen"]);
+}
+
+#[test]
+fn names_to_preserve_must_exist() {
+    let room = Room::new();
+    for verb in ["opt", "finalize"] {
+        room.planish(verb)
+            .arg(digits())
+            .args(&["--preserve", "stem.waight"])
+            .fails(1, &["stem.waight", "weight", "bias"]);
+        room.planish(verb)
+            .arg(digits())
+            .args(&["--preserve", "nothing"])
+            .fails(1, &["\"nothing\"", "stem", "forward"]);
+    }
+    let kept = room
+        .planish("opt")
+        .arg(digits())
+        .args(&["--preserve", "stem.weight"]);
+    assert!(kept.succeeds().stdout.contains("submodule stem"));
+}
+
+#[test]
+fn import_and_passes_print() {
+    let room = Room::new();
+    let short = room.planish("import").arg(digits()).succeeds().stdout;
+    assert!(
+        short.starts_with("module ") && short.contains("@t0"),
+        "{short}"
+    );
+    let whole = room
+        .planish("import")
+        .arg(digits())
+        .arg("--elements")
+        .succeeds()
+        .stdout;
+    assert!(whole.len() > 2 * short.len());
+    let again = room.file("digits.ir", &whole);
+    let read = room
+        .planish("import")
+        .arg(again)
+        .arg("--elements")
+        .succeeds();
+    assert_eq!(read.stdout, whole);
+    room.planish("passes").succeeds().prints(&[
+        " 1. inline",
+        " 2. clear-profiling",
+        " 3. insert-prepack-unpack",
+        " 4. quant-fusion",
+        " 5. freeze",
+        " 6. fold-prepack",
+        "    const-fold",
+    ]);
+}
