@@ -256,6 +256,15 @@ impl<'a> Call<'a> {
         tensor.dim_index(self.int(index)?)
     }
 
+    /// A dimension of `tensor` that it really has, with its size.
+    pub(crate) fn sized_dim(&self, index: usize, tensor: &Tensor) -> Result<(usize, i64)> {
+        let dim = self.dim(index, tensor)?;
+        match tensor.shape().get(dim) {
+            Some(size) => Ok((dim, *size)),
+            None => Err(self.wrong(index, "a dimension of a tensor that has some")),
+        }
+    }
+
     /// The error that argument `index` is not what it should be.
     pub(crate) fn wrong(&self, index: usize, wanted: &'static str) -> Error {
         let param = self.op.schema().and_then(|schema| schema.params.get(index));

@@ -103,6 +103,9 @@ pub(crate) fn find(op: Op) -> Option<Kernel> {
 }
 
 #[cfg(test)]
+mod hostile;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -118,6 +118,7 @@ fn mul(call: &Call<'_>) -> Result<Value> {
             let items = list.to_vec();
             let count = usize::try_from(*count).unwrap_or(0);
             room(count.saturating_mul(items.len()), size_of::<Value>())?;
+            let count = if items.is_empty() { 0 } else { count };
             let repeated: Vec<Value> = (0..count).flat_map(|_| items.iter().cloned()).collect();
             if call.short_name() == "mul_" {
                 *list.lock() = repeated;

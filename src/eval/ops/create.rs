@@ -433,8 +433,12 @@ fn one_hot(call: &Call<'_>) -> Result<Value> {
     let positions = indices.to_i64()?;
     let given = call.int_or(1, -1)?;
     let most = positions.iter().max().copied().unwrap_or(-1);
-    let classes = if given < 0 { most + 1 } else { given };
-    if most >= classes || positions.iter().any(|at| *at < 0) {
+    let classes = if given < 0 {
+        most.saturating_add(1)
+    } else {
+        given
+    };
+    if most >= classes || positions.iter().any(|at| !(0..i64::MAX).contains(at)) {
         return Err(call.wrong(1, "more classes than the largest index"));
     }
     let mut shape = Dims::from(indices.shape());

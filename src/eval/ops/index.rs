@@ -17,9 +17,8 @@ pub(super) const OPS: Table = &[
 
 fn index_select(call: &Call<'_>) -> Result<Value> {
     let tensor = call.tensor(0)?;
-    let dim = call.dim(1, tensor)?;
+    let (dim, size) = call.sized_dim(1, tensor)?;
     let wanted = call.tensor(2)?.to_i64()?;
-    let size = tensor.shape().get(dim).copied().unwrap_or(0);
     if wanted.iter().any(|at| !(0..size).contains(at)) {
         return Err(call.wrong(2, "positions inside the dimension"));
     }

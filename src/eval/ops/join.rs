@@ -174,11 +174,11 @@ fn repeat_interleave(call: &Call<'_>) -> Result<Value> {
         return Err(call.unsupported("with a count for each element"));
     };
     let flat;
-    let (source, dim) = if let Some(dim) = call.int_opt(2)? {
-        (tensor, tensor.dim_index(dim)?)
-    } else {
+    let (source, dim) = if call.is_none(2) {
         flat = tensor.reshape(&[-1])?;
         (&flat, 0)
+    } else {
+        (tensor, call.sized_dim(2, tensor)?.0)
     };
     let mut all: Vec<Vec<i64>> = source
         .shape()
@@ -314,7 +314,7 @@ fn pixel_unshuffle(call: &Call<'_>) -> Result<Value> {
     let (tensor, factor) = (call.tensor(0)?, call.int(1)?);
     let rank = tensor.rank();
     let fits = rank >= 3
-        && factor >= 1
+        && (1..=1 << 20).contains(&factor)
         && tensor.shape()[rank - 1] % factor == 0
         && tensor.shape()[rank - 2] % factor == 0;
     if !fits {

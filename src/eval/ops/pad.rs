@@ -68,6 +68,9 @@ fn padded(call: &Call<'_>, how: Padding, value: usize) -> Result<Value> {
     for (pair, dim) in amounts.chunks_exact(2).zip((0..rank).rev()) {
         let size = tensor.shape()[dim];
         let (before, after) = (pair[0], pair[1]);
+        if before.checked_abs().is_none() || after.checked_abs().is_none() {
+            return Err(call.wrong(1, "amounts that fit the sizes"));
+        }
         let total = size.saturating_add(before).saturating_add(after);
         let fits = match how {
             Padding::Constant => total >= 0,

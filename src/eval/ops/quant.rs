@@ -216,9 +216,9 @@ pub(super) fn quantized(
 fn quantize_per_channel(call: &Call<'_>) -> Result<Value> {
     let tensor = call.tensor(0)?;
     let (scales, zeros) = (call.tensor(1)?.to_f64()?, call.tensor(2)?.to_i64()?);
-    let axis = call.dim(3, tensor)?;
+    let (axis, channels) = call.sized_dim(3, tensor)?;
+    let channels = channels as usize;
     let dtype = call.dtype(4)?;
-    let channels = tensor.shape().get(axis).copied().unwrap_or(0) as usize;
     if scales.len() != channels || zeros.len() != channels {
         return Err(call.wrong(1, "one scale for each channel"));
     }
@@ -305,7 +305,7 @@ pub(super) fn dequantized(tensor: &Tensor) -> Result<Tensor> {
             let affines = scales.iter().zip(&zero_points[..]);
             let affines = affines.map(|(s, z)| Affine::new(*s, *z, tensor.dtype()));
             let affines: Vec<Affine> = affines.collect::<Result<_>>()?;
-            let inner = &tensor.shape()[axis + 1..];
+            let inner = tensor.shape().get(axis + 1..).unwrap_or_default();
             let inner: usize = inner.iter().map(|size| *size as usize).product();
             let channel = |at: usize| at / inner.max(1) % affines.len().max(1);
             let codes = codes.iter().enumerate();
@@ -431,7 +431,7 @@ fn fake_quantize(call: &Call<'_>) -> Result<Value> {
     let quantize = |x: f32| {
         // The zero point is added before rounding here.
         let code = (x * inverse + zero_point as f32).round_ties_even() as i64;
-        (code.clamp(low, high.max(low)) - zero_point) as f32 * scale
+        code.clamp(low, high.max(low)).saturating_sub(zero_point) as f32 * scale
     };
     let values: Vec<f32> = tensor.to_f32()?.into_iter().map(quantize).collect();
     let out = super::elementwise::like(tensor, DType::Float)?;

@@ -127,13 +127,14 @@ fn flatten(call: &Call<'_>) -> Result<Value> {
 
 fn unflatten(call: &Call<'_>) -> Result<Value> {
     let tensor = call.tensor(0)?;
-    let dim = call.dim(1, tensor)?;
+    let (dim, size) = call.sized_dim(1, tensor)?;
     let mut sizes = call.ints(2)?;
-    let known: i64 = sizes.iter().filter(|size| **size != -1).product();
+    let known = sizes.iter().filter(|size| **size != -1);
+    let known = known.fold(1i64, |known, size| known.saturating_mul(*size));
     if let Some(open) = sizes.iter_mut().find(|size| **size == -1)
         && known > 0
     {
-        *open = tensor.shape()[dim] / known;
+        *open = size / known;
     }
     let mut shape = Dims::from(tensor.shape());
     shape.remove(dim);
@@ -171,7 +172,7 @@ fn permute(call: &Call<'_>) -> Result<Value> {
 fn movedim(call: &Call<'_>) -> Result<Value> {
     let tensor = call.tensor(0)?;
     let (from, to) = (dims(call, 1, tensor)?, dims(call, 2, tensor)?);
-    if from.len() != to.len() {
+    if from.len() != to.len() || from.len() > tensor.rank() {
         return Err(call.wrong(2, "one place for each dimension that moves"));
     }
     let mut order: Vec<Option<usize>> = vec![None; tensor.rank()];
@@ -260,13 +261,12 @@ fn slice(call: &Call<'_>) -> Result<Value> {
 
 fn narrow(call: &Call<'_>) -> Result<Value> {
     let tensor = call.tensor(0)?;
-    let dim = call.dim(1, tensor)?;
+    let (dim, size) = call.sized_dim(1, tensor)?;
     let start = match call.get(2) {
         Value::Tensor(start) => start.to_i64()?.first().copied().unwrap_or(0),
         _ => call.int(2)?,
     };
     let count = call.int(3)?;
-    let size = tensor.shape()[dim];
     let start = if start < 0 { start + size } else { start };
     if start < 0 || count < 0 || start > size - count {
         return Err(Error::Invalid(format!(
@@ -323,7 +323,8 @@ fn split(call: &Call<'_>) -> Result<Value> {
         Value::Int(_) => return Err(call.wrong(1, "a positive size")),
         _ => call.ints(1)?,
     };
-    if sizes.iter().any(|size| *size < 0) || sizes.iter().sum::<i64>() != size {
+    let total = sizes.iter().map(|size| i128::from(*size)).sum::<i128>();
+    if sizes.iter().any(|size| *size < 0) || total != i128::from(size) {
         return Err(Error::Invalid(format!(
             "pieces of sizes {sizes:?} do not make up dimension {dim} of {tensor:?}"
         )));
@@ -398,9 +399,8 @@ fn broadcast_tensors(call: &Call<'_>) -> Result<Value> {
 /// `unfold(tensor, dim, size, step)`: windows along a dimension, as a new last dimension.
 fn unfold(call: &Call<'_>) -> Result<Value> {
     let tensor = call.tensor(0)?;
-    let dim = call.dim(1, tensor)?;
+    let (dim, have) = call.sized_dim(1, tensor)?;
     let (window, step) = (call.int(2)?, call.int(3)?);
-    let have = tensor.shape().get(dim).copied().unwrap_or(0);
     if window < 0 || window > have || step < 1 {
         return Err(call.wrong(2, "a window inside the dimension"));
     }

@@ -95,6 +95,14 @@ pub(super) fn narrowed(values: [i64; 3], spatial: usize) -> Dims {
     values[3 - spatial..].iter().copied().collect()
 }
 
+/// Sizes above this are taken for nonsense: below it, products of two of them fit in 64 bits.
+const MOST: i64 = 1 << 30;
+
+fn are_sane(kernel: i64, stride: i64, padding: i64, dilation: i64) -> bool {
+    let positive = [kernel, stride, dilation];
+    positive.iter().all(|size| (1..=MOST).contains(size)) && (0..=MOST).contains(&padding)
+}
+
 /// The number of places of a window of a convolution.
 pub(super) fn conv_size(
     input: i64,
@@ -103,14 +111,13 @@ pub(super) fn conv_size(
     padding: i64,
     dilation: i64,
 ) -> Result<i64> {
-    let reach = dilation.saturating_mul(kernel - 1).saturating_add(1);
-    let room = padding.saturating_mul(2).saturating_add(input);
-    if stride < 1 || dilation < 1 || padding < 0 || kernel < 1 || reach > room {
+    let sane = are_sane(kernel, stride, padding, dilation);
+    if !sane || dilation * (kernel - 1) >= 2 * padding + input {
         return Err(Error::Invalid(format!(
             "a kernel of {kernel} (stride {stride}, padding {padding}, dilation {dilation}) does not fit an input of {input}"
         )));
     }
-    Ok((room - reach) / stride + 1)
+    Ok((2 * padding + input - dilation * (kernel - 1) - 1) / stride + 1)
 }
 
 /// The size of the result of a transposed convolution.
@@ -144,10 +151,13 @@ pub(super) fn pool_size(
     dilation: i64,
     ceil: bool,
 ) -> Result<i64> {
-    let reach = dilation.saturating_mul(kernel - 1).saturating_add(1);
-    let sane = stride >= 1 && dilation >= 1 && kernel >= 1 && padding >= 0;
-    let room = input.saturating_add(padding.saturating_mul(2)) - reach;
-    if !sane || padding > kernel / 2 || (room < 0 && !ceil) {
+    let sane = are_sane(kernel, stride, padding, dilation) && padding <= kernel / 2;
+    let room = if sane {
+        input + 2 * padding - dilation * (kernel - 1) - 1
+    } else {
+        -1
+    };
+    if !sane || (room < 0 && !ceil) {
         return Err(Error::Invalid(format!(
             "a window of {kernel} (stride {stride}, padding {padding}, dilation {dilation}) does not fit an input of {input}"
         )));

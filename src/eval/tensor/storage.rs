@@ -148,9 +148,11 @@ impl Aligned {
             limit: len as u64,
         };
         let room = len.saturating_add(ALIGNMENT - 1);
-        let mut buffer = Vec::new();
-        buffer.try_reserve_exact(room).map_err(no_memory)?;
-        buffer.resize(room, 0u8);
+        // Asking first turns a refusal into an error; memory that comes zeroed is then not touched until it is used.
+        Vec::<u8>::new()
+            .try_reserve_exact(room)
+            .map_err(no_memory)?;
+        let buffer = vec![0u8; room];
         // The buffer never grows, so its address stays.
         let start = buffer.as_ptr().align_offset(ALIGNMENT);
         Ok(Self { buffer, start, len })

@@ -155,11 +155,22 @@ pub(super) fn centred(tensor: &Tensor, zero: i64) -> Result<Vec<i16>> {
             tensor.dtype()
         )));
     }
+    check_zero(zero)?;
     let codes = tensor.codes()?;
     Ok(codes
         .iter()
         .map(|q| (i64::from(*q) - zero) as i16)
         .collect())
+}
+
+/// Fails when codes of one byte less this zero point do not fit in 16 bits.
+pub(super) fn check_zero(zero: i64) -> Result<()> {
+    if (-255..=255).contains(&zero) {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!(
+        "the zero point {zero} is not among the codes"
+    )))
 }
 
 /// Whether FBGEMM has a depthwise kernel for this: it adds the bias in two roundings.

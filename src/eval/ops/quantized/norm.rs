@@ -83,10 +83,10 @@ impl Statistics {
         scale: f64,
         eps: f64,
     ) -> Self {
-        let (mut sum, mut squares) = (0i64, 0i64);
+        let (mut sum, mut squares) = (0i64, 0i128);
         for code in codes {
             sum += i64::from(code);
-            squares += i64::from(code) * i64::from(code);
+            squares += i128::from(code) * i128::from(code);
         }
         let mean = sum as f32 / count as f32;
         let var = (-mean)

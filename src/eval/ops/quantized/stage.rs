@@ -2,6 +2,7 @@
 
 use planish_ir::{PackedParams, QParams};
 
+use super::conv::check_zero;
 use crate::call::Call;
 use crate::ops::quant::{Affine, per_tensor};
 use crate::{Contract, Error, Result, Tensor};
@@ -51,11 +52,17 @@ enum Bias {
 impl WeightParams {
     /// The parameters of a packed weight with `outputs` output channels.
     pub(crate) fn of(packed: &PackedParams, outputs: usize) -> Result<Self> {
-        let narrow = |zeros: &[i64]| -> Vec<i32> { zeros.iter().map(|z| *z as i32).collect() };
+        let narrow = |zeros: &[i64]| -> Result<Vec<i32>> {
+            let zeros = zeros.iter().map(|zero| {
+                check_zero(*zero)?;
+                Ok(*zero as i32)
+            });
+            zeros.collect()
+        };
         match packed.weight.qparams() {
             Some(QParams::PerTensor { scale, zero_point }) => Ok(Self {
                 scales: vec![*scale as f32],
-                zeros: narrow(&[*zero_point]),
+                zeros: narrow(&[*zero_point])?,
             }),
             Some(QParams::PerChannel {
                 scales,
@@ -63,7 +70,7 @@ impl WeightParams {
                 ..
             }) if scales.len() == outputs => Ok(Self {
                 scales: scales.iter().map(|s| *s as f32).collect(),
-                zeros: narrow(zero_points),
+                zeros: narrow(zero_points)?,
             }),
             _ => Err(Error::Invalid(format!(
                 "the weight {:?} is not quantized for {outputs} channels",
