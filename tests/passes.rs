@@ -167,15 +167,16 @@ fn header(text: &str) -> Result<Header, Failed> {
                 header.preserved = names
                     .split(',')
                     .map(|name| name.trim().to_owned())
-                    .collect()
+                    .collect();
             }
             Some(("quant-type", kind)) => header.quant_type = Some(kind.trim().to_owned()),
             Some(("input", literal)) => header.inputs.push(value(literal.trim())?),
             Some(("not-run", _)) => header.not_run = true,
             _ if line == "error" => header.error = true,
-            _ => header.about = format!("{} {line}", header.about).trim().to_owned(),
+            _ => header.about.extend([" ", line]),
         }
     }
+    header.about = header.about.trim().to_owned();
     if header.about.is_empty() {
         return Err("the case does not say what it shows".into());
     }

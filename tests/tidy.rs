@@ -142,11 +142,35 @@ fn every_pass_of_finalize_has_cases() {
     }
 }
 
+/// The folders of cases: one for each pass, and the texts that are wrong.
+fn case_folders() -> Vec<String> {
+    let passes = planish::passes::passes();
+    let mut folders: Vec<String> = passes
+        .iter()
+        .map(|pass| pass.name().replace('-', "_"))
+        .collect();
+    folders.push("errors".to_owned());
+    folders
+}
+
+#[test]
+fn every_case_is_run() {
+    let known = case_folders();
+    for case in files(&root().join("tests/cases"), "ir") {
+        let path = case.strip_prefix(root().join("tests/cases")).unwrap();
+        let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
+        assert!(
+            matches!(&parts[..], [folder, _] if known.contains(&folder.to_string())),
+            "{} is in the folder of no pass",
+            case.display()
+        );
+    }
+}
+
 #[test]
 fn every_snapshot_has_its_case() {
     let snapshots = root().join("tests/snapshots");
-    for pass in planish::passes::passes() {
-        let folder = pass.name().replace('-', "_");
+    for folder in case_folders() {
         for snapshot in files(&snapshots.join(&folder), "snap") {
             let case = root()
                 .join("tests/cases")
@@ -155,6 +179,28 @@ fn every_snapshot_has_its_case() {
                 .with_extension("ir");
             assert!(case.exists(), "{} has no case", snapshot.display());
         }
+    }
+}
+
+#[test]
+fn every_snapshot_of_the_story_has_its_pass() {
+    for snapshot in files(&root().join("tests/snapshots/pipeline"), "snap") {
+        let name = snapshot.file_stem().unwrap().to_string_lossy();
+        let (_, pass) = name.split_once('@').unwrap();
+        let mut passes = planish::passes::FINALIZE.iter();
+        assert!(
+            passes.any(|known| known.name() == pass),
+            "{} is of no pass of Finalize",
+            snapshot.display()
+        );
+    }
+}
+
+#[test]
+fn no_snapshot_waits_for_review() {
+    for folder in ["src", "tests"] {
+        let pending = files(&root().join(folder), "new");
+        assert!(pending.is_empty(), "{pending:?}");
     }
 }
 
