@@ -2,20 +2,22 @@
 //!
 //! Lists, dicts, objects and tensors are references, as in Python: a clone is another name of the same thing.
 
+mod container;
 mod literal;
 mod text;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::Arc;
 
-use indexmap::IndexMap;
 use planish_ir::{ModuleId, PackedParams, Sym, Type};
 
+pub use container::{Dict, Entries, List, Object, Tuple};
 pub use literal::to_literal;
 
 use crate::Tensor;
 
 /// A value of a running program.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Value {
     /// `None`.
     None,
@@ -36,7 +38,7 @@ pub enum Value {
     /// A list.
     List(List),
     /// A tuple.
-    Tuple(Arc<[Value]>),
+    Tuple(Tuple),
     /// A dict.
     Dict(Dict),
     /// An object of a class that is not a module; also a member of an enum, with the fields `name` and `value`.
@@ -51,16 +53,8 @@ pub enum Value {
     Uninitialized,
 }
 
-/// A list.
-#[derive(Clone, Debug)]
-pub struct List(Arc<(Type, Mutex<Vec<Value>>)>);
-
-/// A dict, in insertion order.
-#[derive(Clone, Debug)]
-pub struct Dict(Arc<(Type, Type, Mutex<Entries>)>);
-
-/// Entries of a dict.
-pub type Entries = IndexMap<Key, (Value, Value)>;
+/// Values nested deeper than this are not looked into: a list may hold itself.
+const MAX_NESTING: u32 = 64;
 
 /// What keys of a dict are compared by. Tensors compare by identity, floats by bits.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -72,10 +66,6 @@ pub enum Key {
     /// A string.
     Str(Arc<str>),
 }
-
-/// An object of a script class.
-#[derive(Clone, Debug)]
-pub struct Object(Arc<(Sym, Mutex<IndexMap<Sym, Value>>)>);
 
 impl Value {
     /// A string.
@@ -143,6 +133,10 @@ impl Value {
 
     /// The most exact type of this value.
     pub fn ty(&self) -> Type {
+        self.ty_to(MAX_NESTING)
+    }
+
+    fn ty_to(&self, depth: u32) -> Type {
         match self {
             Self::None => Type::None,
             Self::Bool(_) => Type::Bool,
@@ -153,8 +147,12 @@ impl Value {
             Self::Device(_) => Type::Device,
             Self::Tensor(_) => Type::TENSOR,
             Self::List(list) => Type::list(list.element().clone()),
-            Self::Tuple(items) => Type::tuple(items.iter().map(Self::ty)),
-            Self::Dict(dict) => Type::dict(dict.0.0.clone(), dict.0.1.clone()),
+            Self::Tuple(_) if depth == 0 => Type::Any,
+            Self::Tuple(items) => Type::tuple(items.iter().map(|item| item.ty_to(depth - 1))),
+            Self::Dict(dict) => {
+                let (key, value) = dict.types();
+                Type::dict(key.clone(), value.clone())
+            }
             Self::Object(object) => Type::Class(object.class()),
             Self::Packed(packed) => Type::Class(packed.class()),
             Self::Function(name) => Type::Function(*name),
@@ -178,14 +176,23 @@ impl Value {
 
     /// Whether both values are equal: tensors, dicts and objects when they are the same one, everything else by its content.
     pub fn equals(&self, other: &Self) -> bool {
+        self.equals_to(other, MAX_NESTING)
+    }
+
+    fn equals_to(&self, other: &Self, depth: u32) -> bool {
+        let Some(depth) = depth.checked_sub(1) else {
+            return false;
+        };
         match (self, other) {
             (Self::None, Self::None) => true,
             (Self::Bool(a), Self::Bool(b)) => a == b,
             (Self::Str(a), Self::Str(b)) => a == b,
             (Self::Device(a), Self::Device(b)) | (Self::Function(a), Self::Function(b)) => a == b,
             (Self::Tensor(a), Self::Tensor(b)) => a.is_same(b),
-            (Self::List(a), Self::List(b)) => a.is_same(b) || all_equal(&a.to_vec(), &b.to_vec()),
-            (Self::Tuple(a), Self::Tuple(b)) => all_equal(a, b),
+            (Self::List(a), Self::List(b)) => {
+                a.is_same(b) || all_equal(&a.to_vec(), &b.to_vec(), depth)
+            }
+            (Self::Tuple(a), Self::Tuple(b)) => all_equal(a, b, depth),
             (Self::Dict(a), Self::Dict(b)) => a.is_same(b),
             (Self::Object(a), Self::Object(b)) => a.is_same(b) || a.is_same_member(b),
             (Self::Packed(a), Self::Packed(b)) => Arc::ptr_eq(a, b),
@@ -212,92 +219,17 @@ impl Value {
     }
 }
 
-fn all_equal(a: &[Value], b: &[Value]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.equals(b))
+fn all_equal(a: &[Value], b: &[Value], depth: u32) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.equals_to(b, depth))
 }
 
-impl List {
-    /// A list whose elements have type `element`.
-    pub fn new(element: Type, items: Vec<Value>) -> Self {
-        Self(Arc::new((element, Mutex::new(items))))
-    }
-
-    /// Type of the elements.
-    pub fn element(&self) -> &Type {
-        &self.0.0
-    }
-
-    /// The elements, locked for reading or writing; do not touch the same list while holding this.
-    pub fn lock(&self) -> MutexGuard<'_, Vec<Value>> {
-        self.0.1.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The elements as they are now.
-    pub fn to_vec(&self) -> Vec<Value> {
-        self.lock().clone()
-    }
-
-    /// Whether both names mean the same list.
-    pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Dict {
-    /// An empty dict.
-    pub fn new(key: Type, value: Type) -> Self {
-        Self(Arc::new((key, value, Mutex::default())))
-    }
-
-    /// Types of the keys and of the values.
-    pub fn types(&self) -> (&Type, &Type) {
-        (&self.0.0, &self.0.1)
-    }
-
-    /// The entries, locked for reading or writing; do not touch the same dict while holding this.
-    pub fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.0.2.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether both names mean the same dict.
-    pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Object {
-    /// An object with the given fields.
-    pub fn new(class: Sym, fields: IndexMap<Sym, Value>) -> Self {
-        Self(Arc::new((class, Mutex::new(fields))))
-    }
-
-    /// Qualified name of its class.
-    pub fn class(&self) -> Sym {
-        self.0.0
-    }
-
-    /// The fields, locked for reading or writing; do not touch the same object while holding this.
-    pub fn lock(&self) -> MutexGuard<'_, IndexMap<Sym, Value>> {
-        self.0.1.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The value of a field.
-    pub fn get(&self, name: Sym) -> Option<Value> {
-        self.lock().get(&name).cloned()
-    }
-
-    /// Whether both names mean the same object.
-    pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    /// Whether both are the same member of an enum.
-    fn is_same_member(&self, other: &Self) -> bool {
-        let member = |object: &Self| match object.get("name".into()) {
-            Some(Value::Str(name)) => Some(name),
-            _ => None,
-        };
-        self.class() == other.class() && member(self).is_some() && member(self) == member(other)
+/// As [`fmt::Display`], with strings in quotes.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Str(text) => fmt::Debug::fmt(text, f),
+            value => fmt::Display::fmt(value, f),
+        }
     }
 }
 

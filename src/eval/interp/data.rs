@@ -98,7 +98,7 @@ fn tuple_slice(graph: &Graph, node: NodeId, inputs: &[Value]) -> Result<Value> {
     };
     let (begin, end) = (bound("beg")?, bound("end")?);
     match items.get(begin..end) {
-        Some(items) => Ok(Value::Tuple(items.into())),
+        Some(items) => Ok(Value::tuple(items.iter().cloned())),
         None => Err(Error::Invalid(format!(
             "{begin}..{end} lies outside a tuple of {}",
             items.len()

@@ -100,7 +100,7 @@ fn is_not(call: &Call<'_>) -> Result<Value> {
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::List(a), Value::List(b)) => a.is_same(b),
-        (Value::Tuple(a), Value::Tuple(b)) => std::sync::Arc::ptr_eq(a, b),
+        (Value::Tuple(a), Value::Tuple(b)) => a.is_same(b),
         _ => std::mem::discriminant(a) == std::mem::discriminant(b) && a.equals(b),
     }
 }

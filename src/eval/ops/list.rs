@@ -72,9 +72,10 @@ fn extend(call: &Call<'_>) -> Result<Value> {
 }
 
 fn insert(call: &Call<'_>) -> Result<Value> {
+    let at = call.int(1)?;
     let list = call.list(0)?;
     let mut items = list.lock();
-    let at = clamped(call.int(1)?, items.len());
+    let at = clamped(at, items.len());
     items.insert(at, call.get(2).clone());
     Ok(Value::None)
 }
@@ -122,7 +123,8 @@ fn list(call: &Call<'_>) -> Result<Value> {
 
 fn pop(call: &Call<'_>) -> Result<Value> {
     if let Value::Dict(dict) = call.get(0) {
-        let found = dict.lock().shift_remove(&key(call, 1)?);
+        let by = key(call, 1)?;
+        let found = dict.lock().shift_remove(&by);
         return match found {
             Some((_, value)) => Ok(value),
             None if call.args.len() > 2 => Ok(call.get(2).clone()),
@@ -227,7 +229,8 @@ fn len(call: &Call<'_>) -> Result<Value> {
 fn get_item(call: &Call<'_>) -> Result<Value> {
     match call.get(0) {
         Value::Dict(dict) => {
-            let found = dict.lock().get(&key(call, 1)?).cloned();
+            let by = key(call, 1)?;
+            let found = dict.lock().get(&by).cloned();
             found
                 .map(|(_, value)| value)
                 .ok_or_else(|| no_key(call.get(1)))
@@ -239,8 +242,9 @@ fn get_item(call: &Call<'_>) -> Result<Value> {
         }
         Value::Tuple(items) => Ok(items[position(call.int(1)?, items.len())?].clone()),
         Value::List(list) => {
+            let at = call.int(1)?;
             let items = list.lock();
-            Ok(items[position(call.int(1)?, items.len())?].clone())
+            Ok(items[position(at, items.len())?].clone())
         }
         _ => Err(call.wrong(0, "a list, tuple, dict or string")),
     }
@@ -253,9 +257,9 @@ fn set_item(call: &Call<'_>) -> Result<Value> {
         dict.lock().insert(key, entry);
         return Ok(Value::None);
     }
-    let list = call.list(0)?;
+    let (list, at) = (call.list(0)?, call.int(1)?);
     let mut items = list.lock();
-    let at = position(call.int(1)?, items.len())?;
+    let at = position(at, items.len())?;
     items[at] = call.get(2).clone();
     drop(items);
     Ok(Value::List(list.clone()))
@@ -263,7 +267,10 @@ fn set_item(call: &Call<'_>) -> Result<Value> {
 
 fn contains(call: &Call<'_>) -> Result<Value> {
     let found = match (call.get(0), call.get(1)) {
-        (Value::Dict(dict), _) => dict.lock().contains_key(&key(call, 1)?),
+        (Value::Dict(dict), _) => {
+            let by = key(call, 1)?;
+            dict.lock().contains_key(&by)
+        }
         (Value::Str(text), Value::Str(part)) => text.contains(&**part),
         _ => find(call)?.is_some(),
     };
@@ -272,12 +279,14 @@ fn contains(call: &Call<'_>) -> Result<Value> {
 
 fn delete(call: &Call<'_>) -> Result<Value> {
     if let Value::Dict(dict) = call.get(0) {
-        let gone = dict.lock().shift_remove(&key(call, 1)?);
+        let by = key(call, 1)?;
+        let gone = dict.lock().shift_remove(&by);
         gone.ok_or_else(|| no_key(call.get(1)))?;
         return Ok(Value::None);
     }
+    let at = call.int(1)?;
     let mut items = call.list(0)?.lock();
-    let at = position(call.int(1)?, items.len())?;
+    let at = position(at, items.len())?;
     items.remove(at);
     Ok(Value::None)
 }
@@ -308,7 +317,8 @@ fn items(call: &Call<'_>) -> Result<Value> {
 }
 
 fn get(call: &Call<'_>) -> Result<Value> {
-    let found = call.dict(0)?.lock().get(&key(call, 1)?).cloned();
+    let by = key(call, 1)?;
+    let found = call.dict(0)?.lock().get(&by).cloned();
     Ok(found.map_or_else(|| call.get(2).clone(), |(_, value)| value))
 }
 

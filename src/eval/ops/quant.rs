@@ -261,22 +261,25 @@ fn write_quantized(out: &Tensor, values: &[f32], affines: &[Affine], inner: usiz
 }
 
 fn dequantize(call: &Call<'_>) -> Result<Value> {
-    dequantized_value(call.get(0)).unwrap_or_else(|| Err(call.wrong(0, "tensors")))
+    dequantized_value(call.get(0), 16).unwrap_or_else(|| Err(call.wrong(0, "tensors")))
 }
 
-/// Tensors in lists and tuples are dequantized one by one.
-fn dequantized_value(value: &Value) -> Option<Result<Value>> {
+/// Tensors in lists and tuples are dequantized one by one; deep nesting is not followed.
+fn dequantized_value(value: &Value, depth: u32) -> Option<Result<Value>> {
+    let depth = depth.checked_sub(1)?;
+    let all = |items: &[Value]| -> Option<Result<Vec<Value>>> {
+        items
+            .iter()
+            .map(|item| dequantized_value(item, depth))
+            .collect()
+    };
     match value {
         Value::Tensor(tensor) => Some(dequantized(tensor).map(Value::from)),
         Value::List(list) => {
-            let items: Option<Result<Vec<_>>> =
-                list.to_vec().iter().map(dequantized_value).collect();
-            Some(items?.map(|items| Value::list(list.element().clone(), items)))
+            let items = all(&list.to_vec())?;
+            Some(items.map(|items| Value::list(list.element().clone(), items)))
         }
-        Value::Tuple(items) => {
-            let items: Option<Result<Vec<_>>> = items.iter().map(dequantized_value).collect();
-            Some(items?.map(Value::tuple))
-        }
+        Value::Tuple(items) => Some(all(items)?.map(Value::tuple)),
         _ => None,
     }
 }

@@ -4,11 +4,8 @@ use std::sync::Arc;
 
 use planish_ir::Literal;
 
-use super::{Dict, List, Object, Value};
+use super::{Dict, List, MAX_NESTING, Object, Value};
 use crate::{Error, Result, Tensor};
-
-/// Values nested deeper than this are taken for endless (a list may hold itself).
-const MAX_NESTING: u32 = 64;
 
 impl From<&Literal> for Value {
     /// A new value; tensors share the literal's bytes until they are written to.
