@@ -41,28 +41,34 @@ impl Graph {
         for block in from.node(node).blocks() {
             from.walk_block(*block, &mut nodes);
         }
-        let mut defined = SecondaryMap::<ValueId, bool>::new();
-        for id in &nodes {
-            let node = from.node(*id);
-            let params = node.blocks().iter();
-            let params = params.flat_map(|block| from.block(*block).params());
-            for value in node.outputs().iter().chain(params) {
-                defined[*value] = true;
-            }
-        }
         let mut renaming = Renaming::new();
-        for id in &nodes {
-            let node = from.node(*id);
-            let results = node.blocks().iter();
-            let results = results.flat_map(|block| from.block(*block).results());
-            for value in node.inputs().iter().chain(results) {
-                if !defined[*value] && renaming[*value].is_none() {
-                    renaming[*value] = Some(input(*value));
-                }
-            }
+        for value in from.reads_from_outside(&nodes, &[], &[]) {
+            renaming[value] = Some(input(value));
         }
         self.copy(at, from, from.node(node).block(), &nodes, &mut renaming)
             .expect("the first of the nodes stands in the block that is copied from")
+    }
+
+    /// A block as a graph on its own, and the values that it reads from outside: the graph has the block's parameters first, then one for
+    /// each of those values.
+    pub fn outlined(&self, block: BlockId) -> (Self, Vec<ValueId>) {
+        let mut nodes = Vec::new();
+        self.walk_block(block, &mut nodes);
+        let (params, results) = (self.block(block).params(), self.block(block).results());
+        let outside = self.reads_from_outside(&nodes, params, results);
+        let mut graph = Self::new();
+        let entry = graph.entry();
+        let mut renaming = Renaming::new();
+        for old in params.iter().chain(&outside) {
+            let new = graph.add_param(entry, self.ty(*old).clone());
+            graph.set_name(new, self.value(*old).name.as_deref());
+            renaming[*old] = Some(new);
+        }
+        graph.copy(At::End(entry), self, block, &nodes, &mut renaming);
+        for old in results {
+            graph.push_result(entry, renamed(&renaming, *old));
+        }
+        (graph, outside)
     }
 
     /// The same graph with ids given out anew in program order, without the slots of erased nodes.
@@ -79,6 +85,31 @@ impl Graph {
         let results = graph.inline(At::End(entry), self, &args);
         graph.set_results(entry, &results);
         graph
+    }
+
+    /// The values that `nodes`, and a block with these parameters and results around them, read and do not define; each once.
+    fn reads_from_outside(
+        &self,
+        nodes: &[NodeId],
+        params: &[ValueId],
+        results: &[ValueId],
+    ) -> Vec<ValueId> {
+        let mut seen = SecondaryMap::<ValueId, bool>::new();
+        let blocks = || nodes.iter().flat_map(|id| self.node(*id).blocks());
+        let outputs = nodes.iter().flat_map(|id| self.node(*id).outputs());
+        let inner = blocks().flat_map(|block| self.block(*block).params());
+        for value in outputs.chain(inner).chain(params) {
+            seen[*value] = true;
+        }
+        let inputs = nodes.iter().flat_map(|id| self.node(*id).inputs());
+        let inner = blocks().flat_map(|block| self.block(*block).results());
+        let mut outside = Vec::new();
+        for value in inputs.chain(inner).chain(results) {
+            if !std::mem::replace(&mut seen[*value], true) {
+                outside.push(*value);
+            }
+        }
+        outside
     }
 
     /// Copies `nodes`, which are those of `block` and all that is nested in them, in program order. Returns the first copy.
@@ -206,6 +237,20 @@ mod tests {
         assert_eq!((old.node_capacity(), new.node_capacity()), (3, 2));
         assert_eq!(new.value(new.params()[1]).name.as_deref(), Some("x.1"));
         assert_eq!(new.results()[1], new.params()[1]);
+    }
+
+    #[test]
+    fn a_block_is_outlined_with_what_it_reads() {
+        let from = callee();
+        let branch = from.block(from.entry()).first().expect("one node");
+        let [then, other] = [0, 1].map(|at| from.node(branch).blocks()[at]);
+        let x = from.params()[1];
+        let (graph, outside) = from.outlined(then);
+        assert_eq!(verify_graph(&graph), Ok(()));
+        assert_eq!((outside, graph.len()), (vec![x], 1));
+        let (graph, outside) = from.outlined(other);
+        assert_eq!((outside, graph.len()), (vec![x], 0));
+        assert_eq!(graph.results(), graph.params());
     }
 
     #[test]

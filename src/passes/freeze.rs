@@ -13,18 +13,13 @@
 use std::collections::{HashSet, VecDeque};
 
 use indexmap::{IndexMap, IndexSet};
-use planish_ir::{
-    At, ClassKind, Graph, GraphModule, Literal, MethodId, ModuleId, Phase, Sym, ValueId,
-};
+use planish_ir::{At, ClassKind, GraphModule, Literal, MethodId, ModuleId, Phase, Sym, ValueId};
 
 use crate::analysis::alias::Aliases;
 use crate::analysis::objects::{attribute_read, attribute_write, objects};
-use crate::const_fold::fold_constants;
-use crate::cse::{eliminate_common_subexpressions, pool_constants};
-use crate::dce::eliminate_dead_code;
 use crate::kept::{self, Kept, KeptKind};
+use crate::optimize::optimize;
 use crate::pass::{Changed, Pass, PassCx, PassError};
-use crate::peephole::simplify;
 use crate::remark::{Remark, RemarkKind};
 
 /// The pass.
@@ -281,30 +276,6 @@ fn attribute(module: &GraphModule, (owner, name): (ModuleId, Sym)) -> Option<&Li
     let owner = module.module(owner);
     let constant = || module.classes.get(&owner.class)?.constants.get(&name);
     owner.attrs.get(&name).or_else(constant)
-}
-
-/// Folds and simplifies until nothing changes.
-fn optimize(module: &mut GraphModule, id: MethodId, cx: &mut PassCx<'_>) -> usize {
-    // Each round can only follow from what the one before removed; the bound is for graphs that would go on for long.
-    const MAX_ROUNDS: usize = 8;
-    let method = module.method(id).name;
-    let mut changed = 0;
-    for round in 1..=MAX_ROUNDS {
-        let objects = objects(module, module.root(), &module.method(id).graph);
-        let graph: &mut Graph = &mut module.method_mut(id).graph;
-        let folded = fold_constants(graph, &objects, cx.options.contract);
-        let rewrites = folded.count
-            + simplify(graph, &objects)
-            + eliminate_dead_code(graph, &objects)
-            + pool_constants(graph)
-            + eliminate_common_subexpressions(graph, &objects);
-        changed += rewrites;
-        if rewrites == 0 || round == MAX_ROUNDS {
-            folded.remark(graph, method.as_str(), cx.remarks);
-            break;
-        }
-    }
-    changed
 }
 
 /// Removes methods, attributes and modules that nobody needs any more.

@@ -4,6 +4,7 @@
 //! nothing of worker processes: they speak to a [`KernelSink`].
 
 pub mod analysis;
+mod build_lists;
 mod clear_profiling;
 mod const_fold;
 mod cse;
@@ -13,6 +14,7 @@ mod freeze;
 mod inline;
 mod insert_prepack_unpack;
 mod kept;
+mod optimize;
 mod pass;
 mod peephole;
 mod pipeline;
@@ -22,6 +24,7 @@ pub mod rewrite;
 pub mod rules;
 mod scope;
 mod string_padding;
+mod unroll;
 
 pub use clear_profiling::ClearProfiling;
 pub use const_fold::ConstFold;

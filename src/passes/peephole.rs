@@ -1,7 +1,7 @@
 //! `peephole`: small simplifications that need no evaluation.
 //!
-//! Taking apart what was just put together (tuples, and lists that nothing writes to), comparing with `None` what cannot be `None`, and
-//! casts to the type that a value has anyway.
+//! Taking apart what was just put together (tuples, and lists that nothing writes to), comparing with `None` what cannot be `None`, casts
+//! to the type that a value has anyway, branches that give back their condition, and the rank of what a quantized convolution makes.
 //!
 //! ```text
 //! before: %t : (int, int) = prim::TupleConstruct(%a, %b)
@@ -10,7 +10,7 @@
 //! after:  return (%b)
 //! ```
 
-use planish_ir::{At, Graph, GraphModule, Literal, NodeId, Type, ValueId};
+use planish_ir::{At, Graph, GraphModule, Literal, NodeId, Op, Type, ValueId};
 
 use crate::analysis::alias::Aliases;
 use crate::analysis::objects::{Objects, objects};
@@ -75,18 +75,44 @@ fn replacement(graph: &mut Graph, aliases: &Aliases, id: NodeId) -> Option<Vec<V
         "prim::TupleIndex" => {
             let elements = made_by(graph, first, "prim::TupleConstruct")?;
             let index = graph.constant(*node.inputs().get(1)?)?.as_int()?;
-            let index = if index < 0 {
-                index + elements.len() as i64
-            } else {
-                index
-            };
-            Some(vec![*elements.get(usize::try_from(index).ok()?)?])
+            Some(vec![at_index(&elements, index)?])
         }
         "prim::ListUnpack" if !aliases.is_written(first) => {
             let elements = made_by(graph, first, "prim::ListConstruct")?;
             (elements.len() == node.outputs().len()).then_some(elements)
         }
-        "prim::unchecked_cast" if graph.ty(first) == graph.ty(node.outputs()[0]) => {
+        "aten::__getitem__" if !aliases.is_written(first) => {
+            let elements = made_by(graph, first, "prim::ListConstruct")?;
+            let index = graph.constant(*node.inputs().get(1)?)?.as_int()?;
+            Some(vec![at_index(&elements, index)?])
+        }
+        "aten::len" if !aliases.is_written(first) => {
+            let elements = made_by(graph, first, "prim::ListConstruct")?;
+            let len = Literal::Int(elements.len() as i64);
+            Some(vec![graph.insert_constant(At::Before(id), len)])
+        }
+        "aten::dim" => {
+            let rank = Literal::Int(rank(graph, aliases, first)?);
+            Some(vec![graph.insert_constant(At::Before(id), rank)])
+        }
+        "prim::If" if node.outputs().len() == 1 => {
+            let result = |block: usize| {
+                let block = graph.block(*node.blocks().get(block)?);
+                graph.constant(block.results()[0])?.as_bool()
+            };
+            match (result(0)?, result(1)?) {
+                (true, false) => Some(vec![first]),
+                (false, true) => {
+                    let not = Op::of("aten::__not__");
+                    let not = graph.insert(At::Before(id), not, &[first], [Type::Bool]);
+                    Some(vec![graph.output(not)])
+                }
+                _ => None,
+            }
+        }
+        "prim::unchecked_cast" | "aten::_unwrap_optional"
+            if graph.ty(first) == graph.ty(node.outputs()[0]) =>
+        {
             Some(vec![first])
         }
         "aten::__is__" | "aten::__isnot__" => {
@@ -112,6 +138,65 @@ fn replacement(graph: &mut Graph, aliases: &Aliases, id: NodeId) -> Option<Vec<V
         _ => None,
     }
 }
+
+/// The element at an index, which may count from the end.
+fn at_index(elements: &[ValueId], index: i64) -> Option<ValueId> {
+    let from_end = if index < 0 { elements.len() as i64 } else { 0 };
+    elements
+        .get(usize::try_from(index + from_end).ok()?)
+        .copied()
+}
+
+/// How many dimensions a tensor has, when what made it says so.
+fn rank(graph: &Graph, aliases: &Aliases, tensor: ValueId) -> Option<i64> {
+    /// Operators looked through on the way up.
+    const MAX_STEPS: usize = 32;
+    let mut at = tensor;
+    for _ in 0..MAX_STEPS {
+        // In-place forms of `unsqueeze` and its kin change the number of dimensions.
+        if aliases.is_written(at) {
+            return None;
+        }
+        if let Some(Literal::Tensor(constant)) = graph.constant(at) {
+            return Some(constant.shape().len() as i64);
+        }
+        let node = graph.node(graph.producer(at)?);
+        let name = node.op().name().as_str();
+        match name.strip_prefix("quantized::").unwrap_or(name) {
+            "conv1d" | "conv1d_relu" | "conv_transpose1d" => return quantized_rank(name, 3),
+            "conv2d" | "conv2d_relu" | "conv_transpose2d" => return quantized_rank(name, 4),
+            "conv3d" | "conv3d_relu" | "conv_transpose3d" => return quantized_rank(name, 5),
+            _ if KEEPS_RANK.contains(&name) => at = *node.inputs().first()?,
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// Quantized convolutions take batches alone; those of floats take a single image too.
+fn quantized_rank(name: &str, rank: i64) -> Option<i64> {
+    name.starts_with("quantized::").then_some(rank)
+}
+
+/// Operators whose output has as many dimensions as their first input.
+const KEEPS_RANK: [&str; 16] = [
+    "aten::quantize_per_tensor",
+    "aten::dequantize",
+    "aten::relu",
+    "aten::clamp",
+    "aten::hardtanh",
+    "aten::sigmoid",
+    "aten::tanh",
+    "aten::hardsigmoid",
+    "aten::leaky_relu",
+    "aten::max_pool2d",
+    "aten::avg_pool2d",
+    "aten::adaptive_avg_pool2d",
+    "quantized::batch_norm2d",
+    "quantized::hardswish",
+    "quantized::leaky_relu",
+    "quantized::elu",
+];
 
 fn made_by(graph: &Graph, value: ValueId, op: &str) -> Option<Vec<ValueId>> {
     let producer = graph.node(graph.producer(value)?);

@@ -1,0 +1,38 @@
+//! What freezing makes of a graph whose attributes have become constants: fold, simplify and clean up until nothing changes.
+
+use planish_ir::{GraphModule, MethodId};
+
+use crate::analysis::objects::objects;
+use crate::build_lists::build_lists_at_once;
+use crate::const_fold::fold_constants;
+use crate::cse::{eliminate_common_subexpressions, pool_constants};
+use crate::dce::eliminate_dead_code;
+use crate::pass::PassCx;
+use crate::peephole::simplify;
+use crate::unroll::unroll_loops;
+
+/// Folds and simplifies a method until nothing changes; returns how many rewrites that took.
+pub(crate) fn optimize(module: &mut GraphModule, id: MethodId, cx: &mut PassCx<'_>) -> usize {
+    // Each round can only follow from what the one before removed; the bound is for graphs that would go on for long.
+    const MAX_ROUNDS: usize = 8;
+    let method = module.method(id).name;
+    let mut changed = 0;
+    for round in 1..=MAX_ROUNDS {
+        let objects = objects(module, module.root(), &module.method(id).graph);
+        let graph = &mut module.method_mut(id).graph;
+        let folded = fold_constants(graph, &objects, cx.options.contract);
+        let rewrites = folded.count
+            + simplify(graph, &objects)
+            + unroll_loops(graph)
+            + build_lists_at_once(graph)
+            + eliminate_dead_code(graph, &objects)
+            + pool_constants(graph)
+            + eliminate_common_subexpressions(graph, &objects);
+        changed += rewrites;
+        if rewrites == 0 || round == MAX_ROUNDS {
+            folded.remark(graph, method.as_str(), cx.remarks);
+            break;
+        }
+    }
+    changed
+}
