@@ -16,7 +16,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Files that are longer than 600 lines, and why each is one thing.
-const LONG_FILES: &[(&str, &str)] = &[];
+const LONG_FILES: &[(&str, &str)] = &[(
+    "src/ir/graph.rs",
+    "the only file that may touch what ties nodes and values together",
+)];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -96,6 +99,8 @@ fn unsafe_code_stands_in_the_runtime_alone() {
         "src/runtime/load.rs",
         "src/runtime/call.rs",
         "src/runtime/map.rs",
+        // Guard pages behind the buffers of the kernels' tests.
+        "src/runtime/tests/kernels/guarded.rs",
     ];
     for (name, text) in sources() {
         assert!(
