@@ -51,20 +51,17 @@ fn measure() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let finalized = finalize.run(planish::import::open(&model)?)?;
     line("import and finalize, nothing compiled", start.elapsed());
-    line(
-        "import",
-        median(|| Ok(drop(planish::import::open(&model)?)))?,
-    );
+    line("import", median(|| Ok(planish::import::open(&model)?))?);
     let module = planish::import::open(&model)?;
     line(
         "finalize, kernels from the cache",
-        median(|| Ok(drop(finalize.run(module.clone())?)))?,
+        median(|| Ok(finalize.run(module.clone())?))?,
     );
     let path: PathBuf = scratch.path().join("digits.planish");
     line("write the artefact", median(|| Ok(finalized.save(&path)?))?);
     line(
         "open it and load its kernels",
-        median(|| Ok(drop(Artefact::open(&path)?.program()?)))?,
+        median(|| Ok(Artefact::open(&path)?.program()?))?,
     );
 
     let program = Artefact::open(&path)?.program()?;
@@ -77,14 +74,14 @@ fn measure() -> Result<(), Box<dyn Error>> {
     let all = samples.values();
     line(
         &format!("run {} images at once", found.inputs),
-        median(|| Ok(drop(program.call(&all)?)))?,
+        median(|| Ok(program.call(&all)?))?,
     );
     let one = [first_row(&all[0])?];
-    line("run one image", median(|| Ok(drop(program.call(&one)?)))?);
+    line("run one image", median(|| Ok(program.call(&one)?))?);
     let mut evaluator = Interpreter::new(&finalized.module, Contract::Fbgemm);
     line(
         "one image by the reference evaluator",
-        median(|| Ok(drop(evaluator.call_method("forward", &one)?)))?,
+        median(|| Ok(evaluator.call_method("forward", &one)?))?,
     );
     Ok(())
 }
@@ -97,12 +94,16 @@ fn first_row(batch: &Value) -> Result<Value, Box<dyn Error>> {
     Ok(batch.slice(0, 0, 1, 1)?.into())
 }
 
-fn median(mut run: impl FnMut() -> Result<(), Box<dyn Error>>) -> Result<Duration, Box<dyn Error>> {
+/// The middle of the times of a run; dropping what it gives does not count.
+fn median<T>(
+    mut run: impl FnMut() -> Result<T, Box<dyn Error>>,
+) -> Result<Duration, Box<dyn Error>> {
     let mut times = Vec::new();
     for _ in 0..RUNS {
         let start = Instant::now();
-        run()?;
+        let result = run()?;
         times.push(start.elapsed());
+        drop(result);
     }
     times.sort();
     Ok(times[RUNS / 2])

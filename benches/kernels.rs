@@ -5,13 +5,14 @@
 #![expect(clippy::print_stdout, reason = "a benchmark's result is its output")]
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::process::Command;
 use std::time::Instant;
 
 use planish_kernels::{Codes, Contract, Epilogue, Isa, Kernel, KernelSpec, WeightScales, pack};
 use planish_runtime::{Call, Entry, Library};
 
-/// Layers of ResNet-50 and MobileNetV2, with the height and width of their images; for a linear layer the rows.
+/// Layers of ResNet-50 and `MobileNetV2`, with the height and width of their images; for a linear layer the rows.
 const LAYERS: [(&str, usize); 11] = [
     ("conv2d_u8s8u8 i3 o64 k7x7 s2x2 p3x3 d1x1 g1", 224),
     ("conv2d_u8s8u8 i64 o64 k3x3 s1x1 p1x1 d1x1 g1", 56),
@@ -37,14 +38,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_supported()) {
             let (seconds, operations) = time(spec, isa, size)?;
             times.push(seconds);
-            line += &format!(
-                " {isa:>12} {:9.1} us {:7.1} GOPS",
-                seconds * 1e6,
-                operations / seconds / 1e9
-            );
+            let (us, gops) = (seconds * 1e6, operations / seconds / 1e9);
+            write!(line, " {isa:>12} {us:9.1} us {gops:7.1} GOPS")?;
         }
         if let [first, .., last] = times[..] {
-            line += &format!("   {:.1} x", first / last);
+            write!(line, "   {:.1} x", first / last)?;
         }
         println!("{line}");
     }

@@ -45,9 +45,9 @@ fn main() -> ExitCode {
         let tickets: Vec<_> = (0..10_000)
             .map(|number| pool.submit(echo(number, 0)))
             .collect();
-        tickets
-            .iter()
-            .for_each(|ticket| drop(ticket.wait().expect("an echo")));
+        for ticket in &tickets {
+            drop(ticket.wait().expect("an echo"));
+        }
         println!(
             "  {:<34}{:>10.0} jobs/s",
             "10000 empty jobs at once",
@@ -116,7 +116,7 @@ fn compiler(workers: usize, toolchain: &Toolchain) {
         }));
         let job = Job::cc(toolchain, format!("/* {number} */ {SOURCE}"), flags);
         pooled.push(timed(|| {
-            drop(pool.submit(job).wait().expect("it compiles"))
+            drop(pool.submit(job).wait().expect("it compiles"));
         }));
     }
     std::fs::remove_dir_all(&directory).expect("remove the directory");

@@ -43,7 +43,7 @@ pub(crate) struct KernelStep {
 pub(crate) struct Variant {
     /// Whether negative results become zero.
     pub(crate) relu: bool,
-    /// Dimensions of a convolution's input: 3 for images that are lines.
+    /// Dimensions of the input of a convolution or pool: 3 for images that are lines.
     pub(crate) rank: usize,
     /// Whether an elementwise operator keeps its operand's layout, as all but one do.
     pub(crate) keeps_layout: bool,

@@ -88,6 +88,66 @@ fn dilated_windows() {
 }
 
 #[test]
+fn windows_over_lines() {
+    let text = "graph(%self : __torch__.M, %x : Tensor, %s : float, %z : int, %ceil : bool):
+  %quint8 : int = prim::Constant[value=13]()
+  %kernel : int[] = prim::Constant[value=[3]]()
+  %stride : int[] = prim::Constant[value=[2]]()
+  %one : int[] = prim::Constant[value=[1]]()
+  %i1 : int = prim::Constant[value=1]()
+  %i2 : int = prim::Constant[value=2]()
+  %q : Tensor = aten::quantize_per_tensor(%x, %s, %z, %quint8)
+  %max : Tensor = aten::max_pool1d(%q, %kernel, %stride, %one, %one, %ceil)
+  %turned : Tensor = aten::transpose(%q, %i1, %i2)
+  %of_turned : Tensor = quantized::max_pool1d(%turned, %kernel, %stride, %one, %one, %ceil)
+  %all : (Tensor, Tensor) = prim::TupleConstruct(%max, %of_turned)
+  return (%all)
+";
+    let compiled = Compiled::whole(text);
+    let mut chance = Chance::new(34);
+    for ceil in [false, true] {
+        for length in [3, 4, 64, 71] {
+            let shape = [2, chance.int(3, 20), length];
+            let x = chance.reals(&shape, MemoryFormat::Contiguous, 0.5, 3);
+            let args = [x.into(), 0.5.into(), 3.into(), ceil.into()];
+            compiled.compare_all_taken(&format!("{shape:?} ceil {ceil}"), &args);
+        }
+    }
+}
+
+/// What stands for the value of a branch that only raises does not hide what the other branch gives.
+#[test]
+fn branches_that_raise_do_not_hide_codes() {
+    let text = "graph(%self : __torch__.M, %x : Tensor, %s : float, %z : int):
+  %quint8 : int = prim::Constant[value=13]()
+  %four : int = prim::Constant[value=4]()
+  %why : str = prim::Constant[value=\"not a batch of images\"]()
+  %none : NoneType = prim::Constant()
+  %kernel : int[] = prim::Constant[value=[2, 2]]()
+  %q : Tensor = aten::quantize_per_tensor(%x, %s, %z, %quint8)
+  %never : Tensor = prim::Uninitialized()
+  %rank : int = aten::dim(%q)
+  %is : bool = aten::eq(%rank, %four)
+  %y : Tensor = prim::If(%is)
+    block0():
+      %r : Tensor = aten::relu(%q)
+      -> (%r)
+    block1():
+       = prim::RaiseException(%why, %none)
+      -> (%never)
+  %f : Tensor = aten::dequantize(%y)
+  return (%f)
+";
+    let compiled = Compiled::whole(text);
+    let x = Chance::new(35).reals(&[2, 3, 4, 5], MemoryFormat::Contiguous, 0.5, 100);
+    compiled.compare_all_taken("images", &[x.into(), 0.5.into(), 100.into()]);
+    let x = Chance::new(36).reals(&[3, 4, 5], MemoryFormat::Contiguous, 0.5, 100);
+    for message in compiled.refusals(&[x.into(), 0.5.into(), 100.into()]) {
+        assert!(message.contains("not a batch of images"), "{message}");
+    }
+}
+
+#[test]
 fn windows_that_cover_the_image() {
     let text = "graph(%self : __torch__.M, %x : Tensor, %s : float, %z : int, %h : int?, %w : int):
   %quint8 : int = prim::Constant[value=13]()

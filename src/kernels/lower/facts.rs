@@ -4,12 +4,39 @@ use planish_ir::{
     DType, Graph, GraphModule, Literal, ModuleId, NodeId, SecondaryMap, Sym, Type, ValueId,
 };
 
+/// What is known of a tensor's codes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Codes {
+    /// Nothing, or that it has none.
+    #[default]
+    Unknown,
+    /// Their type.
+    Of(DType),
+    /// That nobody reads it: it stands for the value of a branch that only raises an exception.
+    Never,
+}
+
+impl Codes {
+    /// What is known of a tensor that is one or the other.
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Never, known) | (known, Self::Never) => known,
+            (one, other) if one == other => one,
+            _ => Self::Unknown,
+        }
+    }
+
+    fn of(dtype: Option<DType>) -> Self {
+        dtype.map_or(Self::Unknown, Self::Of)
+    }
+}
+
 /// What is known of the values of a graph.
 pub(super) struct Facts<'a> {
     module: &'a GraphModule,
     graph: &'a Graph,
     objects: SecondaryMap<ValueId, Option<ModuleId>>,
-    dtypes: SecondaryMap<ValueId, Option<DType>>,
+    codes: SecondaryMap<ValueId, Codes>,
 }
 
 impl<'a> Facts<'a> {
@@ -18,7 +45,7 @@ impl<'a> Facts<'a> {
             module,
             graph,
             objects: SecondaryMap::new(),
-            dtypes: SecondaryMap::new(),
+            codes: SecondaryMap::new(),
         };
         // A graph on its own, without a module, has no such parameter.
         let is_module = |this: &&ValueId| matches!(graph.ty(**this), Type::Class(_) | Type::Any);
@@ -39,7 +66,10 @@ impl<'a> Facts<'a> {
 
     /// Element type of a tensor, when it is known; quantized types only.
     pub(super) fn dtype(&self, value: ValueId) -> Option<DType> {
-        self.dtypes[value]
+        match self.codes[value] {
+            Codes::Of(dtype) => Some(dtype),
+            Codes::Unknown | Codes::Never => None,
+        }
     }
 
     /// The value, when it is a constant, an attribute, or a list of such.
@@ -131,17 +161,13 @@ impl<'a> Facts<'a> {
         let node = self.graph.node(id);
         let skip = usize::from(node.op().is("prim::Loop"));
         for (index, output) in node.outputs().iter().enumerate() {
-            let mut of_blocks = node.blocks().iter().map(|block| {
-                self.graph
-                    .block(*block)
-                    .results()
+            let of_blocks = node.blocks().iter().map(|block| {
+                let results = self.graph.block(*block).results();
+                results
                     .get(index + skip)
-                    .and_then(|value| self.dtypes[*value])
+                    .map_or(Codes::Unknown, |value| self.codes[*value])
             });
-            let first = of_blocks.next().flatten();
-            if of_blocks.all(|dtype| dtype == first) {
-                self.dtypes[*output] = first;
-            }
+            self.codes[*output] = of_blocks.fold(Codes::Never, Codes::or);
         }
     }
 
@@ -156,11 +182,11 @@ impl<'a> Facts<'a> {
                 let attr = node.str_attr("name").unwrap_or_default();
                 self.objects[output] = self.module.submodule(object, Sym::new(attr));
             }
-            self.dtypes[output] = self.literal(output).as_ref().and_then(quantized_dtype);
+            self.codes[output] = Codes::of(self.literal(output).as_ref().and_then(quantized_dtype));
             return;
         }
         if name == "prim::Constant" {
-            self.dtypes[output] = self.graph.constant(output).and_then(quantized_dtype);
+            self.codes[output] = Codes::of(self.graph.constant(output).and_then(quantized_dtype));
             return;
         }
         if name == "prim::Loop" {
@@ -171,40 +197,36 @@ impl<'a> Facts<'a> {
                     .first()
                     .and_then(|body| self.graph.block(*body).params().get(index - 1))
                 {
-                    self.dtypes[*param] = self.dtypes[*input];
+                    self.codes[*param] = self.codes[*input];
                 }
             }
             return;
         }
-        let dtype = match name {
+        let of = |input: Option<&ValueId>| input.map_or(Codes::Unknown, |input| self.codes[*input]);
+        let codes = match name {
             "aten::quantize_per_tensor" | "aten::quantize_per_channel" => {
-                let code = node.inputs().last().and_then(|dtype| self.literal(*dtype));
-                match code.as_ref().and_then(Literal::as_int) {
-                    Some(code) => DType::from_code(code),
-                    None => node
-                        .inputs()
-                        .last()
-                        .and_then(|dtype| self.dtype_read_from(*dtype)),
-                }
+                let dtype = node.inputs().last().and_then(|code| {
+                    match self.literal(*code).as_ref().and_then(Literal::as_int) {
+                        Some(code) => DType::from_code(code),
+                        None => self.dtype_read_from(*code),
+                    }
+                });
+                Codes::of(dtype)
             }
+            "prim::Uninitialized" => Codes::Never,
             "prim::ListConstruct" | "prim::TupleConstruct" => {
-                let mut of = node.inputs().iter().map(|input| self.dtypes[*input]);
-                let first = of.next().flatten();
-                if of.all(|dtype| dtype == first) {
-                    first
-                } else {
-                    None
-                }
+                let elements = node.inputs().iter().map(|input| of(Some(input)));
+                elements.reduce(Codes::or).unwrap_or_default()
             }
-            _ if makes_floats(name) => None,
+            _ if makes_floats(name) => Codes::Unknown,
             _ if name.starts_with("quantized::") || KEEPS_TYPE.contains(&name) => {
                 // Operators of `quantized::` give codes of the type they are given.
-                node.inputs().first().and_then(|input| self.dtypes[*input])
+                of(node.inputs().first())
             }
-            _ => None,
+            _ => Codes::Unknown,
         };
         for output in node.outputs() {
-            self.dtypes[*output] = dtype;
+            self.codes[*output] = codes;
         }
     }
 
@@ -212,7 +234,7 @@ impl<'a> Facts<'a> {
     fn dtype_read_from(&self, value: ValueId) -> Option<DType> {
         let node = self.graph.node(self.graph.producer(value)?);
         if node.op().is("prim::dtype") {
-            self.dtypes[*node.inputs().first()?]
+            self.dtype(*node.inputs().first()?)
         } else {
             None
         }
@@ -220,7 +242,7 @@ impl<'a> Facts<'a> {
 }
 
 /// Operators of `aten::` that give a tensor of the type they are given.
-const KEEPS_TYPE: [&str; 60] = [
+const KEEPS_TYPE: [&str; 70] = [
     "aten::relu",
     "aten::relu_",
     "aten::relu6",
@@ -252,7 +274,17 @@ const KEEPS_TYPE: [&str; 60] = [
     "aten::upsample_nearest1d",
     "aten::upsample_nearest2d",
     "aten::upsample_nearest3d",
+    "aten::upsample_linear1d",
     "aten::upsample_bilinear2d",
+    "aten::upsample_trilinear3d",
+    "aten::feature_dropout",
+    "aten::min",
+    "aten::max",
+    "aten::pad",
+    "aten::constant_pad_nd",
+    "aten::repeat_interleave",
+    "aten::pixel_shuffle",
+    "aten::index_select",
     "aten::flatten",
     "aten::view",
     "aten::reshape",

@@ -85,7 +85,7 @@ fn kernels(graph: &Graph, facts: &Facts<'_>, id: NodeId) -> Result<Vec<KernelSpe
         }
         "aten::max_pool2d" | "quantized::max_pool2d" => {
             codes(0)?;
-            let [kernel, stride, padding, dilation] = window(facts, inputs.get(1..5))?;
+            let [kernel, stride, padding, dilation] = window::<4, 2>(facts, inputs.get(1..5))?;
             let stride = stride.or(kernel);
             let (Some(kernel), Some(stride), Some(padding), Some(dilation)) =
                 (kernel, stride, padding, dilation)
@@ -99,9 +99,26 @@ fn kernels(graph: &Graph, facts: &Facts<'_>, id: NodeId) -> Result<Vec<KernelSpe
                 dilation,
             })])
         }
+        "aten::max_pool1d" | "quantized::max_pool1d" => {
+            codes(0)?;
+            let [kernel, stride, padding, dilation] = window::<4, 1>(facts, inputs.get(1..5))?;
+            let stride = stride.or(kernel);
+            let (Some([kernel]), Some([stride]), Some([padding]), Some([dilation])) =
+                (kernel, stride, padding, dilation)
+            else {
+                return Err(NOT_CONSTANT.to_owned());
+            };
+            // A line is an image of height 1.
+            Ok(vec![KernelSpec::MaxPool2d(MaxPool2d {
+                kernel: [1, kernel],
+                stride: [1, stride],
+                padding: [0, padding],
+                dilation: [1, dilation],
+            })])
+        }
         "aten::avg_pool2d" => {
             codes(0)?;
-            let [kernel, stride, padding] = window(facts, inputs.get(1..4))?;
+            let [kernel, stride, padding] = window::<3, 2>(facts, inputs.get(1..4))?;
             let stride = stride.or(kernel);
             let (Some(kernel), Some(stride), Some(padding)) = (kernel, stride, padding) else {
                 return Err(NOT_CONSTANT.to_owned());
@@ -281,24 +298,23 @@ fn per_channel(facts: &Facts<'_>, value: ValueId) -> bool {
     matches!(qparams, Some(QParams::PerChannel { .. }))
 }
 
-/// Pairs of ints; an empty list (a stride that is not given) is `None`.
-fn window<const N: usize>(
+/// Lists of as many ints as there are spatial dimensions; an empty list (a stride that is not given) is `None`.
+fn window<const N: usize, const DIMS: usize>(
     facts: &Facts<'_>,
     values: Option<&[ValueId]>,
-) -> Result<[Option<[usize; 2]>; N], String> {
-    let mut pairs = [None; N];
-    for (pair, value) in pairs.iter_mut().zip(values.unwrap_or_default()) {
-        let ints = facts.ints(*value, 2).ok_or(NOT_CONSTANT)?;
-        *pair = match *ints.as_slice() {
-            [] => None,
-            [a, b] => match (usize::try_from(a), usize::try_from(b)) {
-                (Ok(a), Ok(b)) => Some([a, b]),
-                _ => return Err(format!("its window contains {ints:?}")),
-            },
-            _ => return Err(format!("its window contains {ints:?}")),
-        };
+) -> Result<[Option<[usize; DIMS]>; N], String> {
+    let mut lists = [None; N];
+    for (list, value) in lists.iter_mut().zip(values.unwrap_or_default()) {
+        let ints = facts.ints(*value, DIMS).ok_or(NOT_CONSTANT)?;
+        if ints.is_empty() {
+            continue;
+        }
+        let wrong = || format!("its window contains {ints:?}");
+        let sizes: Result<Vec<usize>, _> = ints.iter().map(|int| usize::try_from(*int)).collect();
+        let sizes = sizes.ok().and_then(|sizes| sizes.try_into().ok());
+        *list = Some(sizes.ok_or_else(wrong)?);
     }
-    Ok(pairs)
+    Ok(lists)
 }
 
 fn divisor(facts: &Facts<'_>, inputs: &[ValueId]) -> Result<Divisor, String> {

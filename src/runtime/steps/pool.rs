@@ -13,8 +13,13 @@ impl KernelStep {
         let Some((x, scaling)) = codes(inputs, 0) else {
             return Ok(Outcome::NotTaken(NOT_CODES));
         };
-        let image: Option<[i64; 4]> = x.shape().try_into().ok();
-        let Some([images, channels, height, width]) = image.and_then(sizes) else {
+        // A line is an image of height 1.
+        let image = match (self.variant.rank, x.shape()) {
+            (3, [n, c, l]) => sizes([*n, *c, 1, *l]),
+            (4, [n, c, h, w]) => sizes([*n, *c, *h, *w]),
+            _ => None,
+        };
+        let Some([images, channels, height, width]) = image else {
             return Ok(Outcome::NotTaken("its operand is not a batch of images"));
         };
         let Some(out_size) = self.out_size(inputs, [height, width]) else {
@@ -40,7 +45,12 @@ impl KernelStep {
                 ));
             }
         };
-        let shape = [images, channels, out_size[0], out_size[1]].map(|size| size as i64);
+        let mut shape = [images, channels, out_size[0], out_size[1]]
+            .map(|size| size as i64)
+            .to_vec();
+        if self.variant.rank == 3 {
+            shape.remove(2);
+        }
         let strides = format.strides(&shape);
         let out = output(
             arena,
