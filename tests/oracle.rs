@@ -52,7 +52,7 @@ fn main() -> ExitCode {
             (case.clone(), Arc::clone(&deviations), Arc::clone(&ledger));
         trials.push(Trial::test(format!("graph::{}", case.name), move || {
             let found = case.examine();
-            ledger.note(&found);
+            ledger.note(&case.name, &found);
             let checked = deviations.check(&case.name, &Kind::OF_GRAPHS, found.differences());
             checked.map_err(Failed::from)
         }));

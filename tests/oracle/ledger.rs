@@ -1,14 +1,14 @@
 //! The closing table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use crate::case::{Equality, Found, Kind};
 
-/// How many cases came out how.
+/// Which cases came out how.
 #[derive(Default)]
-pub(crate) struct Ledger(Mutex<BTreeMap<Line, usize>>);
+pub(crate) struct Ledger(Mutex<BTreeMap<Line, BTreeSet<String>>>);
 
 /// The lines of the table, in their order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,8 +24,8 @@ enum Line {
 }
 
 impl Ledger {
-    /// Counts a case.
-    pub(crate) fn note(&self, found: &Found) {
+    /// Notes a case.
+    pub(crate) fn note(&self, case: &str, found: &Found) {
         let line = match found {
             Found::Absent => Line::Absent,
             Found::Equal(Equality::Exact) => Line::Exact,
@@ -44,7 +44,7 @@ impl Ledger {
             }
         };
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *lines.entry(line).or_default() += 1;
+        lines.entry(line).or_default().insert(case.to_owned());
     }
 }
 
@@ -83,12 +83,17 @@ impl Line {
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = lines.values().sum();
+        let all: usize = lines.values().map(BTreeSet::len).sum();
         writeln!(f, "{:<12}{all:>5}", "cases")?;
+        let none = BTreeSet::new();
         for line in Line::ALL {
             let (word, meaning) = line.words();
-            let count = lines.get(&line).copied().unwrap_or_default();
-            writeln!(f, "{word:<12}{count:>5}   {meaning}")?;
+            let cases = lines.get(&line).unwrap_or(&none);
+            writeln!(f, "{word:<12}{:>5}   {meaning}", cases.len())?;
+            if line != Line::Exact && !cases.is_empty() {
+                let names: Vec<&str> = cases.iter().map(String::as_str).collect();
+                writeln!(f, "{:20}{}", "", names.join(", "))?;
+            }
         }
         Ok(())
     }
