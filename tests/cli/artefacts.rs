@@ -155,7 +155,7 @@ fn a_forged_artefact_is_refused() {
         &[
             "the module text of",
             "bad.planish",
-            "`self` is Tensor, not int",
+            "aten::relu(%x): `self` ",
         ],
     );
 
