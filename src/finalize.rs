@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use planish_ir::{GraphModule, Literal, Sym};
+use planish_ir::{GraphModule, Literal, Op, Sym};
 use planish_kernels::{Contract, Isa, Kernel};
 use planish_passes::{
     Fuel, Instrument, NoKernels, Options, Pass, PassCx, PassReport, Pipeline, PipelineError,
@@ -191,8 +191,7 @@ impl<'p> Finalize<'p> {
             for node in graph.walk() {
                 let node = graph.node(node);
                 let op = node.op();
-                // Those of `prim` are the program's structure: they need no table.
-                if op.name().as_str().starts_with("prim::") || planish_eval::is_known(op) {
+                if is_structure(op) || planish_eval::is_known(op) {
                     continue;
                 }
                 let output = || {
@@ -220,8 +219,14 @@ impl<'p> Finalize<'p> {
             options: &self.options,
         };
         Pipeline::new(planish_passes::FINALIZE).run(module, &mut cx, &mut ())?;
+        self.check_meanings(module)?;
         Ok(remarks)
     }
+}
+
+/// Whether an operator is part of the program's structure, which has a meaning without an entry in the evaluator's tables.
+fn is_structure(op: Op) -> bool {
+    op.name().as_str().starts_with("prim::") || op.is("aten::warn") || op.is("aten::wait")
 }
 
 /// Notes when the first pass begins, from which all times are counted.

@@ -171,14 +171,24 @@ fn quantize_per_tensor(call: &Call<'_>) -> Result<Value> {
             return Err(call.wrong(1, "one scale and one zero point for each tensor"));
         }
         let all = tensors.iter().zip(scales.iter().zip(&zeros));
-        let all = all.map(|(t, (s, z))| Ok(quantized(t, *s, *z, dtype)?.into()));
+        let all = all.map(|(t, (s, z))| Ok(quantized(floats(call, t)?, *s, *z, dtype)?.into()));
         return Ok(Value::list(
             Type::TENSOR,
             all.collect::<Result<Vec<Value>>>()?,
         ));
     }
     let (scale, zero_point) = qparams(call, 1)?;
-    Ok(quantized(call.tensor(0)?, scale, zero_point, dtype)?.into())
+    let tensor = floats(call, call.tensor(0)?)?;
+    Ok(quantized(tensor, scale, zero_point, dtype)?.into())
+}
+
+/// Only `Float` tensors are quantized; others are refused, not converted.
+fn floats<'t>(call: &Call<'_>, tensor: &'t Tensor) -> Result<&'t Tensor> {
+    if tensor.dtype() == DType::Float {
+        Ok(tensor)
+    } else {
+        Err(call.wrong(0, "a tensor of type Float"))
+    }
 }
 
 /// Scale and zero point in two arguments, numbers or tensors of one element.
@@ -214,7 +224,7 @@ pub(super) fn quantized(
 
 /// `quantize_per_channel(tensor, scales, zero_points, axis, dtype)`
 fn quantize_per_channel(call: &Call<'_>) -> Result<Value> {
-    let tensor = call.tensor(0)?;
+    let tensor = floats(call, call.tensor(0)?)?;
     let (scales, zeros) = (call.tensor(1)?.to_f64()?, call.tensor(2)?.to_i64()?);
     let (axis, channels) = call.sized_dim(3, tensor)?;
     let channels = channels as usize;
