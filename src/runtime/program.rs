@@ -117,7 +117,7 @@ impl Program {
         }
         Ok(Self {
             method: "forward".to_owned(),
-            inputs: graph.params().iter().copied().skip(1).collect(),
+            inputs: inputs(&graph),
             contract,
             graph,
             steps,
@@ -210,6 +210,15 @@ impl Program {
         }
         Ok(())
     }
+}
+
+/// The parameters after that of the module, which a graph on its own does not have.
+fn inputs(graph: &Graph) -> Vec<ValueId> {
+    let params = graph.params();
+    let module = params
+        .first()
+        .is_some_and(|this| matches!(graph.ty(*this), Type::Class(_) | Type::Any));
+    params[usize::from(module)..].to_vec()
 }
 
 fn check_nesting(graph: &Graph) -> Result<(), RunError> {

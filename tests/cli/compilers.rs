@@ -14,11 +14,16 @@ fn a_missing_compiler_is_named() {
             .args(&["-o", "digits.planish"])
             .cache(room.path("cache"))
     };
-    let nowhere = "failed to use the C compiler /nonexistent: No such file";
+    let nowhere = room.path("nowhere/cc");
+    let said = format!(
+        "failed to use the C compiler {}: No such file",
+        nowhere.display()
+    );
     finalize()
-        .args(&["--cc", "/nonexistent"])
-        .fails(1, &[nowhere, "hint: ", "--cc"]);
-    finalize().env("CC", "/nonexistent").fails(1, &[nowhere]);
+        .arg("--cc")
+        .arg(&nowhere)
+        .fails(1, &[&said, "hint: ", "--cc"]);
+    finalize().env("CC", &nowhere).fails(1, &[&said]);
     finalize()
         .env("PATH", "")
         .fails(1, &["failed to find a C compiler", "cc", "gcc", "clang"]);

@@ -1,5 +1,8 @@
 //! Modules in text form: `opt`, and what it says of texts that are wrong.
 
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, serialize};
+
 use crate::command::{Room, digits};
 
 const ADD: &str = "graph(%x : Tensor):
@@ -80,6 +83,27 @@ fn an_operator_that_nothing_computes_is_refused() {
         .arg(&path)
         .fails(1, &["mine::unheard_of at %y", "no kernel computes it"]);
     assert_eq!(room.names(), ["m.ir"]);
+}
+
+#[test]
+fn a_graph_on_its_own_becomes_an_artefact() {
+    let room = Room::new();
+    let graph = room.file("m.ir", ADD);
+    room.planish("finalize")
+        .arg(graph)
+        .args(&["-o", "m.planish", "--remarks"])
+        .succeeds()
+        .prints(&[
+            "1 operator runs without a kernel:",
+            "  aten::add.Tensor at %y: ",
+        ]);
+    let zeros = TensorView::new(Dtype::F32, vec![2, 3], &[0; 24]).expect("a view");
+    let bytes = serialize([("input.0", zeros)], None).expect("serialize");
+    room.file("in.safetensors", bytes);
+    room.planish("run")
+        .args(&["m.planish", "--inputs", "in.safetensors"])
+        .succeeds()
+        .prints(&["output.0: Float[2, 3]"]);
 }
 
 #[test]
