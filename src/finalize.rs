@@ -31,10 +31,12 @@ pub struct Target {
 /// ```no_run
 /// use planish::prelude::*;
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let (pool, toolchain): (planish::pool::Pool, planish::pool::Toolchain) = unimplemented!();
-/// # let x: planish::eval::Value = unimplemented!();
-/// let finalized = Finalize::for_target(Target::host()).compiler(&pool, &toolchain).run(planish::import::open("m.pt")?)?;
+/// # fn example(
+/// #     pool: &Pool,
+/// #     toolchain: &Toolchain,
+/// #     x: planish::eval::Value,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// let finalized = Finalize::for_target(Target::host()).compiler(pool, toolchain).run(planish::import::open("m.pt")?)?;
 /// let y = finalized.program()?.call(&[x])?;
 /// # Ok(())
 /// # }
