@@ -30,6 +30,8 @@ mod rnn;
 mod shape;
 mod special;
 mod text;
+#[cfg(test)]
+mod trial;
 mod upsample;
 mod window;
 

@@ -112,21 +112,7 @@ fn padded(call: &Call<'_>, how: Padding, value: usize) -> Result<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Contract, apply};
-    use planish_ir::Op;
-
-    fn run(op: &str, inputs: &[Value]) -> Tensor {
-        let out = apply(Op::of(op), inputs, Contract::Fbgemm)
-            .unwrap()
-            .remove(0);
-        out.as_tensor().unwrap().clone()
-    }
-
-    fn counting(shape: &[i64]) -> Tensor {
-        let count: i64 = shape.iter().product();
-        let values: Vec<f32> = (0..count).map(|i| i as f32).collect();
-        Tensor::from_values(shape, &values).unwrap()
-    }
+    use crate::ops::trial::{counting, run};
 
     #[test]
     fn padding_reflects_and_fills() {
