@@ -76,7 +76,7 @@ impl DType {
             .map(|(dtype, _)| *dtype)
     }
 
-    /// Bytes of one element. `QUInt4x2` packs two elements in a byte and counts as one.
+    /// Bytes of one element. PyTorch keeps two `QUInt4x2` codes in a byte; here each has its own.
     pub fn size(self) -> usize {
         match self {
             Self::Byte | Self::Char | Self::Bool | Self::QInt8 | Self::QUInt8 | Self::QUInt4x2 => 1,
@@ -116,6 +116,7 @@ impl DType {
         match self {
             Self::QInt8 => Some((-128, 127)),
             Self::QUInt8 => Some((0, 255)),
+            Self::QUInt4x2 => Some((0, 15)),
             Self::QInt32 => Some((i64::from(i32::MIN), i64::from(i32::MAX))),
             _ => None,
         }

@@ -13,7 +13,8 @@ pub struct PackedParams {
     /// Operator family.
     pub kind: PackedKind,
     /// Weight: `[out, in]` for linear, `[out, in / groups, k…]` for convolutions, `[in, out / groups, k…]` for transposed ones. Codes
-    /// (`QInt8`) with their scales, or `Half`/`Float` for [`PackedKind::LinearFp16`].
+    /// (`QInt8`) with their scales, or `Half`/`Float` for [`PackedKind::LinearFp16`]. A table `[rows, columns]` of `QUInt8` or `QUInt4x2`
+    /// codes with [`QParams::PerChannelFloat`](crate::QParams::PerChannelFloat) on axis 0 for [`PackedKind::Embedding`].
     pub weight: Tensor,
     /// Bias (`Float`, one value for each output channel).
     pub bias: Option<Tensor>,
@@ -28,6 +29,8 @@ pub enum PackedKind {
     LinearFp16,
     /// A convolution over 1, 2 or 3 spatial dimensions.
     Conv(ConvGeometry),
+    /// A table of embeddings: `quantized::embedding_byte`, `quantized::embedding_bag_4bit` and their kin.
+    Embedding,
 }
 
 /// The geometry of a convolution; every list has one entry for each spatial dimension.
@@ -58,6 +61,7 @@ impl PackedParams {
                 "__torch__.torch.classes.quantized.Conv3dPackedParamsBase"
             }
             PackedKind::Conv(_) => "__torch__.torch.classes.quantized.Conv2dPackedParamsBase",
+            PackedKind::Embedding => "__torch__.torch.classes.quantized.EmbeddingPackedParamsBase",
         })
     }
 
@@ -65,7 +69,7 @@ impl PackedParams {
     pub fn geometry(&self) -> Option<&ConvGeometry> {
         match &self.kind {
             PackedKind::Conv(geometry) => Some(geometry),
-            PackedKind::Linear | PackedKind::LinearFp16 => None,
+            PackedKind::Linear | PackedKind::LinearFp16 | PackedKind::Embedding => None,
         }
     }
 }

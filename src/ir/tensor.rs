@@ -47,6 +47,15 @@ pub enum QParams {
         /// The dimension that is quantized channel by channel.
         axis: usize,
     },
+    /// As [`QParams::PerChannel`], with zero points between the codes: how the rows of embedding tables are quantized.
+    PerChannelFloat {
+        /// Scales, one for each index of the axis.
+        scales: Arc<[f32]>,
+        /// Zero points, likewise.
+        zero_points: Arc<[f32]>,
+        /// The dimension that is quantized channel by channel.
+        axis: usize,
+    },
 }
 
 /// Why a tensor could not be made.
@@ -179,27 +188,25 @@ impl Tensor {
 
     /// This tensor with the given quantization parameters; its type must be a quantized one.
     pub fn with_qparams(mut self, qparams: QParams) -> Result<Self, TensorError> {
-        let what = match &qparams {
+        let channels = match &qparams {
+            QParams::PerTensor { .. } => None,
             QParams::PerChannel {
                 scales,
                 zero_points,
                 axis,
-            } => {
-                let channels = self
-                    .shape
-                    .get(*axis)
-                    .copied()
-                    .and_then(|size| usize::try_from(size).ok());
-                (channels != Some(scales.len()) || scales.len() != zero_points.len()).then(|| {
-                    format!(
-                        "of {} scales and {} zero points on axis {axis}",
-                        scales.len(),
-                        zero_points.len()
-                    )
-                })
-            }
-            QParams::PerTensor { .. } => None,
+            } => Some((scales.len(), zero_points.len(), *axis)),
+            QParams::PerChannelFloat {
+                scales,
+                zero_points,
+                axis,
+            } => Some((scales.len(), zero_points.len(), *axis)),
         };
+        let what = channels.and_then(|(scales, zero_points, axis)| {
+            let size = self.shape.get(axis).copied();
+            let channels = size.and_then(|size| usize::try_from(size).ok());
+            (channels != Some(scales) || scales != zero_points)
+                .then(|| format!("of {scales} scales and {zero_points} zero points on axis {axis}"))
+        });
         let what = what
             .or_else(|| (!self.dtype.is_quantized()).then(|| "of a quantized tensor".to_owned()));
         if let Some(what) = what {

@@ -125,9 +125,11 @@ impl Affine {
 pub(super) fn per_tensor(tensor: &Tensor) -> Result<(f64, i64)> {
     match tensor.qparams() {
         Some(QParams::PerTensor { scale, zero_point }) => Ok((scale, zero_point)),
-        Some(QParams::PerChannel { .. }) => Err(Error::Unsupported(format!(
-            "one scale of {tensor:?}, which has one for each channel"
-        ))),
+        Some(QParams::PerChannel { .. } | QParams::PerChannelFloat { .. }) => {
+            Err(Error::Unsupported(format!(
+                "one scale of {tensor:?}, which has one for each channel"
+            )))
+        }
         None => Err(Error::Invalid(format!("{tensor:?} is not quantized"))),
     }
 }
@@ -324,6 +326,19 @@ pub(super) fn dequantized(tensor: &Tensor) -> Result<Tensor> {
             let codes = codes.iter().enumerate();
             codes
                 .map(|(at, q)| affines[channel(at)].plain(*q))
+                .collect()
+        }
+        QParams::PerChannelFloat {
+            scales,
+            zero_points,
+            axis,
+        } => {
+            let inner = tensor.shape().get(axis + 1..).unwrap_or_default();
+            let inner: usize = inner.iter().map(|size| *size as usize).product();
+            let channel = |at: usize| at / inner.max(1) % scales.len().max(1);
+            let codes = codes.iter().enumerate();
+            codes
+                .map(|(at, q)| (*q as f32 - zero_points[channel(at)]) * scales[channel(at)])
                 .collect()
         }
     };

@@ -68,7 +68,7 @@ impl Tensor {
     /// The codes of a quantized tensor of a type of one byte or of `QInt32`, in logical order.
     pub fn codes(&self) -> Result<Vec<i32>> {
         Ok(match self.dtype() {
-            DType::QUInt8 => map(self.elements::<u8>()?, i32::from),
+            DType::QUInt8 | DType::QUInt4x2 => map(self.elements::<u8>()?, i32::from),
             DType::QInt8 => map(self.elements::<i8>()?, i32::from),
             DType::QInt32 => self.elements::<i32>()?,
             other => return Err(Error::Unsupported(format!("codes of type {other}"))),

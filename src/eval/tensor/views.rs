@@ -40,18 +40,15 @@ impl Tensor {
     pub fn permute(&self, order: &[usize]) -> Result<Self> {
         let pick = |values: &[i64]| order.iter().map(|dim| values[*dim]).collect::<Dims>();
         let view = self.as_strided(&pick(self.shape()), &pick(self.strides()), self.offset())?;
-        if let Some(QParams::PerChannel {
-            scales,
-            zero_points,
-            axis,
-        }) = self.qparams()
+        if let Some(mut qparams @ (QParams::PerChannel { .. } | QParams::PerChannelFloat { .. })) =
+            self.qparams()
         {
-            let axis = order.iter().position(|dim| *dim == axis).unwrap_or(axis);
-            view.set_qparams(QParams::PerChannel {
-                scales,
-                zero_points,
-                axis,
-            });
+            if let QParams::PerChannel { axis, .. } | QParams::PerChannelFloat { axis, .. } =
+                &mut qparams
+            {
+                *axis = order.iter().position(|dim| dim == axis).unwrap_or(*axis);
+            }
+            view.set_qparams(qparams);
         }
         Ok(view)
     }

@@ -124,6 +124,11 @@ fn tensor() -> impl Strategy<Value = Tensor> {
             let tensor = Tensor::strided(dtype, &shape, &strides, 0, bytes).unwrap();
             let qparams = match shape.first() {
                 _ if !dtype.is_quantized() => return tensor,
+                Some(channels) if kind % 4 == 0 && *channels > 0 => QParams::PerChannelFloat {
+                    scales: (0..*channels).map(|at| scale as f32 + at as f32).collect(),
+                    zero_points: (0..*channels).map(|at| 0.3 * at as f32).collect(),
+                    axis: 0,
+                },
                 Some(channels) if kind % 2 == 0 => QParams::PerChannel {
                     scales: (0..*channels).map(|at| scale + at as f64).collect(),
                     zero_points: (0..*channels).collect(),
@@ -140,11 +145,12 @@ fn tensor() -> impl Strategy<Value = Tensor> {
 }
 
 fn packed() -> impl Strategy<Value = PackedParams> {
-    (tensor(), option::of(tensor()), 0_usize..5, any::<bool>()).prop_map(
+    (tensor(), option::of(tensor()), 0_usize..6, any::<bool>()).prop_map(
         |(weight, bias, dims, transposed)| {
             let kind = match dims {
                 0 => PackedKind::Linear,
                 4 => PackedKind::LinearFp16,
+                5 => PackedKind::Embedding,
                 dims => PackedKind::Conv(ConvGeometry {
                     stride: (1..=dims as i64).collect(),
                     padding: (0..dims as i64).collect(),

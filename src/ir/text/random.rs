@@ -50,7 +50,6 @@ pub(super) fn fill(
         DType::Int => (i64::from(i32::MIN), i64::from(i32::MAX), (0, 9)),
         DType::Long => (i64::MIN, i64::MAX, (0, 9)),
         DType::Bool => (0, 1, (0, 1)),
-        DType::QUInt4x2 => (0, 255, (0, 255)),
         _ => {
             let (least, most) = dtype.quantized_range()?;
             (least, most, (least, most))

@@ -194,14 +194,19 @@ impl Printer<'_> {
                 zero_points,
                 axis,
             }) => {
-                let scales: Vec<String> = scales.iter().map(|scale| shortest(*scale)).collect();
-                let zero_points: Vec<String> =
-                    zero_points.iter().map(ToString::to_string).collect();
-                self.put(format_args!(
-                    ", scale=[{}], zero_point=[{}], axis={axis}",
-                    scales.join(", "),
-                    zero_points.join(", ")
-                ));
+                let scales = scales.iter().map(|scale| shortest(*scale));
+                let zero_points = zero_points.iter().map(ToString::to_string);
+                self.channels(scales.collect(), zero_points.collect(), *axis);
+            }
+            Some(QParams::PerChannelFloat {
+                scales,
+                zero_points,
+                axis,
+            }) => {
+                let spelled = |value: &f32| shortest(f64::from(*value));
+                let zero_points = zero_points.iter().map(spelled);
+                let scales = scales.iter().map(spelled);
+                self.channels(scales.collect(), zero_points.collect(), *axis);
             }
         }
         self.out.push('>');
@@ -226,11 +231,20 @@ impl Printer<'_> {
         self.out.push(']');
     }
 
+    fn channels(&mut self, scales: Vec<String>, zero_points: Vec<String>, axis: usize) {
+        self.put(format_args!(
+            ", scale=[{}], zero_point=[{}], axis={axis}",
+            scales.join(", "),
+            zero_points.join(", ")
+        ));
+    }
+
     fn packed(&mut self, packed: &PackedParams) {
         self.out.push_str("pack<");
         match &packed.kind {
             PackedKind::Linear => self.out.push_str("linear"),
             PackedKind::LinearFp16 => self.out.push_str("linear_fp16"),
+            PackedKind::Embedding => self.out.push_str("embedding"),
             PackedKind::Conv(geometry) => {
                 let transposed = if geometry.transposed {
                     "_transpose"

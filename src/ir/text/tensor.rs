@@ -127,7 +127,7 @@ impl Parser<'_> {
         let Some(kind) = packed_kind(name, &geometry) else {
             return Err(self.fault(
                 span.start..self.token.start,
-                "expected `linear`, `linear_fp16`, or a convolution with the settings stride, padding, dilation, output_padding and groups",
+                "expected `linear`, `linear_fp16`, `embedding`, or a convolution with the settings stride, padding, dilation, output_padding and groups",
             ));
         };
         self.expect(b'(')?;
@@ -259,6 +259,17 @@ fn qparams(
             .or_else(|| literal.as_int().map(|value| value as f64))
     };
     match (scale?, zero_point?, axis) {
+        // Zero points that are floats tell the two kinds apart.
+        (Literal::List(_, scales), Literal::List(_, zero_points), Some(axis))
+            if zero_points.first().is_some_and(|z| z.as_float().is_some()) =>
+        {
+            let narrow = |literal| number(literal).map(|value| value as f32);
+            Some(QParams::PerChannelFloat {
+                scales: scales.iter().map(narrow).collect::<Option<_>>()?,
+                zero_points: zero_points.iter().map(narrow).collect::<Option<_>>()?,
+                axis: usize::try_from(axis.as_int()?).ok()?,
+            })
+        }
         (Literal::List(_, scales), zero_points, Some(axis)) => Some(QParams::PerChannel {
             scales: scales.iter().map(number).collect::<Option<_>>()?,
             zero_points: zero_points.as_ints()?.into(),
@@ -275,8 +286,9 @@ fn qparams(
 /// The kind that a name such as `conv_transpose2d` and its settings give.
 fn packed_kind(name: &str, settings: &[(&str, Literal)]) -> Option<PackedKind> {
     let dims = match name {
-        "linear" | "linear_fp16" if !settings.is_empty() => return None,
+        "linear" | "linear_fp16" | "embedding" if !settings.is_empty() => return None,
         "linear" => return Some(PackedKind::Linear),
+        "embedding" => return Some(PackedKind::Embedding),
         "linear_fp16" => return Some(PackedKind::LinearFp16),
         "conv1d" | "conv_transpose1d" => 1,
         "conv2d" | "conv_transpose2d" => 2,

@@ -214,6 +214,7 @@ pub fn spec_of(params: &PackedParams) -> Result<KernelSpec, String> {
             )?))
         }
         PackedKind::LinearFp16 => Err("no kernel reads weights of half precision".to_owned()),
+        PackedKind::Embedding => Err("no kernel reads tables of embeddings".to_owned()),
     }
 }
 
@@ -280,7 +281,7 @@ fn symmetric(weight: &planish_ir::Tensor) -> Result<(), String> {
         Some(QParams::PerChannel {
             zero_points, axis, ..
         }) => *axis == 0 && zero_points.iter().all(|zero_point| *zero_point == 0),
-        None => false,
+        Some(QParams::PerChannelFloat { .. }) | None => false,
     };
     if zero && weight.dtype() == DType::QInt8 {
         Ok(())

@@ -223,7 +223,9 @@ impl KernelStep {
                 channels = scales.iter().map(|scale| *scale as f32).collect();
                 WeightScales::PerChannel(&channels)
             }
-            None => return Err(RunError::Weight("its weight has no scale")),
+            Some(QParams::PerChannelFloat { .. }) | None => {
+                return Err(RunError::Weight("its weight has no scale"));
+            }
         };
         let kernel = self.entry.kernel();
         let bias = weight.bias.as_deref();
