@@ -147,6 +147,7 @@ fn with_cx(run: impl FnOnce(&mut PassCx<'_>)) {
         kernels: &mut NoKernels,
         fuel: &mut fuel,
         options: &Options::default(),
+        observer: None,
     });
 }
 

@@ -162,6 +162,7 @@ impl<'p> Finalize<'p> {
             kernels: &mut sink,
             fuel: &mut Fuel::unlimited(),
             options: &self.options,
+            observer: None,
         };
         let mut clock = Clock {
             instrument,
@@ -219,6 +220,7 @@ impl<'p> Finalize<'p> {
             kernels: &mut NoKernels,
             fuel: &mut Fuel::unlimited(),
             options: &self.options,
+            observer: None,
         };
         Pipeline::new(planish_passes::FINALIZE).run(module, &mut cx, &mut ())?;
         self.check_meanings(module)?;

@@ -147,6 +147,7 @@ fn fuse(mut module: GraphModule, meta: &Value) -> (BTreeMap<String, i64>, Remark
         kernels: &mut NoKernels,
         fuel: &mut Fuel::unlimited(),
         options: &options,
+        observer: None,
     };
     pipeline
         .run(&mut module, &mut cx, &mut ())

@@ -140,6 +140,7 @@ fn apply(
         kernels: &mut NoKernels,
         fuel: &mut Fuel::unlimited(),
         options: &options,
+        observer: None,
     };
     // A case shows one pass on its own, whatever came before it.
     let pipeline = Pipeline::parse(pass).map_err(|error| error.to_string())?;

@@ -60,6 +60,7 @@ fn digits_through_finalize() {
         kernels: &mut NoKernels,
         fuel: &mut Fuel::unlimited(),
         options: &Options::default(),
+        observer: None,
     };
     Pipeline::new(FINALIZE)
         .run(&mut module, &mut cx, &mut story)

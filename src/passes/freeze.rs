@@ -421,6 +421,7 @@ mod tests {
             kernels: &mut NoKernels,
             fuel: &mut Fuel::unlimited(),
             options: &Options::default(),
+            observer: None,
         };
         Freeze.run(module, &mut cx)
     }

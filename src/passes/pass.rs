@@ -3,6 +3,7 @@
 use planish_ir::{GraphModule, PackedParams, Phase};
 use std::sync::Arc;
 
+use crate::observer::Observer;
 use crate::remark::Remarks;
 
 /// A transformation of a module.
@@ -47,6 +48,17 @@ pub struct PassCx<'a> {
     pub fuel: &'a mut Fuel,
     /// What the user asked for.
     pub options: &'a Options,
+    /// Who watches every single rewrite, if somebody does.
+    pub observer: Option<&'a mut dyn Observer>,
+}
+
+impl PassCx<'_> {
+    /// Tells the observer that a step of a pass, which no rule stands for, has changed the module.
+    pub fn step(&mut self, step: &'static str, module: &GraphModule) {
+        if let Some(observer) = &mut self.observer {
+            observer.step(step, module);
+        }
+    }
 }
 
 /// What the user of a pipeline asks for.

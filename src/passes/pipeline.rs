@@ -74,6 +74,14 @@ pub enum PipelineError {
         #[source]
         source: PassError,
     },
+    /// A pass, or one rewrite of it, has changed what the module means.
+    #[error("prove {pass}: {reason}")]
+    Disproved {
+        /// The pass.
+        pass: &'static str,
+        /// What differs.
+        reason: String,
+    },
     /// The module is not valid.
     #[error("verify the module {when}:\n{errors}")]
     Invalid {
@@ -143,6 +151,9 @@ impl Pipeline {
             }
             instrument.before_pass(*pass, module);
             let nodes_before = node_count(module);
+            if let Some(observer) = &mut cx.observer {
+                observer.before_pass(pass.name(), module);
+            }
             let start = began.elapsed();
             let changed = pass.run(module, cx).map_err(|source| PipelineError::Pass {
                 pass: pass.name(),
@@ -153,6 +164,13 @@ impl Pipeline {
             }
             let end = began.elapsed();
             verify(module, || format!("after {}", pass.name()))?;
+            if let Some(observer) = &mut cx.observer {
+                let judged = observer.after_pass(pass.name(), module);
+                judged.map_err(|reason| PipelineError::Disproved {
+                    pass: pass.name(),
+                    reason,
+                })?;
+            }
             let report = PassReport {
                 name: pass.name(),
                 start,

@@ -18,12 +18,14 @@ mod parse;
 mod rule;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use overlap::overlaps;
 pub use rule::{Rule, RuleSet};
 
 pub(crate) use driver::{Outcome, forget, rewrite};
 pub(crate) use facts::{Facts, Written, root_objects};
+pub(crate) use watch::Watch;
 
 /// What is wrong with a rule file.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

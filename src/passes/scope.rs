@@ -6,7 +6,7 @@ use crate::analysis::alias::Aliases;
 use crate::kept;
 use crate::pass::{Changed, PassCx, PassError};
 use crate::remark::{Remark, RemarkKind};
-use crate::rewrite::{Facts, Outcome, RuleSet, Written, rewrite, root_objects};
+use crate::rewrite::{Facts, Outcome, RuleSet, Watch, Written, rewrite, root_objects};
 
 /// A method that is being rewritten.
 pub(crate) struct Scope<'m> {
@@ -49,7 +49,10 @@ impl Scope<'_> {
         rules: &'r RuleSet,
         cx: &mut PassCx<'_>,
     ) -> Outcome<'r> {
-        rewrite(graph, rules, &mut self.facts, cx.fuel)
+        let method = self.method.as_str();
+        let watch = cx.observer.as_deref_mut();
+        let watch = watch.map(|observer| Watch { method, observer });
+        rewrite(graph, rules, &mut self.facts, cx.fuel, watch)
     }
 
     /// Makes remarks of an outcome; returns the number of rewrites.

@@ -34,6 +34,7 @@ pub fn opt(args: &args::Opt, out: &mut impl Write) -> Result<(), Failure> {
         kernels: &mut NoKernels,
         fuel: &mut args.fuel.map_or_else(Fuel::unlimited, Fuel::limited),
         options: &options,
+        observer: None,
     };
     let reports = pipeline.run(&mut module, &mut cx, &mut Dump { args });
     if args.remarks {

@@ -135,6 +135,7 @@ impl Case {
                 quant_type,
                 ..Options::default()
             },
+            observer: None,
         };
         Pipeline::new(FINALIZE)
             .run(&mut module, &mut cx, &mut ())

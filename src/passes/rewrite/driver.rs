@@ -8,6 +8,7 @@ use planish_ir::{At, Effects, Graph, NodeId, Type, Use, ValueId};
 use super::facts::Facts;
 use super::matcher::{Match, Why, find};
 use super::rule::{Rule, RuleSet, Term};
+use super::watch::{Before, Watch};
 use crate::pass::Fuel;
 
 /// What a set of rules did to a graph.
@@ -26,6 +27,7 @@ pub(crate) fn rewrite<'r>(
     rules: &'r RuleSet,
     facts: &mut Facts<'_>,
     fuel: &mut Fuel,
+    mut watch: Option<Watch<'_>>,
 ) -> Outcome<'r> {
     let mut outcome = Outcome::default();
     let mut misses = IndexMap::new();
@@ -42,7 +44,11 @@ pub(crate) fn rewrite<'r>(
                     break;
                 }
                 misses.shift_remove(&node);
+                let before = watch.as_ref().map(|_| Before::of(graph, rule, &found));
                 let made = apply(graph, rule, &found, facts);
+                if let (Some(watch), Some(before)) = (&mut watch, before) {
+                    watch.tell((rule, fuel.used()), before, (graph, &made), facts);
+                }
                 let Some(root) = made.last().copied() else {
                     continue;
                 };

@@ -194,7 +194,7 @@ fn run<'r>(graph: &mut Graph, rules: &'r RuleSet, fuel: &mut Fuel) -> Outcome<'r
         Written::new(),
     );
     let mut facts = Facts::new(&model, graph, &written);
-    rewrite(graph, rules, &mut facts, fuel)
+    rewrite(graph, rules, &mut facts, fuel, None)
 }
 
 fn applied<'r>(outcome: &Outcome<'r>) -> Vec<&'r str> {
