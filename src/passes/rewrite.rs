@@ -6,6 +6,7 @@
 //!
 //! Absent by design: rewrites that need more than operands and guards. They are passes.
 
+mod bound;
 mod compile;
 mod driver;
 mod expand;
@@ -20,6 +21,7 @@ mod rule;
 mod tests;
 mod watch;
 
+pub use bound::Bound;
 pub use overlap::overlaps;
 pub use rule::{Rule, RuleSet};
 

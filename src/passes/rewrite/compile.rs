@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use planish_ir::Op;
 
 use super::RuleError;
+use super::bound::Bound;
 use super::expand::{Concrete, Fault, expand, guards};
 use super::expr::{Expr, statement};
 use super::guard::Guard;
@@ -75,12 +76,25 @@ fn compile(file: &File, concrete: Concrete) -> Result<Rule, Fault> {
         let args = args.iter().map(known).collect::<Result<Vec<_>, _>>()?;
         checks.push(Guard::new(&name, args).map_err(|message| Fault { line, message })?);
     }
+    let bound = match &concrete.within[..] {
+        [] => Bound::Exact,
+        [bound] => Bound::parse(&bound.text).map_err(|message| Fault {
+            line: bound.number,
+            message,
+        })?,
+        [_, second, ..] => {
+            return Err(Fault {
+                line: second.number,
+                message: "a rule has one bound".to_owned(),
+            });
+        }
+    };
     Ok(Rule::new(
         concrete.number,
         concrete.name,
         pattern,
         replacement,
-        checks,
+        (checks, bound),
         compiler.vars,
     ))
 }

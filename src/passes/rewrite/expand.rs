@@ -15,6 +15,7 @@ pub(super) struct Concrete {
     pub(super) pattern: Vec<Line>,
     pub(super) replacement: Vec<Line>,
     pub(super) guards: Vec<Line>,
+    pub(super) within: Vec<Line>,
     pub(super) line: usize,
 }
 
@@ -163,6 +164,7 @@ fn fill(template: &Template, number: u32, line: usize, cells: &[Cell]) -> Result
         pattern: body(&template.pattern)?,
         replacement: body(&template.replacement)?,
         guards: body(&template.guards)?,
+        within: body(&template.within)?,
         line,
     })
 }

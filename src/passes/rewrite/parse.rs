@@ -35,6 +35,7 @@ pub(super) struct Template {
     pub(super) pattern: Vec<Line>,
     pub(super) replacement: Vec<Line>,
     pub(super) guards: Vec<Line>,
+    pub(super) within: Vec<Line>,
     pub(super) line: usize,
     is_family: bool,
 }
@@ -65,6 +66,7 @@ enum Part {
     Match,
     Become,
     Where,
+    Within,
 }
 
 /// Reads a rule file.
@@ -177,6 +179,7 @@ impl Parser {
             pattern: Vec::new(),
             replacement: Vec::new(),
             guards: Vec::new(),
+            within: Vec::new(),
             line,
             is_family,
         });
@@ -212,6 +215,7 @@ impl Parser {
             "match" => part = Part::Match,
             "become" => part = Part::Become,
             "where" => part = Part::Where,
+            "within" => part = Part::Within,
             _ => rest = line,
         }
         self.part = Some(part);
@@ -222,6 +226,7 @@ impl Parser {
             Part::Match => &mut template.pattern,
             Part::Become => &mut template.replacement,
             Part::Where => &mut template.guards,
+            Part::Within => &mut template.within,
         };
         lines.push(Line {
             text: rest.trim().to_owned(),

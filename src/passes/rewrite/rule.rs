@@ -5,6 +5,7 @@ use std::fmt;
 
 use planish_ir::{Graph, Literal, NodeId, Op, Sym};
 
+use super::bound::Bound;
 use super::guard::Guard;
 
 /// A rewrite rule without holes.
@@ -15,6 +16,7 @@ pub struct Rule {
     /// Operations of the pattern: operands before users, the root last.
     pub(super) pattern: Vec<Step>,
     pub(super) guards: Vec<Guard>,
+    bound: Bound,
     /// Operations of the replacement in order; the last one's only output takes the place of the root's.
     pub(super) replacement: Vec<Step>,
     pub(super) vars: Vec<VarInfo>,
@@ -58,7 +60,7 @@ impl Rule {
         name: String,
         pattern: Vec<Step>,
         replacement: Vec<Step>,
-        guards: Vec<Guard>,
+        (guards, bound): (Vec<Guard>, Bound),
         vars: Vec<VarInfo>,
     ) -> Self {
         let mut rule = Self {
@@ -66,6 +68,7 @@ impl Rule {
             name,
             pattern,
             guards,
+            bound,
             replacement,
             vars,
             spine: Vec::new(),
@@ -87,6 +90,11 @@ impl Rule {
     /// The operator that takes the root's place.
     pub fn becomes(&self) -> Op {
         Self::last(&self.replacement).op
+    }
+
+    /// How far the replacement may be from the pattern.
+    pub fn bound(&self) -> Bound {
+        self.bound
     }
 
     /// The operator of the root.
@@ -223,6 +231,9 @@ impl fmt::Display for Rule {
                 guard.name,
                 args.join(", ")
             )?;
+        }
+        if self.bound != Bound::Exact {
+            writeln!(f, "  within  {}", self.bound)?;
         }
         Ok(())
     }
