@@ -8,6 +8,7 @@ mod control;
 mod data;
 mod objects;
 
+use std::fmt;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -32,6 +33,13 @@ pub struct Interpreter<'m> {
     depth: u32,
     attrs: IndexMap<(ModuleId, Sym), Slot>,
     messages: Vec<String>,
+    trace: Option<&'m mut dyn Trace>,
+}
+
+/// Is told of every value that a program computes, the moment it is there.
+pub trait Trace: fmt::Debug {
+    /// A value of a graph, a parameter or an output. What is nested in a loop comes again in every round.
+    fn value(&mut self, graph: &Graph, id: ValueId, value: &Value);
 }
 
 /// The current value of a module's attribute.
@@ -62,6 +70,13 @@ impl<'m> Interpreter<'m> {
         self
     }
 
+    /// The same, telling `trace` of every value.
+    #[must_use]
+    pub fn traced(mut self, trace: &'m mut dyn Trace) -> Self {
+        self.trace = Some(trace);
+        self
+    }
+
     fn build(model: Option<&'m GraphModule>, contract: Contract, limits: Limits) -> Self {
         Self {
             model,
@@ -72,6 +87,7 @@ impl<'m> Interpreter<'m> {
             depth: 0,
             attrs: IndexMap::new(),
             messages: Vec::new(),
+            trace: None,
         }
     }
 
@@ -153,7 +169,7 @@ impl<'m> Interpreter<'m> {
             values: Vec::new(),
         };
         for (param, input) in params.iter().zip(inputs) {
-            frame.set(*param, input);
+            self.define(&mut frame, *param, input);
         }
         self.run_block(&mut frame, graph.entry())
     }
@@ -192,9 +208,17 @@ impl<'m> Interpreter<'m> {
             return Err(Error::Invalid(reason).at(op, loc));
         }
         for (output, value) in wanted.iter().zip(outputs) {
-            frame.set(*output, value);
+            self.define(frame, *output, value);
         }
         Ok(())
+    }
+
+    /// Gives a value of a frame.
+    fn define(&mut self, frame: &mut Frame<'_>, id: ValueId, value: Value) {
+        if let Some(trace) = &mut self.trace {
+            trace.value(frame.graph, id, &value);
+        }
+        frame.set(id, value);
     }
 
     fn outputs(&mut self, frame: &mut Frame<'_>, node: NodeId) -> Result<Vec<Value>> {

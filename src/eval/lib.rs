@@ -34,7 +34,7 @@ mod value;
 
 pub use contract::Contract;
 pub use error::{Error, Result};
-pub use interp::{Interpreter, apply, eval_node, is_known, run_graph};
+pub use interp::{Interpreter, Trace, apply, eval_node, is_known, run_graph};
 pub use limits::Limits;
 pub use tensor::{ALIGNMENT, BytesMut, BytesRef, MemoryFormat, Raw, Storage, Tensor};
 pub use value::{Dict, Entries, Key, List, Object, Tuple, Value, to_literal};

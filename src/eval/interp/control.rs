@@ -45,9 +45,9 @@ impl Interpreter<'_> {
             if params.len() != carried.len() + 1 {
                 return Err(wrong());
             }
-            frame.set(params[0], Value::Int(count));
+            self.define(frame, params[0], Value::Int(count));
             for (param, value) in params[1..].iter().zip(carried) {
-                frame.set(*param, value);
+                self.define(frame, *param, value);
             }
             self.work.take(1)?;
             let mut results = self.run_block(frame, *body)?;
