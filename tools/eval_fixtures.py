@@ -8,103 +8,17 @@ accumulator's scale or an ulp beside one. The engine is fbgemm, on one thread.
 """
 
 import argparse
-import json
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+
+from fixture import Case, bias, codes, rng, save, ulps, weight
 
 arguments = argparse.ArgumentParser(description="Makes what PyTorch computes for single quantized operators.")
 arguments.add_argument("--out", required=True)
 options = arguments.parse_args()
 
-torch.set_num_threads(1)
 torch.backends.quantized.engine = "fbgemm"
-rng = np.random.default_rng(20)
-ops = torch.ops.quantized
-data, cases = {}, []
-
-
-def ulps(x, most=2):
-    """A float32 at most `most` ulp from x."""
-    x = np.float32(x)
-    for _ in range(rng.integers(0, most + 1)):
-        x = np.nextafter(x, np.float32(rng.choice([-np.inf, np.inf])))
-    return float(x)
-
-
-def pack_tensor(t):
-    """The record of a tensor; its codes or values go to the file in logical order."""
-    key = f"t{len(data)}"
-    record = {"t": key, "last": bool(t.dim() in (4, 5) and not t.is_contiguous())}
-    if t.is_quantized:
-        record["dtype"] = {torch.quint8: "QUInt8", torch.qint8: "QInt8", torch.qint32: "QInt32"}[t.dtype]
-        if t.qscheme() == torch.per_tensor_affine:
-            record["scale"], record["zero"] = t.q_scale(), t.q_zero_point()
-        else:
-            record["scales"] = t.q_per_channel_scales().tolist()
-            record["zeros"] = t.q_per_channel_zero_points().tolist()
-        t = t.int_repr()
-    data[key] = t.detach().contiguous().clone()
-    return record
-
-
-def pack(value):
-    if isinstance(value, torch.Tensor):
-        return pack_tensor(value)
-    if isinstance(value, (list, tuple)):
-        return [pack(v) for v in value]
-    return value
-
-
-class Result:
-    """The result of an earlier call of the case."""
-
-    def __init__(self, call, value):
-        self.call, self.value = call, value
-
-
-class Case:
-    def __init__(self, name):
-        self.name, self.calls = name, []
-
-    def call(self, op, *args):
-        namespace, name = op.split("::")
-        function = getattr(getattr(torch.ops, namespace), name.split(".")[0])
-        if "." in name:
-            function = getattr(function, name.split(".")[1])
-        real = [a.value if isinstance(a, Result) else a for a in args]
-        packed = [{"r": a.call} if isinstance(a, Result) else pack(a) for a in args]
-        result = function(*real)
-        self.calls.append({"op": op, "args": packed})
-        return Result(len(self.calls) - 1, result)
-
-    def expect(self, result):
-        value = result.value
-        record = pack_tensor(value)
-        record["strides"] = list(value.stride())
-        cases.append({"name": self.name, "calls": self.calls, "expect": record})
-
-
-def codes(shape, scale, zero, low=0, high=255, dtype=torch.quint8, last=False):
-    q = torch.from_numpy(rng.integers(low, high + 1, shape).astype(np.int32))
-    t = torch._make_per_tensor_quantized_tensor(q.to(torch.uint8 if dtype == torch.quint8 else torch.int8), scale, zero)
-    return t.contiguous(memory_format=torch.channels_last if t.dim() == 4 else torch.channels_last_3d) if last else t
-
-
-def weight(shape, per_channel, scale=2.0**-6, axis=0):
-    q = torch.from_numpy(rng.integers(-15, 16, shape).astype(np.int8))
-    if not per_channel:
-        return torch._make_per_tensor_quantized_tensor(q, ulps(scale), 0)
-    scales = torch.tensor([ulps(scale * rng.choice([0.5, 1.0, 2.0])) for _ in range(shape[axis])], dtype=torch.float64)
-    return torch._make_per_channel_quantized_tensor(q, scales, torch.zeros(shape[axis], dtype=torch.long), axis)
-
-
-def bias(w, sx, count):
-    scale = w.q_per_channel_scales().numpy() if w.qscheme() != torch.per_tensor_affine else np.full(count, w.q_scale())
-    whole = rng.integers(-400, 400, count)
-    return torch.tensor([ulps(np.float32(sx) * np.float32(s) * n, 1) for s, n in zip(scale, whole)], dtype=torch.float32)
-
 
 SX, SO = 2.0**-5, 2.0**-5
 
@@ -232,7 +146,4 @@ for dtype, zero in ((torch.quint8, 131), (torch.qint8, -3)):
     case = Case(f"quantize_per_tensor {dtype}")
     case.expect(case.call("aten::quantize_per_tensor", real, 0.125, zero, dtype))
 
-names = {torch.quint8: 13, torch.qint8: 12, torch.qint32: 14}
-text = json.dumps(cases, default=lambda v: names[v])
-save_file(data, options.out, metadata={"cases": text, "torch": torch.__version__})
-print(len(cases), "cases")
+save(options.out)

@@ -76,6 +76,7 @@ const TABLES: &[Table] = &[
     quant::OPS,
     quantized::binary::OPS,
     quantized::conv::OPS,
+    quantized::embedding::OPS,
     quantized::linear::OPS,
     quantized::norm::OPS,
     quantized::unary::OPS,

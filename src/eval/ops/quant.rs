@@ -227,6 +227,9 @@ pub(super) fn quantized(
 /// `quantize_per_channel(tensor, scales, zero_points, axis, dtype)`
 fn quantize_per_channel(call: &Call<'_>) -> Result<Value> {
     let tensor = floats(call, call.tensor(0)?)?;
+    if call.tensor(2)?.dtype().is_floating_point() {
+        return quantize_between_codes(call, tensor);
+    }
     let (scales, zeros) = (call.tensor(1)?.to_f64()?, call.tensor(2)?.to_i64()?);
     let (axis, channels) = call.sized_dim(3, tensor)?;
     let channels = channels as usize;
@@ -250,6 +253,36 @@ fn quantize_per_channel(call: &Call<'_>) -> Result<Value> {
     let qparams = QParams::PerChannel {
         scales: scales.into(),
         zero_points: zeros.into(),
+        axis,
+    };
+    Ok(out.with_qparams(qparams)?.into())
+}
+
+/// `quantize_per_channel` with zero points that are floats: they are added before rounding.
+fn quantize_between_codes(call: &Call<'_>, tensor: &Tensor) -> Result<Value> {
+    let (scales, zero_points) = (call.tensor(1)?.to_f32()?, call.tensor(2)?.to_f32()?);
+    let (axis, channels) = call.sized_dim(3, tensor)?;
+    let dtype = call.dtype(4)?;
+    let Some((low, high)) = dtype.quantized_range().filter(|_| dtype.size() == 1) else {
+        return Err(call.wrong(4, "a type of codes of a byte at most"));
+    };
+    if scales.len() != channels as usize || zero_points.len() != channels as usize {
+        return Err(call.wrong(1, "one scale for each channel"));
+    }
+    let inner: i64 = tensor.shape()[axis + 1..].iter().product();
+    let values = tensor.to_f32()?;
+    let codes = values.iter().enumerate().map(|(at, value)| {
+        let channel = at / inner.max(1) as usize % scales.len().max(1);
+        let code = value * (1.0 / scales[channel]) + zero_points[channel];
+        (code.round_ties_even() as i64).clamp(low, high) as i32
+    });
+    let codes: Vec<i32> = codes.collect();
+    let strides = tensor.memory_format().strides(tensor.shape());
+    let out = Tensor::zeros_strided(dtype, tensor.shape(), &strides)?;
+    out.write_codes(&codes)?;
+    let qparams = QParams::PerChannelFloat {
+        scales: scales.into(),
+        zero_points: zero_points.into(),
         axis,
     };
     Ok(out.with_qparams(qparams)?.into())
@@ -384,16 +417,25 @@ fn per_channel(call: &Call<'_>) -> Result<PerChannel> {
 }
 
 fn channel_scales(call: &Call<'_>) -> Result<Value> {
+    if let Some(QParams::PerChannelFloat { scales, .. }) = call.tensor(0)?.qparams() {
+        return Ok(Tensor::from_values(&[scales.len() as i64], &scales)?.into());
+    }
     let scales = per_channel(call)?.0;
     Ok(Tensor::from_values(&[scales.len() as i64], &scales)?.into())
 }
 
 fn channel_zero_points(call: &Call<'_>) -> Result<Value> {
+    if let Some(QParams::PerChannelFloat { zero_points, .. }) = call.tensor(0)?.qparams() {
+        return Ok(Tensor::from_values(&[zero_points.len() as i64], &zero_points)?.into());
+    }
     let zeros = per_channel(call)?.1;
     Ok(Tensor::from_values(&[zeros.len() as i64], &zeros)?.into())
 }
 
 fn channel_axis(call: &Call<'_>) -> Result<Value> {
+    if let Some(QParams::PerChannelFloat { axis, .. }) = call.tensor(0)?.qparams() {
+        return Ok(Value::Int(axis as i64));
+    }
     Ok(Value::Int(per_channel(call)?.2 as i64))
 }
 

@@ -4,6 +4,7 @@
 
 pub(super) mod binary;
 pub(super) mod conv;
+pub(super) mod embedding;
 pub(super) mod linear;
 pub(super) mod norm;
 pub(super) mod reduce;

@@ -143,7 +143,7 @@ impl Tensor {
     /// Writes codes, in logical order; they must be in the type's range.
     pub(crate) fn write_codes(&self, codes: &[i32]) -> Result<()> {
         match self.dtype() {
-            DType::QUInt8 => self.write_elements(&each(codes, |x| x as u8)),
+            DType::QUInt8 | DType::QUInt4x2 => self.write_elements(&each(codes, |x| x as u8)),
             DType::QInt8 => self.write_elements(&each(codes, |x| x as i8)),
             DType::QInt32 => self.write_elements(codes),
             other => Err(Error::Unsupported(format!("codes of type {other}"))),

@@ -20,9 +20,6 @@ const TIES: [(&str, usize); 2] = [
     ("op_upsample_bilinear2d_na", 2),
 ];
 
-/// Cases whose operators have no meaning here yet.
-const UNKNOWN: [&str; 2] = ["embbag_4bit", "embbag_byte"];
-
 /// Outputs of PyTorch that are wrong: what its Finalize changes in a module, or what one of its engines gets wrong.
 const PYTORCH_DEFECTS: [(&str, &[&str], &str); 5] = [
     (
@@ -105,9 +102,6 @@ struct Case {
 impl Case {
     fn open(folder: &Path) -> Option<Self> {
         let name = folder.file_name()?.to_string_lossy().into_owned();
-        if UNKNOWN.contains(&name.as_str()) {
-            return None;
-        }
         let meta = std::fs::read_to_string(folder.join("meta.json")).ok()?;
         let meta: serde_json::Value = serde_json::from_str(&meta).ok()?;
         Some(Self {

@@ -1,15 +1,16 @@
 //! Single quantized operators against PyTorch, bit for bit: codes, parameters and layout.
 //!
-//! `tools/eval_fixtures.py` makes the cases; their data are made to tie.
+//! `tools/eval_fixtures.py`, `tools/breadth_fixtures.py` and `tools/contract_fixtures.py` make the cases; their data are made to tie.
 
 use std::collections::HashMap;
 
 use planish_eval::{Contract, MemoryFormat, Tensor, Value, apply};
 use planish_ir::{DType, Op, QParams, Type};
-use safetensors::{Dtype, SafeTensors};
+use safetensors::SafeTensors;
 use serde_json::Value as Json;
 
-const FILE: &[u8] = include_bytes!("fixtures/pytorch.safetensors");
+const OPERATORS: &[u8] = include_bytes!("fixtures/pytorch.safetensors");
+const BREADTH: &[u8] = include_bytes!("fixtures/breadth.safetensors");
 
 struct Cases<'a> {
     data: SafeTensors<'a>,
@@ -17,11 +18,11 @@ struct Cases<'a> {
 }
 
 impl Cases<'static> {
-    fn open() -> Self {
-        let (_, header) = SafeTensors::read_metadata(FILE).unwrap();
+    fn open(file: &'static [u8]) -> Self {
+        let (_, header) = SafeTensors::read_metadata(file).unwrap();
         let metadata: HashMap<String, String> = header.metadata().clone().unwrap();
         Self {
-            data: SafeTensors::deserialize(FILE).unwrap(),
+            data: SafeTensors::deserialize(file).unwrap(),
             cases: serde_json::from_str(&metadata["cases"]).unwrap(),
         }
     }
@@ -29,11 +30,8 @@ impl Cases<'static> {
     fn tensor(&self, record: &Json) -> Tensor {
         let view = self.data.tensor(record["t"].as_str().unwrap()).unwrap();
         let shape: Vec<i64> = view.shape().iter().map(|size| *size as i64).collect();
-        let dtype = match (record["dtype"].as_str(), view.dtype()) {
-            (Some(name), _) => DType::from_name(name).unwrap(),
-            (None, Dtype::F32) => DType::Float,
-            (None, other) => panic!("elements of type {other:?}"),
-        };
+        let dtype = record["dtype"].as_str().unwrap_or("Float");
+        let dtype = DType::from_name(dtype).unwrap();
         let mut tensor = planish_ir::Tensor::new(dtype, &shape, view.data().to_vec()).unwrap();
         if let Some(scale) = record["scale"].as_f64() {
             let zero_point = record["zero"].as_i64().unwrap();
@@ -56,7 +54,7 @@ impl Cases<'static> {
         }
     }
 
-    fn value(&self, json: &Json, results: &[Value]) -> Value {
+    fn value(&self, json: &Json, results: &[Vec<Value>]) -> Value {
         match json {
             Json::Null => Value::None,
             Json::Bool(value) => (*value).into(),
@@ -72,7 +70,10 @@ impl Cases<'static> {
                 Value::list(element, items)
             }
             Json::Object(record) => match record.get("r") {
-                Some(call) => results[call.as_u64().unwrap() as usize].clone(),
+                Some(call) => {
+                    let output = record.get("o").and_then(Json::as_u64).unwrap_or(0);
+                    results[call.as_u64().unwrap() as usize][output as usize].clone()
+                }
                 None => self.tensor(json).into(),
             },
         }
@@ -80,20 +81,19 @@ impl Cases<'static> {
 
     /// What is wrong with the result of a case, or nothing.
     fn check(&self, case: &Json) -> Option<String> {
-        let mut results: Vec<Value> = Vec::new();
+        let contract = case["contract"].as_str().unwrap_or("fbgemm");
+        let contract: Contract = contract.parse().unwrap();
+        let mut results: Vec<Vec<Value>> = Vec::new();
         for call in case["calls"].as_array().unwrap() {
             let args = call["args"].as_array().unwrap();
             let args: Vec<Value> = args.iter().map(|arg| self.value(arg, &results)).collect();
-            match apply(
-                Op::of(call["op"].as_str().unwrap()),
-                &args,
-                Contract::Fbgemm,
-            ) {
-                Ok(mut outputs) => results.push(outputs.remove(0)),
+            match apply(Op::of(call["op"].as_str().unwrap()), &args, contract) {
+                Ok(outputs) => results.push(outputs),
                 Err(error) => return Some(error.to_string()),
             }
         }
-        let got = results.last()?.as_tensor()?.clone();
+        let output = case["output"].as_u64().unwrap_or(0) as usize;
+        let got = results.last()?[output].as_tensor()?.clone();
         let want = self.tensor(&case["expect"]);
         let strides: Vec<i64> = case["expect"]["strides"]
             .as_array()?
@@ -140,14 +140,24 @@ impl Cases<'static> {
 
 #[test]
 fn every_operator_gives_pytorchs_codes_and_layout() {
-    let cases = Cases::open();
+    agree(OPERATORS, 100);
+}
+
+#[test]
+fn rarer_operators_give_pytorchs_codes_and_layout() {
+    agree(BREADTH, 20);
+}
+
+/// Every case of a file, of which there are more than `least`, gives what PyTorch gives.
+fn agree(file: &'static [u8], least: usize) {
+    let cases = Cases::open(file);
     let faults: Vec<String> = cases
         .cases
         .iter()
         .filter_map(|case| Some(format!("{}: {}", case["name"], cases.check(case)?)))
         .collect();
     assert!(
-        cases.cases.len() > 100 && faults.is_empty(),
+        cases.cases.len() > least && faults.is_empty(),
         "\n{}",
         faults.join("\n")
     );

@@ -320,7 +320,7 @@ fn makes_floats(name: &str) -> bool {
     name.contains("_dynamic")
         || name.contains("_unpack")
         || name.contains("_prepack")
-        || name.contains("embedding_bag")
+        || name.contains("embedding")
 }
 
 fn quantized_dtype(literal: &Literal) -> Option<DType> {
