@@ -177,6 +177,14 @@ impl Graph {
         outputs[0]
     }
 
+    /// A value as messages name it: by its own name, else by its number.
+    pub fn label(&self, value: ValueId) -> String {
+        match &self.values[value].name {
+            Some(name) => format!("%{name}"),
+            None => value.to_string(),
+        }
+    }
+
     /// The payload of the `prim::Constant` that makes a value.
     ///
     /// A constant without a payload is `None` (the value) unless the text left the payload out.

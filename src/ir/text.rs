@@ -26,6 +26,7 @@ mod tensor;
 mod types;
 
 pub use blobs::Blobs;
+pub use names::names;
 pub use print::{Printer, Style};
 
 use crate::diag::Diagnostics;

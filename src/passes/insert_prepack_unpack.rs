@@ -42,7 +42,8 @@ impl Pass for InsertPrepackUnpack {
         scope::each_kept_method(module, cx, |mut scope, graph, cx| {
             let resolved = string_padding::resolve(graph, &mut scope, NAME, cx);
             let outcome = scope.rewrite(graph, rules::prepack(), cx);
-            resolved + scope.report(NAME, graph, &outcome, cx)
+            let misses = scope.misses(graph, rules::prepack());
+            resolved + scope.report(NAME, graph, &outcome, misses, cx)
         })
     }
 }

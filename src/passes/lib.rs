@@ -26,6 +26,7 @@ pub mod rules;
 mod scope;
 mod string_padding;
 mod unroll;
+mod why_not;
 
 pub use clear_profiling::ClearProfiling;
 pub use const_fold::ConstFold;
@@ -42,6 +43,7 @@ pub use peephole::Peephole;
 pub use pipeline::{Instrument, PassReport, Pipeline, PipelineError};
 pub use quant_fusion::QuantFusion;
 pub use remark::{Remark, RemarkKind, Remarks};
+pub use why_not::{Answer, WhyNot, WhyNotError, why_not};
 
 /// What Finalize runs, in order.
 ///

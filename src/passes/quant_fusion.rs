@@ -11,10 +11,11 @@
 //! after:  %4 : Tensor = quantized::mul(%a, %b, %scale, %zero_point)
 //! ```
 
-use planish_ir::{GraphModule, Phase};
+use std::collections::HashMap;
+
+use planish_ir::{GraphModule, NodeId, Phase};
 
 use crate::pass::{Changed, Pass, PassCx, PassError, QuantType};
-use crate::remark::{Remark, RemarkKind};
 use crate::{rules, scope};
 
 /// The pass.
@@ -43,19 +44,14 @@ impl Pass for QuantFusion {
         };
         scope::each_kept_method(module, cx, |mut scope, graph, cx| {
             let fused = scope.rewrite(graph, rules, cx);
-            let undone = scope.rewrite(graph, rules::undo_prepack(), cx);
-            for (rule, node) in &undone.applied {
-                let reason = "nothing was fused with it; its weight is dequantized on each run";
-                let at = (scope.method.as_str(), &*graph, *node);
-                cx.remarks.push(Remark::at(
-                    RemarkKind::Missed,
-                    NAME,
-                    rule.name(),
-                    at,
-                    reason,
-                ));
+            let mut misses = scope.misses(graph, rules);
+            let undone = scope.rewrite(graph, rules::undo_prepack(), cx).applied;
+            let instead: HashMap<NodeId, NodeId> =
+                undone.iter().map(|undo| (undo.root, undo.made)).collect();
+            for (node, _) in &mut misses {
+                *node = instead.get(node).copied().unwrap_or(*node);
             }
-            scope.report(NAME, graph, &fused, cx) + undone.applied.len()
+            scope.report(NAME, graph, &fused, misses, cx) + undone.len()
         })
     }
 }

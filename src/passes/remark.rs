@@ -1,5 +1,6 @@
 //! What passes did, and what they declined to do and why, as data.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use planish_ir::{Graph, Loc, NodeId};
@@ -8,6 +9,8 @@ use planish_ir::{Graph, Loc, NodeId};
 #[derive(Clone, Debug, Default)]
 pub struct Remarks {
     entries: Vec<Remark>,
+    /// The first remark on something declined at a node, by method and node.
+    missed: HashMap<(String, NodeId), usize>,
 }
 
 /// One thing that a pass did or declined to do.
@@ -19,10 +22,16 @@ pub struct Remark {
     pub pass: &'static str,
     /// The rule or the step of the pass.
     pub rule: String,
+    /// The rule's number.
+    pub number: Option<u32>,
     /// The method it happened in.
     pub method: String,
-    /// The operator of the node it happened at.
+    /// The node it happened at; it may be gone by now.
+    pub node: NodeId,
+    /// The node's operator.
     pub op: String,
+    /// The first value that the node computes, by its name; empty when it computes none.
+    pub value: String,
     /// Where the node came from.
     pub loc: Option<Loc>,
     /// For a rewrite what came out; else the first condition that failed.
@@ -43,7 +52,17 @@ pub enum RemarkKind {
 impl Remarks {
     /// Adds a remark.
     pub fn push(&mut self, remark: Remark) {
+        if remark.kind == RemarkKind::Missed {
+            let key = (remark.method.clone(), remark.node);
+            self.missed.entry(key).or_insert(self.entries.len());
+        }
         self.entries.push(remark);
+    }
+
+    /// Why nothing was made of a node: the first remark on something declined there.
+    pub fn missed_at(&self, method: &str, node: NodeId) -> Option<&Remark> {
+        let at = self.missed.get(&(method.to_owned(), node))?;
+        Some(&self.entries[*at])
     }
 
     /// All remarks.
@@ -68,16 +87,27 @@ impl Remark {
         (method, graph, node): (&str, &Graph, NodeId),
         reason: impl Into<String>,
     ) -> Self {
-        let node = graph.node(node);
+        let (id, node) = (node, graph.node(node));
+        let value = node.outputs().first().map(|value| graph.label(*value));
         Self {
             kind,
             pass,
             rule: rule.into(),
+            number: None,
             method: method.to_owned(),
+            node: id,
             op: node.op().name().to_string(),
+            value: value.unwrap_or_default(),
             loc: node.loc,
             reason: reason.into(),
         }
+    }
+
+    /// This remark, with the number of its rule.
+    #[must_use]
+    pub fn numbered(mut self, number: u32) -> Self {
+        self.number = Some(number);
+        self
     }
 }
 
@@ -88,11 +118,15 @@ impl fmt::Display for Remark {
             RemarkKind::Missed => "missed",
             RemarkKind::Analysis => "note",
         };
-        write!(
-            f,
-            "{kind} {} {}: {} in {}",
-            self.pass, self.rule, self.op, self.method
-        )?;
+        write!(f, "{kind} {} ", self.pass)?;
+        if let Some(number) = self.number {
+            write!(f, "{number} ")?;
+        }
+        write!(f, "{}: {}", self.rule, self.op)?;
+        if !self.value.is_empty() {
+            write!(f, " {}", self.value)?;
+        }
+        write!(f, " in {}", self.method)?;
         if let Some(loc) = self.loc {
             write!(f, " ({loc})")?;
         }

@@ -14,6 +14,7 @@ mod expr;
 mod facts;
 mod guard;
 mod matcher;
+mod near;
 mod overlap;
 mod parse;
 mod rule;
@@ -22,11 +23,13 @@ mod tests;
 mod watch;
 
 pub use bound::Bound;
+pub use near::NearMiss;
 pub use overlap::overlaps;
 pub use rule::{Rule, RuleSet};
 
-pub(crate) use driver::{Outcome, forget, rewrite};
+pub(crate) use driver::{Applied, Outcome, forget, rewrite};
 pub(crate) use facts::{Facts, Written, root_objects};
+pub(crate) use near::{Misses, misses, nearest};
 pub(crate) use watch::Watch;
 
 /// What is wrong with a rule file.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::LazyLock;
 
-use crate::rewrite::{RuleSet, overlaps as overlaps_of};
+use crate::rewrite::{Bound, Rule, RuleSet, overlaps as overlaps_of};
 
 /// Float operators with quantized weights get packed weights.
 pub fn prepack() -> &'static RuleSet {
@@ -49,6 +49,29 @@ pub fn sets() -> [(&'static str, &'static RuleSet); 4] {
         ("prepack", prepack()),
         ("undo-prepack", undo_prepack()),
     ]
+}
+
+/// The file that a set is read from.
+pub fn source(set: &str) -> String {
+    format!("src/passes/rules/{}.rules", set.replace('-', "_"))
+}
+
+/// A rule of a set: its text, where it stands in its file, PyTorch's row, and the laws that keep it right.
+pub fn explain(set: &str, rule: &Rule) -> String {
+    let mut text = rule.to_string();
+    let _ = writeln!(text, "\n{}:{}", source(set), rule.line());
+    let origin = match rule.number() {
+        row @ ..90 => format!("row {row} of PyTorch's tables"),
+        _ => "planish's own".to_owned(),
+    };
+    let _ = writeln!(text, "{origin}");
+    if rule.bound() == Bound::Exact {
+        text.push_str("exact: not a bit changes\n");
+    }
+    for (guard, law) in rule.laws() {
+        let _ = writeln!(text, "{guard} asks for {law}");
+    }
+    text
 }
 
 /// Every rule, expanded, as text.

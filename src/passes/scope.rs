@@ -1,12 +1,14 @@
 //! Where rules are applied: to every method that is kept, with what is known of the attributes that all of them share.
 
-use planish_ir::{Graph, GraphModule};
+use planish_ir::{Graph, GraphModule, NodeId};
 
 use crate::analysis::alias::Aliases;
 use crate::kept;
 use crate::pass::{Changed, PassCx, PassError};
 use crate::remark::{Remark, RemarkKind};
-use crate::rewrite::{Facts, Outcome, RuleSet, Watch, Written, rewrite, root_objects};
+use crate::rewrite::{
+    Applied, Facts, Misses, Outcome, Rule, RuleSet, Watch, Written, misses, rewrite, root_objects,
+};
 
 /// A method that is being rewritten.
 pub(crate) struct Scope<'m> {
@@ -55,31 +57,45 @@ impl Scope<'_> {
         rewrite(graph, rules, &mut self.facts, cx.fuel, watch)
     }
 
-    /// Makes remarks of an outcome; returns the number of rewrites.
+    /// The operators that rules speak about and that were not rewritten, each with what came nearest.
+    pub(crate) fn misses<'r>(&self, graph: &Graph, rules: &'r RuleSet) -> Misses<'r> {
+        misses(graph, rules, &self.facts)
+    }
+
+    /// Makes remarks of rewrites and of what came near; returns the number of rewrites.
     pub(crate) fn report(
         &self,
         pass: &'static str,
         graph: &Graph,
         outcome: &Outcome<'_>,
+        misses: Misses<'_>,
         cx: &mut PassCx<'_>,
     ) -> usize {
-        let passed = outcome
-            .applied
-            .iter()
-            .map(|(rule, node)| (RemarkKind::Passed, rule, *node, rule.becomes().to_string()));
-        let missed = outcome
-            .missed
-            .iter()
-            .map(|(rule, node, why)| (RemarkKind::Missed, rule, *node, why.clone()));
-        for (kind, rule, node, reason) in passed.chain(missed) {
-            cx.remarks.push(Remark::at(
-                kind,
-                pass,
-                rule.name(),
-                (self.method.as_str(), graph, node),
-                reason,
-            ));
+        for Applied { rule, made, .. } in &outcome.applied {
+            let becomes = rule.becomes().to_string();
+            self.remark(pass, RemarkKind::Passed, rule, (graph, *made), becomes, cx);
+        }
+        for (node, near) in misses {
+            // A pass before this one may have said why.
+            if cx.remarks.missed_at(&self.method, node).is_none() {
+                let at = (graph, node);
+                self.remark(pass, RemarkKind::Missed, near.rule, at, near.reason, cx);
+            }
         }
         outcome.applied.len()
+    }
+
+    fn remark(
+        &self,
+        pass: &'static str,
+        kind: RemarkKind,
+        rule: &Rule,
+        (graph, node): (&Graph, NodeId),
+        reason: String,
+        cx: &mut PassCx<'_>,
+    ) {
+        let at = (self.method.as_str(), graph, node);
+        let remark = Remark::at(kind, pass, rule.name(), at, reason);
+        cx.remarks.push(remark.numbered(rule.number()));
     }
 }

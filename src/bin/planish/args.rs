@@ -27,6 +27,8 @@ pub enum Verb {
     Import(Import),
     /// List the passes
     Passes,
+    /// List and explain the rewrite rules, and say why none matches
+    Rules(Rules),
     /// Look for the compiler, show the instruction set, try a worker
     Doctor(Compiler),
 }
@@ -128,6 +130,50 @@ pub struct Opt {
     /// Print every rewrite that was made or declined (to standard error)
     #[arg(long)]
     pub remarks: bool,
+    /// Keep this attribute, submodule or method (dotted path; may be given several times)
+    #[arg(long, value_name = "NAME")]
+    pub preserve: Vec<String>,
+    /// How activations were quantized
+    #[arg(long, value_enum, default_value_t = QuantType::Static)]
+    pub quant_type: QuantType,
+}
+
+/// Arguments of `rules`.
+#[derive(Debug, ClapArgs)]
+pub struct Rules {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: RulesVerb,
+}
+
+/// What to do with rules.
+#[derive(Debug, Subcommand)]
+pub enum RulesVerb {
+    /// List the rules by number and name
+    List,
+    /// Print a rule: its text, its source, what keeps it right
+    Explain(Explain),
+    /// Say which rules came near to fusing what computes a value, and what kept them off
+    WhyNot(WhyNot),
+}
+
+/// Arguments of `rules explain`.
+#[derive(Debug, ClapArgs)]
+pub struct Explain {
+    /// The rule's number or name
+    pub rule: String,
+}
+
+/// Arguments of `rules why-not`.
+#[derive(Debug, ClapArgs)]
+pub struct WhyNot {
+    /// A module in text form (.ir), or a model (.pt)
+    pub input: PathBuf,
+    /// The value, by its name in the text (`%x.6`)
+    pub value: String,
+    /// Run the passes of Finalize that stand before this one first [default: quant-fusion for a model, none for a text]
+    #[arg(long, value_name = "PASS")]
+    pub before: Option<String>,
     /// Keep this attribute, submodule or method (dotted path; may be given several times)
     #[arg(long, value_name = "NAME")]
     pub preserve: Vec<String>,

@@ -18,6 +18,7 @@ mod import;
 mod opt;
 mod passes;
 mod progress;
+mod rules;
 mod run;
 
 use std::io::Write as _;
@@ -60,6 +61,7 @@ fn act(verb: &Verb) -> Result<(), Failure> {
         Verb::Opt(args) => opt::opt(args, out),
         Verb::Import(args) => import::import(args, out),
         Verb::Passes => passes::passes(out),
+        Verb::Rules(args) => rules::rules(args, out),
         Verb::Doctor(args) => doctor::doctor(args, out),
     }?;
     Ok(results.flush()?)

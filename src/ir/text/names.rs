@@ -2,7 +2,19 @@
 
 use std::collections::HashSet;
 
+use crate::text::Style;
 use crate::{BlockId, Graph, NodeId, SecondaryMap, ValueId};
+
+/// The values of a graph in the order of the text, with the names that they are printed with, without their `%`.
+pub fn names(graph: &Graph, style: Style) -> Vec<(ValueId, String)> {
+    let events = events(graph);
+    let names = match style {
+        Style::Faithful => faithful(graph, &events),
+        Style::Canonical => canonical(graph, &events),
+    };
+    let values = in_text_order(graph, &events).into_iter();
+    values.map(|value| (value, names[value].clone())).collect()
+}
 
 /// A value's name in the text, without its `%`.
 pub(super) type Names = SecondaryMap<ValueId, String>;

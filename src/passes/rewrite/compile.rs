@@ -90,8 +90,7 @@ fn compile(file: &File, concrete: Concrete) -> Result<Rule, Fault> {
         }
     };
     Ok(Rule::new(
-        concrete.number,
-        concrete.name,
+        (concrete.number, concrete.name, concrete.line),
         pattern,
         replacement,
         (checks, bound),

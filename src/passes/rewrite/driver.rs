@@ -2,11 +2,10 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use indexmap::IndexMap;
 use planish_ir::{At, Effects, Graph, NodeId, Type, Use, ValueId};
 
 use super::facts::Facts;
-use super::matcher::{Match, Why, find};
+use super::matcher::{Match, find};
 use super::rule::{Rule, RuleSet, Term};
 use super::watch::{Before, Watch};
 use crate::pass::Fuel;
@@ -14,11 +13,18 @@ use crate::pass::Fuel;
 /// What a set of rules did to a graph.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome<'r> {
-    /// Rewrites in the order in which they were made: the rule and the node that took the root's place. A later rewrite may have
-    /// consumed it; what is known of the node stays readable.
-    pub(crate) applied: Vec<(&'r Rule, NodeId)>,
-    /// For roots where a rule came near, the nearest one and the first of its conditions that fails.
-    pub(crate) missed: Vec<(&'r Rule, NodeId, String)>,
+    /// Rewrites in the order in which they were made.
+    pub(crate) applied: Vec<Applied<'r>>,
+}
+
+/// One rewrite. A later one may have consumed what it made; what is known of a node stays readable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Applied<'r> {
+    pub(crate) rule: &'r Rule,
+    /// The root of the match, which is gone.
+    pub(crate) root: NodeId,
+    /// What took its place.
+    pub(crate) made: NodeId,
 }
 
 /// Rewrites a graph until no rule matches or the fuel is gone.
@@ -30,7 +36,6 @@ pub(crate) fn rewrite<'r>(
     mut watch: Option<Watch<'_>>,
 ) -> Outcome<'r> {
     let mut outcome = Outcome::default();
-    let mut misses = IndexMap::new();
     let mut queue = VecDeque::from(graph.walk());
     let mut queued: HashSet<NodeId> = queue.iter().copied().collect();
     while let Some(node) = queue.pop_front() {
@@ -38,83 +43,55 @@ pub(crate) fn rewrite<'r>(
         if !graph.is_live(node) {
             continue;
         }
-        match first_match(graph, rules, facts, node) {
-            Ok((rule, found)) => {
-                if !fuel.take() {
-                    break;
-                }
-                misses.shift_remove(&node);
-                let before = watch.as_ref().map(|_| Before::of(graph, rule, &found));
-                let made = apply(graph, rule, &found, facts);
-                if let (Some(watch), Some(before)) = (&mut watch, before) {
-                    watch.tell((rule, fuel.used()), before, (graph, &made), facts);
-                }
-                let Some(root) = made.last().copied() else {
-                    continue;
-                };
-                outcome.applied.push((rule, root));
-                let users =
-                    graph
-                        .value(graph.output(root))
-                        .uses()
-                        .iter()
-                        .filter_map(|at| match at {
-                            Use::Input(user, _) => Some(*user),
-                            Use::Result(..) => None,
-                        });
-                let mut again: Vec<NodeId> = made
-                    .iter()
-                    .copied()
-                    .chain(users)
-                    .filter(|node| queued.insert(*node))
-                    .collect();
-                // In the order of the walk, before what it has still to visit.
-                while let Some(node) = again.pop() {
-                    queue.push_front(node);
-                }
-            }
-            Err(Some(miss)) => {
-                misses.insert(node, miss);
-            }
-            Err(None) => {
-                misses.shift_remove(&node);
-            }
+        let Some((rule, found)) = first_match(graph, rules, facts, node) else {
+            continue;
+        };
+        if !fuel.take() {
+            break;
+        }
+        let before = watch.as_ref().map(|_| Before::of(graph, rule, &found));
+        let made = apply(graph, rule, &found, facts);
+        if let (Some(watch), Some(before)) = (&mut watch, before) {
+            watch.tell((rule, fuel.used()), before, (graph, &made), facts);
+        }
+        let Some(last) = made.last().copied() else {
+            continue;
+        };
+        outcome.applied.push(Applied {
+            rule,
+            root: node,
+            made: last,
+        });
+        let uses = graph.value(graph.output(last)).uses();
+        let users = uses.iter().filter_map(|at| match at {
+            Use::Input(user, _) => Some(*user),
+            Use::Result(..) => None,
+        });
+        let mut again: Vec<NodeId> = made
+            .iter()
+            .copied()
+            .chain(users)
+            .filter(|node| queued.insert(*node))
+            .collect();
+        // In the order of the walk, before what it has still to visit.
+        while let Some(node) = again.pop() {
+            queue.push_front(node);
         }
     }
-    let missed = misses.into_iter().filter(|(node, _)| graph.is_live(*node));
-    outcome.missed = missed
-        .map(|(node, (rule, why))| (rule, node, why.to_string()))
-        .collect();
     outcome
 }
 
-/// The first rule that matches at a node, or the one that came nearest.
+/// The first rule that matches at a node.
 fn first_match<'r>(
     graph: &Graph,
     rules: &'r RuleSet,
     facts: &Facts<'_>,
     node: NodeId,
-) -> Result<(&'r Rule, Match), Option<(&'r Rule, Why)>> {
-    let mut nearest: Option<(usize, &Rule, Why)> = None;
-    for index in rules.candidates(graph, node) {
+) -> Option<(&'r Rule, Match)> {
+    rules.candidates(graph, node).into_iter().find_map(|index| {
         let rule = &rules.rules()[index];
-        match find(rule, graph, node, facts) {
-            Ok(found) => return Ok((rule, found)),
-            // One node alone says nothing: every `aten::linear` is the root of some rule.
-            Err(miss) if miss.matched < 2 && rule.spine.len() < 2 => {}
-            Err(miss)
-                if nearest
-                    .as_ref()
-                    .is_none_or(|(matched, ..)| miss.matched > *matched) =>
-            {
-                nearest = Some((miss.matched, rule, miss.why));
-            }
-            Err(_) => {}
-        }
-    }
-    Err(nearest
-        .filter(|(.., why)| *why != Why::Irrelevant)
-        .map(|(_, rule, why)| (rule, why)))
+        Some((rule, find(rule, graph, node, facts).ok()?))
+    })
 }
 
 /// Puts the replacement in the root's place and removes what nobody reads any more; returns the new nodes, the root's last.

@@ -10,6 +10,8 @@ use super::rule::Var;
 pub(super) struct Guard {
     pub(super) name: &'static str,
     pub(super) args: Vec<Var>,
+    /// What it asks of the first argument.
+    pub(super) law: &'static str,
     check: Check,
 }
 
@@ -26,31 +28,69 @@ pub(super) enum Verdict {
 
 type Check = fn(&Facts<'_>, &Graph, &[ValueId]) -> Verdict;
 
-/// Every guard: its name, its number of arguments, its meaning.
-const GUARDS: [(&str, usize, Check); 11] = [
-    ("one", 1, one),
-    ("number", 1, number),
-    ("zero_dim", 1, zero_dim),
-    ("quint8", 1, quint8),
-    ("is_true", 1, is_true),
-    ("is_false", 1, is_false),
-    ("is_none", 1, is_none),
-    ("quantized_like", 4, quantized_like),
-    ("private", 1, private),
-    ("constant", 1, constant),
-    ("int8_weight", 1, int8_weight),
+/// A guard: its name, its number of arguments, what it asks of the first one, and how.
+type Kind = (&'static str, usize, &'static str, Check);
+
+const GUARDS: [Kind; 11] = [
+    (
+        "one",
+        1,
+        "the constant int 1: the quantized operator has no factor",
+        one,
+    ),
+    ("number", 1, "a number, not a tensor", number),
+    (
+        "zero_dim",
+        1,
+        "a constant tensor without dimensions, which stands for a number",
+        zero_dim,
+    ),
+    (
+        "quint8",
+        1,
+        "13: the quantized operator makes quint8, whatever is asked for",
+        quint8,
+    ),
+    ("is_true", 1, "the constant true", is_true),
+    ("is_false", 1, "the constant false", is_false),
+    ("is_none", 1, "the constant none", is_none),
+    (
+        "quantized_like",
+        4,
+        "read by others for its scale, zero point and type, in this order: the quantized operator keeps them",
+        quantized_like,
+    ),
+    (
+        "private",
+        1,
+        "seen by one operator alone, so that nobody notices that it is written to",
+        private,
+    ),
+    ("constant", 1, "the same on every run", constant),
+    (
+        "int8_weight",
+        1,
+        "a constant qint8 tensor that is not unpacked already",
+        int8_weight,
+    ),
 ];
 
 impl Guard {
     pub(super) fn new(name: &str, args: Vec<Var>) -> Result<Self, String> {
-        let Some((name, arity, check)) = GUARDS.iter().copied().find(|(guard, ..)| *guard == name)
+        let Some((name, arity, law, check)) =
+            GUARDS.iter().copied().find(|(guard, ..)| *guard == name)
         else {
             return Err(format!("there is no guard `{name}`"));
         };
         if args.len() != arity {
             return Err(format!("`{name}` takes {arity} values, not {}", args.len()));
         }
-        Ok(Self { name, args, check })
+        Ok(Self {
+            name,
+            args,
+            law,
+            check,
+        })
     }
 
     pub(super) fn check(&self, facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {

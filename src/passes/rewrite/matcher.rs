@@ -4,9 +4,7 @@
 //! then that all stand in one block, that nobody else reads what would be gone, the guards, and last that nothing in between writes to
 //! what the replacement reads where the root stands.
 
-use std::fmt;
-
-use planish_ir::{Def, Graph, Literal, NodeId, Op, ValueId};
+use planish_ir::{Def, Graph, Literal, NodeId, Op, Use, ValueId};
 
 use super::facts::Facts;
 use super::guard::{Verdict, show};
@@ -23,23 +21,29 @@ pub(super) struct Match {
 
 /// Why a rule does not match.
 #[derive(Debug)]
-pub(super) struct Miss {
-    pub(super) why: Why,
+pub(super) struct Miss<'r> {
+    pub(super) why: Why<'r>,
     /// Nodes that did match.
     pub(super) matched: usize,
 }
 
 /// The first condition that fails.
-#[derive(Clone, PartialEq, Debug)]
-pub(super) enum Why {
+#[derive(Debug)]
+pub(super) enum Why<'r> {
     /// The root is another overload of the operator.
     Overload { expected: Op, found: Op },
     /// Something else computes an operand.
     Producer {
         of: Op,
         operand: usize,
+        value: ValueId,
         expected: Op,
-        found: Option<Op>,
+    },
+    /// Something else reads what an operator of the pattern computes.
+    Reader {
+        of: Op,
+        value: ValueId,
+        expected: Op,
     },
     /// The operator has other numbers of operands or results than its schema says, or attributes or blocks.
     Form(Op),
@@ -47,34 +51,44 @@ pub(super) enum Why {
     Constant {
         of: Op,
         operand: usize,
-        /// The pattern's constant, and what is found.
-        constants: Box<(Literal, Option<Literal>)>,
+        value: ValueId,
+        expected: &'r Literal,
     },
     /// Two operands must be one value.
-    Differs { of: Op, operand: usize },
+    Differs {
+        of: Op,
+        operand: usize,
+        value: ValueId,
+        expected: ValueId,
+    },
     /// An operation stands in another block than the root.
-    Block(Op),
+    Block { op: Op, value: Option<ValueId> },
     /// A value has users outside the pattern.
     Shared {
         op: Op,
+        value: ValueId,
         expected: usize,
-        found: usize,
     },
     /// A guard says no.
-    Guard(String),
+    Guard {
+        /// The guard's first argument: its name in the rule, and what it stands for.
+        name: &'r str,
+        value: Option<ValueId>,
+        reason: String,
+    },
     /// A guard says that the rule does not speak about this.
     Irrelevant,
     /// An operation in between may write to what the replacement reads.
-    Written(Op),
+    Written(NodeId),
 }
 
 /// Matches a rule with a node as its root.
-pub(super) fn find(
-    rule: &Rule,
+pub(super) fn find<'r>(
+    rule: &'r Rule,
     graph: &Graph,
     root: NodeId,
     facts: &Facts<'_>,
-) -> Result<Match, Miss> {
+) -> Result<Match, Miss<'r>> {
     let mut search = Search {
         rule,
         graph,
@@ -93,16 +107,16 @@ pub(super) fn find(
     }
 }
 
-struct Search<'a> {
-    rule: &'a Rule,
+struct Search<'a, 'r> {
+    rule: &'r Rule,
     graph: &'a Graph,
     facts: &'a Facts<'a>,
     nodes: Vec<Option<NodeId>>,
     values: Vec<Option<ValueId>>,
 }
 
-impl Search<'_> {
-    fn root(&mut self, root: NodeId) -> Result<(), Why> {
+impl<'r> Search<'_, 'r> {
+    fn root(&mut self, root: NodeId) -> Result<(), Why<'r>> {
         let (expected, found) = (self.rule.root().op, self.graph.node(root).op());
         if !names(expected, found) {
             return Err(Why::Overload { expected, found });
@@ -111,7 +125,7 @@ impl Search<'_> {
         self.conditions(root)
     }
 
-    fn step(&mut self, at: usize, id: NodeId) -> Result<(), Why> {
+    fn step(&mut self, at: usize, id: NodeId) -> Result<(), Why<'r>> {
         let (step, node) = (&self.rule.pattern[at], self.graph.node(id));
         let plain = node.attrs().len() == 0 && node.blocks().is_empty();
         if !plain
@@ -132,20 +146,20 @@ impl Search<'_> {
 
     fn operand(
         &mut self,
-        step: &Step,
+        step: &'r Step,
         operand: usize,
-        term: &Term,
+        term: &'r Term,
         value: ValueId,
-    ) -> Result<(), Why> {
+    ) -> Result<(), Why<'r>> {
         let of = step.op;
         let var = match term {
             Term::Literal(expected) => {
-                let found = self.facts.literal(self.graph, value);
-                if found != Some(expected) {
+                if self.facts.literal(self.graph, value) != Some(expected) {
                     return Err(Why::Constant {
                         of,
                         operand,
-                        constants: Box::new((expected.clone(), found.cloned())),
+                        value,
+                        expected,
                     });
                 }
                 return Ok(());
@@ -156,7 +170,12 @@ impl Search<'_> {
             return if bound == value {
                 Ok(())
             } else {
-                Err(Why::Differs { of, operand })
+                Err(Why::Differs {
+                    of,
+                    operand,
+                    value,
+                    expected: bound,
+                })
             };
         }
         let Some((at, output)) = self.rule.vars[var].def else {
@@ -175,22 +194,24 @@ impl Search<'_> {
         if let Some(node) = producer {
             return self.step(at, node);
         }
-        let found = self.graph.producer(value);
-        let found = found.map(|node| self.graph.node(node).op());
         Err(Why::Producer {
             of,
             operand,
+            value,
             expected,
-            found,
         })
     }
 
-    fn conditions(&self, root: NodeId) -> Result<(), Why> {
+    fn conditions(&self, root: NodeId) -> Result<(), Why<'r>> {
         let block = self.graph.node(root).block();
         // From the root upwards: what stands nearest to it is the reason.
         for node in self.nodes.iter().rev().flatten() {
             if self.graph.node(*node).block() != block {
-                return Err(Why::Block(self.graph.node(*node).op()));
+                let node = self.graph.node(*node);
+                return Err(Why::Block {
+                    op: node.op(),
+                    value: node.outputs().first().copied(),
+                });
             }
         }
         for (info, value) in self.rule.vars.iter().zip(&self.values) {
@@ -202,8 +223,8 @@ impl Search<'_> {
             if step + 1 < self.rule.pattern.len() && found != info.uses && !may_be_shared(op) {
                 return Err(Why::Shared {
                     op,
+                    value: *value,
                     expected: info.uses,
-                    found,
                 });
             }
         }
@@ -216,11 +237,12 @@ impl Search<'_> {
             match guard.check(self.facts, self.graph, &args) {
                 Verdict::Holds => {}
                 Verdict::Fails(reason) => {
-                    let about = guard
-                        .args
-                        .first()
-                        .map_or("", |var| &self.rule.vars[*var].name);
-                    return Err(Why::Guard(format!("%{about} {reason}")));
+                    let about = guard.args.first();
+                    return Err(Why::Guard {
+                        name: about.map_or("", |var| &self.rule.vars[*var].name),
+                        value: args.first().copied(),
+                        reason,
+                    });
                 }
                 Verdict::Irrelevant => return Err(Why::Irrelevant),
             }
@@ -229,7 +251,7 @@ impl Search<'_> {
     }
 
     /// The replacement reads the pattern's inputs where the root stands instead of where its first operation stood.
-    fn nothing_written(&self, root: NodeId) -> Result<(), Why> {
+    fn nothing_written(&self, root: NodeId) -> Result<(), Why<'r>> {
         let inputs = self
             .rule
             .vars
@@ -243,7 +265,7 @@ impl Search<'_> {
             if self.nodes.contains(&Some(node)) {
                 left -= 1;
             } else if self.facts.may_write(self.graph, node, &inputs) {
-                return Err(Why::Written(self.graph.node(node).op()));
+                return Err(Why::Written(node));
             }
             at = self.graph.node(node).prev();
         }
@@ -252,7 +274,7 @@ impl Search<'_> {
 }
 
 /// Whether a node with this operator is what a pattern names: the same overload, or an operator of that name that nobody declared.
-fn names(pattern: Op, found: Op) -> bool {
+pub(super) fn names(pattern: Op, found: Op) -> bool {
     pattern == found
         || (pattern.name() == found.name() && found.schema().is_none() && !found.is_structural())
 }
@@ -264,61 +286,122 @@ fn may_be_shared(op: Op) -> bool {
         .any(|name| op.is(name))
 }
 
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Why<'_> {
+    /// The condition in words, with the names of the values.
+    pub(super) fn tell(&self, graph: &Graph, facts: &Facts<'_>) -> String {
+        let label = |value: &ValueId| graph.label(*value);
         match self {
             Self::Overload { expected, found } => {
-                write!(f, "the operator is {found}, not {expected}")
+                format!("the operator is {found}, not {expected}")
             }
             Self::Producer {
                 of,
                 operand,
+                value,
                 expected,
-                found,
             } => {
-                write!(f, "operand {operand} of {of} is ")?;
-                match found {
-                    Some(found) => write!(f, "computed by {found}, not by {expected}"),
-                    None => write!(f, "a parameter, not computed by {expected}"),
-                }
+                let found = match graph.producer(*value) {
+                    Some(node) => format!("computed by {}, not", graph.node(node).op()),
+                    None => "a parameter, not computed".to_owned(),
+                };
+                let value = label(value);
+                format!("operand {operand} of {of}, {value}, is {found} by {expected}")
             }
-            Self::Form(op) => write!(
-                f,
-                "{op} has attributes, blocks, or an unusual number of operands or results"
-            ),
+            Self::Reader {
+                of,
+                value,
+                expected,
+            } => {
+                let found = readers(graph, *value);
+                let value = label(value);
+                format!("what {of} computes, {value}, {found} {expected}")
+            }
+            Self::Form(op) => {
+                format!("{op} has attributes, blocks, or an unusual number of operands or results")
+            }
             Self::Constant {
                 of,
                 operand,
-                constants,
+                value,
+                expected,
             } => {
-                let found = constants
-                    .1
-                    .as_ref()
-                    .map_or_else(|| "not constant".to_owned(), show);
-                write!(
-                    f,
-                    "operand {operand} of {of} is {found}, not {}",
-                    show(&constants.0)
-                )
+                let found = facts.literal(graph, *value);
+                let found = found.map_or_else(|| "not constant".to_owned(), show);
+                let (value, expected) = (label(value), show(expected));
+                format!("operand {operand} of {of}, {value}, is {found}, not {expected}")
             }
-            Self::Differs { of, operand } => write!(
-                f,
-                "operand {operand} of {of} is not the value that the rest of the pattern reads"
+            Self::Differs {
+                of,
+                operand,
+                value,
+                expected,
+            } => format!(
+                "operand {operand} of {of} is {}, not {}, which the rest of the pattern reads",
+                label(value),
+                label(expected)
             ),
-            Self::Block(op) => write!(f, "{op} stands in another block"),
+            Self::Block { op, value } => {
+                let value = value
+                    .as_ref()
+                    .map(|value| format!(", which computes {},", label(value)));
+                format!("{op}{} stands in another block", value.unwrap_or_default())
+            }
             Self::Shared {
                 op,
+                value,
                 expected,
-                found,
-            } => write!(
-                f,
-                "what {op} computes is read {found} times, {expected} in the pattern"
-            ),
-            Self::Guard(reason) => f.write_str(reason),
-            Self::Irrelevant => f.write_str("the rule does not apply"),
-            Self::Written(op) => {
-                write!(f, "{op}, which stands in between, may write to an operand")
+            } => {
+                let found = graph.value(*value).uses().len();
+                let value = label(value);
+                format!(
+                    "what {op} computes, {value}, is read {found} times, {expected} in the pattern"
+                )
+            }
+            Self::Guard {
+                name,
+                value,
+                reason,
+            } => {
+                let value = value.as_ref().map(label).unwrap_or_default();
+                if value.strip_prefix('%') == Some(name) {
+                    format!("{value} {reason}")
+                } else {
+                    format!("{value} (%{name} of the rule) {reason}")
+                }
+            }
+            Self::Irrelevant => "the rule does not apply".to_owned(),
+            Self::Written(node) => {
+                let node = graph.node(*node);
+                let place = node.loc.map(|loc| format!(" ({loc})")).unwrap_or_default();
+                format!(
+                    "{}{place}, which stands in between, may write to an operand",
+                    node.op()
+                )
             }
         }
+    }
+}
+
+/// What is done with a value, as a clause that ends before what should be done.
+fn readers(graph: &Graph, value: ValueId) -> String {
+    let mut ops: Vec<String> = Vec::new();
+    let mut result = false;
+    for at in graph.value(value).uses() {
+        match at {
+            Use::Input(node, _) => {
+                let op = graph.node(*node).op().to_string();
+                if !ops.contains(&op) {
+                    ops.push(op);
+                }
+            }
+            Use::Result(..) => result = true,
+        }
+    }
+    let ops = ops.join(", ");
+    match (ops.is_empty(), result) {
+        (true, true) => "is a result, not read by".to_owned(),
+        (true, false) => "is read by nobody, not by".to_owned(),
+        (false, true) => format!("is a result and read by {ops}, not by"),
+        (false, false) => format!("is read by {ops}, not by"),
     }
 }

@@ -13,6 +13,7 @@ use super::guard::Guard;
 pub struct Rule {
     number: u32,
     name: String,
+    line: usize,
     /// Operations of the pattern: operands before users, the root last.
     pub(super) pattern: Vec<Step>,
     pub(super) guards: Vec<Guard>,
@@ -56,8 +57,7 @@ pub(super) enum Term {
 
 impl Rule {
     pub(super) fn new(
-        number: u32,
-        name: String,
+        (number, name, line): (u32, String, usize),
         pattern: Vec<Step>,
         replacement: Vec<Step>,
         (guards, bound): (Vec<Guard>, Bound),
@@ -66,6 +66,7 @@ impl Rule {
         let mut rule = Self {
             number,
             name,
+            line,
             pattern,
             guards,
             bound,
@@ -87,6 +88,17 @@ impl Rule {
         &self.name
     }
 
+    /// The line of the rule or of the table's row in its file, from 1.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// The conditions besides the pattern's shape: each as the rule writes it, and what it asks of its first argument.
+    pub fn laws(&self) -> Vec<(String, &'static str)> {
+        let guards = self.guards.iter();
+        guards.map(|guard| (self.guard(guard), guard.law)).collect()
+    }
+
     /// The operator that takes the root's place.
     pub fn becomes(&self) -> Op {
         Self::last(&self.replacement).op
@@ -97,6 +109,11 @@ impl Rule {
         self.bound
     }
 
+    /// The number of operators that the pattern consists of.
+    pub fn operators(&self) -> usize {
+        self.pattern.len()
+    }
+
     /// The operator of the root.
     pub(super) fn root(&self) -> &Step {
         Self::last(&self.pattern)
@@ -104,7 +121,9 @@ impl Rule {
 
     /// The step of the pattern that says most about what it computes: the float operator under quantization and activation.
     pub(super) fn core(&self) -> usize {
-        self.spine.last().copied().unwrap_or(self.pattern.len() - 1)
+        let float = |at: &&usize| !self.pattern[**at].op.is("aten::dequantize");
+        let above = self.spine.iter().take_while(float).last();
+        above.copied().unwrap_or(self.pattern.len() - 1)
     }
 
     /// What an operand of a step is computed by, when it is computed inside the pattern.
@@ -113,6 +132,22 @@ impl Rule {
             Term::Var(var) => self.vars[*var].def,
             Term::Literal(_) => None,
         }
+    }
+
+    /// The first step that reads what a step computes: the step, as which operand, and which output; `None` for the root.
+    pub(super) fn reader(&self, at: usize) -> Option<(usize, usize, usize)> {
+        let reads = |step: &Step| {
+            let mut operands = step.inputs.iter().enumerate();
+            operands.find_map(|(operand, term)| match self.producer(term) {
+                Some((made, output)) if made == at => Some((operand, output)),
+                _ => None,
+            })
+        };
+        let mut later = self.pattern.iter().enumerate().skip(at + 1);
+        later.find_map(|(step, reader)| {
+            let (operand, output) = reads(reader)?;
+            Some((step, operand, output))
+        })
     }
 
     fn last(steps: &[Step]) -> &Step {
@@ -145,6 +180,8 @@ impl Rule {
 pub struct RuleSet {
     rules: Vec<Rule>,
     index: Branch,
+    /// Rules by the operator that they speak about.
+    about: HashMap<Sym, Vec<usize>>,
 }
 
 /// Rules whose spines agree so far; operators are told apart by their names, so that a wrong overload is a near miss.
@@ -157,7 +194,10 @@ struct Branch {
 impl RuleSet {
     pub(super) fn new(rules: Vec<Rule>) -> Self {
         let mut index = Branch::default();
+        let mut about: HashMap<Sym, Vec<usize>> = HashMap::new();
         for (at, rule) in rules.iter().enumerate() {
+            let core = rule.pattern[rule.core()].op.name();
+            about.entry(core).or_default().push(at);
             let mut branch = &mut index;
             for step in &rule.spine {
                 branch = branch
@@ -167,12 +207,21 @@ impl RuleSet {
             }
             branch.rules.push(at);
         }
-        Self { rules, index }
+        Self {
+            rules,
+            index,
+            about,
+        }
     }
 
     /// The rules, in the order in which they are tried.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// The rules that speak about an operator.
+    pub(super) fn about(&self, op: Sym) -> &[usize] {
+        self.about.get(&op).map_or(&[], Vec::as_slice)
     }
 
     /// The rules that may match with this node as root, in the order in which they are tried.
@@ -219,18 +268,8 @@ impl fmt::Display for Rule {
             }
         }
         for (at, guard) in self.guards.iter().enumerate() {
-            let args: Vec<String> = guard
-                .args
-                .iter()
-                .map(|var| format!("%{}", self.vars[*var].name))
-                .collect();
-            writeln!(
-                f,
-                "  {}   {}({})",
-                if at == 0 { "where" } else { "     " },
-                guard.name,
-                args.join(", ")
-            )?;
+            let part = if at == 0 { "where" } else { "     " };
+            writeln!(f, "  {part}   {}", self.guard(guard))?;
         }
         if self.bound != Bound::Exact {
             writeln!(f, "  within  {}", self.bound)?;
@@ -240,6 +279,15 @@ impl fmt::Display for Rule {
 }
 
 impl Rule {
+    fn guard(&self, guard: &Guard) -> String {
+        let args = guard
+            .args
+            .iter()
+            .map(|var| format!("%{}", self.vars[*var].name));
+        let args: Vec<String> = args.collect();
+        format!("{}({})", guard.name, args.join(", "))
+    }
+
     fn term(&self, term: &Term) -> String {
         match term {
             Term::Var(var) => format!("%{}", self.vars[*var].name),

@@ -82,7 +82,6 @@ fn a_rewrite_feeds_the_next_one() {
         ops(&graph),
         ["prim::Constant", "quantized::mul_scalar_relu"]
     );
-    assert!(outcome.missed.is_empty());
 }
 
 #[test]
@@ -162,7 +161,6 @@ fn an_unknown_operator_in_between_may_write_to_anything() {
         let mut graph = parse_graph(&text).expect("valid text");
         let outcome = run(&mut graph, &set, &mut Fuel::unlimited());
         assert_eq!(outcome.applied.len(), count, "{op}");
-        assert_eq!(outcome.missed.len(), 1 - count, "{op}");
     }
 }
 
@@ -201,7 +199,7 @@ fn applied<'r>(outcome: &Outcome<'r>) -> Vec<&'r str> {
     outcome
         .applied
         .iter()
-        .map(|(rule, _)| rule.name())
+        .map(|applied| applied.rule.name())
         .collect()
 }
 
