@@ -1,5 +1,6 @@
 //! The worker's end of the socket: whole frames in, whole frames out, and interrupts between.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -9,11 +10,22 @@ use rustix::net::RecvFlags;
 
 use crate::wire::{Decoder, Frame, FrameKind, WireError};
 
+/// Bytes that are read at a time, and after which answers are not held back any longer.
+const PIECE: usize = 64 << 10;
+
 /// A socket that speaks frames.
+///
+/// Answers are held back while further orders have arrived already, and sent together.
 #[derive(Debug)]
 pub(crate) struct Channel {
     stream: UnixStream,
     decoder: Decoder,
+    /// Orders that arrived while a job was looking for interrupts.
+    waiting: VecDeque<Frame>,
+    /// Those among them that were cancelled since.
+    cancelled: Vec<u64>,
+    outgoing: Vec<u8>,
+    buffer: Box<[u8]>,
     ended: bool,
 }
 
@@ -30,26 +42,33 @@ impl Channel {
         Self {
             stream,
             decoder: Decoder::default(),
+            waiting: VecDeque::new(),
+            cancelled: Vec::new(),
+            outgoing: Vec::new(),
+            buffer: vec![0; PIECE].into(),
             ended: false,
         }
     }
 
     /// Waits for the next frame; `None` at the end of the stream.
     pub(crate) fn receive(&mut self) -> Result<Option<Frame>, WireError> {
-        let mut buffer = [0; 16 << 10];
         loop {
+            if let Some(frame) = self.waiting.pop_front() {
+                return Ok(Some(frame));
+            }
             if let Some(frame) = self.decoder.next_frame()? {
                 return Ok(Some(frame));
             }
+            self.flush()?;
             if self.ended {
                 return match self.decoder.end() {
                     WireError::Closed => Ok(None),
                     error => Err(error),
                 };
             }
-            match self.stream.read(&mut buffer) {
+            match self.stream.read(&mut self.buffer) {
                 Ok(0) => self.ended = true,
-                Ok(count) => self.decoder.push(&buffer[..count]),
+                Ok(count) => self.decoder.push(&self.buffer[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // A reset connection is one whose other side is gone.
                 Err(_) => self.ended = true,
@@ -57,10 +76,29 @@ impl Channel {
         }
     }
 
+    /// Whether an order was cancelled before its turn came; asked once for each.
+    pub(crate) fn was_cancelled(&mut self, job: u64) -> bool {
+        let before = self.cancelled.len();
+        self.cancelled.retain(|cancelled| *cancelled != job);
+        self.cancelled.len() < before
+    }
+
+    /// Sends a frame, at the latest before the next order is waited for.
     pub(crate) fn send(&mut self, frame: &Frame) -> Result<(), WireError> {
-        let mut bytes = Vec::new();
-        frame.encode(&mut bytes)?;
-        self.stream.write_all(&bytes).map_err(|_| WireError::Closed)
+        frame.encode(&mut self.outgoing)?;
+        if self.outgoing.len() < PIECE {
+            return Ok(());
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), WireError> {
+        if self.outgoing.is_empty() {
+            return Ok(());
+        }
+        let sent = self.stream.write_all(&self.outgoing);
+        self.outgoing.clear();
+        sent.map_err(|_| WireError::Closed)
     }
 
     /// The socket.
@@ -86,25 +124,37 @@ impl Interrupts<'_> {
 
     /// Takes in what has arrived, without waiting.
     pub(crate) fn read(&mut self) {
-        let mut buffer = [0; 4096];
-        match rustix::net::recv(&self.channel.stream, &mut buffer[..], RecvFlags::DONTWAIT) {
-            Ok((_, 0)) => self.channel.ended = true,
-            Ok((_, count)) => self.channel.decoder.push(&buffer[..count]),
+        let channel = &mut *self.channel;
+        match rustix::net::recv(
+            &channel.stream,
+            &mut channel.buffer[..],
+            RecvFlags::DONTWAIT,
+        ) {
+            Ok((_, 0)) => channel.ended = true,
+            Ok((_, count)) => channel.decoder.push(&channel.buffer[..count]),
             Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => self.channel.ended = true,
+            Err(_) => channel.ended = true,
         }
     }
 
-    /// Whether the job should stop. While a job runs, the pool has nothing to say but that it
-    /// cancels it: any other frame is a violation, and stopping is the right answer to it too.
+    /// Whether the job should stop. While a job runs, the pool may cancel it, and it may send and
+    /// cancel further orders: any other frame is a violation, and stopping is the right answer to
+    /// it.
     pub(crate) fn pending(&mut self) -> bool {
-        if self.channel.ended {
+        let channel = &mut *self.channel;
+        // A job that looks for interrupts takes its time: what was done before it is told first.
+        if channel.ended || channel.flush().is_err() {
             self.stopped = true;
         }
         while !self.stopped {
-            match self.channel.decoder.next_frame() {
+            match channel.decoder.next_frame() {
                 Ok(None) => break,
-                Ok(Some(frame)) if frame.kind == FrameKind::Cancel && frame.job != self.job => {}
+                Ok(Some(frame)) if frame.kind == FrameKind::Job => channel.waiting.push_back(frame),
+                Ok(Some(frame)) if frame.kind == FrameKind::Cancel && frame.job != self.job => {
+                    if channel.waiting.iter().any(|order| order.job == frame.job) {
+                        channel.cancelled.push(frame.job);
+                    }
+                }
                 Ok(Some(_)) | Err(_) => self.stopped = true,
             }
         }

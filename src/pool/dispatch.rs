@@ -7,22 +7,30 @@
 //! run:   looking up -> queued -> running -> (gone)        identical keys share one run
 //!                        ^---------'  its worker died, first time
 //! slot:  empty -> starting -> idle <-> busy               one job at a time
-//!          ^         |          |        | its run was cancelled
-//!          |         |          |     cancelling -> idle
+//!          ^         |          |        |
 //!          '------ stopping <---'--------'                asked to stop; killed after a grace
 //! ```
 //!
 //! A run is named by the number of its first ticket.
+//!
+//! A worker runs one job at a time, but jobs that take less time than a frame travels are sent
+//! [ahead](Life::Busy), so that it need not wait for the next one. It answers them in their order:
+//! when it dies, the first one without an answer is the one it died on, and the others were only in
+//! the way. They go back to the queue, and it is no attempt.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::hash::JobKey;
 use crate::wire::{Failure, WireError};
 
+mod assign;
+mod endings;
 mod event;
+mod queue;
 
-pub(crate) use event::{Action, Death, End, Event, Rules, Trouble};
+pub(crate) use event::{Action, Death, End, Event, Rules, Trouble, Wish};
+use queue::{Place, Queue};
 
 /// The machine.
 #[derive(Debug)]
@@ -31,7 +39,7 @@ pub(crate) struct State {
     runs: BTreeMap<u64, Run>,
     run_of_key: BTreeMap<JobKey, u64>,
     run_of_ticket: BTreeMap<u64, u64>,
-    queue: VecDeque<u64>,
+    queue: Queue,
     slots: Vec<Slot>,
     failed_starts: u32,
     /// No worker is started before this.
@@ -45,8 +53,10 @@ pub(crate) struct State {
 struct Run {
     key: JobKey,
     tickets: Vec<u64>,
-    wall: Duration,
+    wish: Wish,
     attempts: u32,
+    /// Where it waits, while it does.
+    place: Option<Place>,
 }
 
 #[derive(Debug)]
@@ -66,9 +76,10 @@ enum Life {
         run: u64,
         since: Instant,
         give_up: Option<Instant>,
-    },
-    Cancelling {
-        since: Instant,
+        /// Nobody wants the run any more: the worker was told, and its answer is awaited.
+        cancelled: bool,
+        /// Runs it has received and not begun. One that is unknown was cancelled.
+        ahead: VecDeque<u64>,
     },
     Stopping {
         since: Instant,
@@ -99,7 +110,7 @@ impl State {
             runs: BTreeMap::new(),
             run_of_key: BTreeMap::new(),
             run_of_ticket: BTreeMap::new(),
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             slots,
             failed_starts: 0,
             start_again: None,
@@ -112,7 +123,7 @@ impl State {
     /// Takes one event and says what to do.
     pub(crate) fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
         match event {
-            Event::Submit { ticket, key, wall } => self.submit(ticket, key, wall),
+            Event::Submit { ticket, key, wish } => self.submit(ticket, key, wish),
             Event::LookedUp { run, found } => self.looked_up(run, found),
             Event::Cancel { ticket } => self.cancel(now, ticket),
             Event::Warm => self.warm(now),
@@ -179,7 +190,6 @@ impl State {
             Life::Empty | Life::Idle => None,
             Life::Starting { since } => since.checked_add(self.rules.handshake),
             Life::Busy { give_up, .. } => give_up,
-            Life::Cancelling { since } => since.checked_add(self.rules.grace),
             // The second wait is for the kernel, which needs no grace but may need time.
             Life::Stopping { since, killed, .. } => since.checked_add(if killed {
                 self.rules.grace * 8
@@ -195,7 +205,7 @@ impl State {
             .is_some_and(|slot| slot.generation == generation)
     }
 
-    fn submit(&mut self, ticket: u64, key: JobKey, wall: Duration) {
+    fn submit(&mut self, ticket: u64, key: JobKey, wish: Wish) {
         if self.closing.is_some() {
             self.actions.push(Action::Resolve {
                 run: ticket,
@@ -217,8 +227,9 @@ impl State {
             Run {
                 key,
                 tickets: vec![ticket],
-                wall,
+                wish,
                 attempts: 0,
+                place: None,
             },
         );
         self.run_of_key.insert(key, ticket);
@@ -229,8 +240,8 @@ impl State {
     fn looked_up(&mut self, run: u64, found: bool) {
         if found {
             self.resolve(run, End::Cached);
-        } else if self.runs.contains_key(&run) {
-            self.queue.push_back(run);
+        } else if let Some(waiting) = self.runs.get_mut(&run) {
+            waiting.place = Some(self.queue.push_back(waiting.wish.urgency, run));
         }
     }
 
@@ -253,13 +264,25 @@ impl State {
         }
         self.forget(run);
         self.actions.push(Action::Forget { run });
-        if let Some(slot) = self
-            .slots
-            .iter()
-            .position(|slot| matches!(slot.life, Life::Busy { run: busy, .. } if busy == run))
-        {
-            self.slots[slot].life = Life::Cancelling { since: now };
-            self.actions.push(Action::Interrupt { slot, run });
+        for (number, slot) in self.slots.iter_mut().enumerate() {
+            let Life::Busy {
+                run: busy,
+                since,
+                give_up,
+                cancelled,
+                ahead,
+            } = &mut slot.life
+            else {
+                continue;
+            };
+            if *busy == run {
+                *cancelled = true;
+                *since = now;
+                *give_up = now.checked_add(self.rules.grace);
+            } else if !ahead.contains(&run) {
+                continue;
+            }
+            self.actions.push(Action::Interrupt { slot: number, run });
         }
     }
 
@@ -282,19 +305,24 @@ impl State {
     }
 
     fn answer(&mut self, now: Instant, slot: usize, run: u64, result: Result<Vec<u8>, Failure>) {
-        match self.slots[slot].life {
+        match &mut self.slots[slot].life {
             Life::Busy {
-                run: busy, since, ..
-            } if busy == run => {
-                self.slots[slot].life = Life::Idle;
-                let after = now.saturating_duration_since(since);
-                self.resolve(
-                    run,
-                    result.map_or_else(End::Failed, |bytes| End::Made { bytes, after }),
-                );
+                run: busy,
+                since,
+                cancelled,
+                ..
+            } if *busy == run => {
+                let after = now.saturating_duration_since(*since);
+                // The answer to the cancel, or the one that crossed it.
+                let wanted = !*cancelled;
+                self.next_ahead(now, slot);
+                if wanted {
+                    self.resolve(
+                        run,
+                        result.map_or_else(End::Failed, |bytes| End::Made { bytes, after }),
+                    );
+                }
             }
-            // The answer to the cancel, or the one that crossed it.
-            Life::Cancelling { .. } => self.slots[slot].life = Life::Idle,
             Life::Stopping { .. } | Life::Empty => {}
             Life::Starting { .. } | Life::Idle | Life::Busy { .. } => {
                 let expected = "an answer only to the job that was given";
@@ -312,68 +340,14 @@ impl State {
         }
     }
 
-    fn broken(&mut self, now: Instant, slot: usize, error: WireError) {
-        let was = match self.slots[slot].life {
-            Life::Empty | Life::Stopping { .. } => return,
-            Life::Starting { .. } => Was::Starting,
-            Life::Busy { run, .. } => Was::Busy { run },
-            Life::Idle | Life::Cancelling { .. } => Was::Unneeded,
-        };
-        // A closed socket is what every death looks like; how it died says more.
-        let cause = (error != WireError::Closed).then_some(error);
-        self.stop(now, slot, was, cause);
-    }
-
-    fn gone(&mut self, now: Instant, slot: usize, mut death: Death) {
-        let life = std::mem::replace(&mut self.slots[slot].life, Life::Empty);
-        let was = match life {
-            Life::Starting { .. } => Was::Starting,
-            Life::Busy { run, .. } => Was::Busy { run },
-            Life::Empty | Life::Idle | Life::Cancelling { .. } => Was::Unneeded,
-            Life::Stopping { was, cause, .. } => {
-                death.cause = cause;
-                was
-            }
-        };
-        match was {
-            Was::Unneeded => {}
-            Was::Starting => self.start_failed(now, &not_started(death)),
-            Was::Busy { run } => self.died_on(run, death),
-        }
-    }
-
-    /// The job costs an attempt, and after the last one it fails.
-    fn died_on(&mut self, run: u64, death: Death) {
-        let Some(shared) = self.runs.get(&run) else {
+    /// The worker has answered: it is at the next run that was sent ahead, or idle.
+    fn next_ahead(&mut self, now: Instant, slot: usize) {
+        let life = std::mem::replace(&mut self.slots[slot].life, Life::Idle);
+        let Life::Busy { mut ahead, .. } = life else {
             return;
         };
-        if shared.attempts < self.rules.attempts {
-            let tickets = shared.tickets.clone();
-            self.queue.push_front(run);
-            self.actions.push(Action::Retry { tickets, death });
-        } else {
-            self.resolve(run, End::Died(death));
-        }
-    }
-
-    fn start_failed(&mut self, now: Instant, trouble: &Trouble) {
-        self.failed_starts += 1;
-        let doublings = self.failed_starts.saturating_sub(1).min(6);
-        self.start_again = now.checked_add(self.rules.pause * (1 << doublings));
-        let alive = self.slots.iter().any(|slot| {
-            matches!(
-                slot.life,
-                Life::Starting { .. } | Life::Idle | Life::Busy { .. } | Life::Cancelling { .. }
-            )
-        });
-        if alive || self.failed_starts < self.rules.spawns {
-            return;
-        }
-        // The next submit tries afresh.
-        self.failed_starts = 0;
-        self.start_again = None;
-        while let Some(run) = self.queue.pop_front() {
-            self.resolve(run, End::NoWorker(trouble.clone()));
+        if let Some(next) = ahead.pop_front() {
+            self.slots[slot].life = self.busy(now, next, ahead);
         }
     }
 
@@ -393,13 +367,14 @@ impl State {
                     };
                     self.stop(now, slot, Was::Starting, Some(cause));
                 }
-                Life::Busy { run, .. } => {
-                    let run = *run;
-                    let limit = self.runs.get(&run).map_or(Duration::ZERO, |run| run.wall);
-                    self.resolve(run, End::Overran { limit });
+                Life::Busy { run, cancelled, .. } => {
+                    if let Some(known) = self.runs.get(run).filter(|_| !*cancelled) {
+                        let limit = known.wish.wall;
+                        let run = *run;
+                        self.resolve(run, End::Overran { limit });
+                    }
                     self.stop(now, slot, Was::Unneeded, None);
                 }
-                Life::Cancelling { .. } => self.stop(now, slot, Was::Unneeded, None),
                 Life::Stopping { since, killed, .. } if !*killed => {
                     *since = now;
                     *killed = true;
@@ -414,16 +389,6 @@ impl State {
         if self.start_again.is_some_and(|time| now >= time) {
             self.start_again = None;
         }
-    }
-
-    fn stop(&mut self, now: Instant, slot: usize, was: Was, cause: Option<WireError>) {
-        self.slots[slot].life = Life::Stopping {
-            since: now,
-            killed: false,
-            was,
-            cause,
-        };
-        self.actions.push(Action::Stop { slot });
     }
 
     fn start(&mut self, now: Instant, slot: usize) {
@@ -465,53 +430,6 @@ impl State {
         }
     }
 
-    /// Gives waiting runs to idle workers, and starts workers for the rest.
-    fn assign(&mut self, now: Instant) {
-        while let Some(run) = self.queue.front().copied() {
-            let Some(shared) = self.runs.get_mut(&run) else {
-                self.queue.pop_front();
-                continue;
-            };
-            let Some(slot) = self
-                .slots
-                .iter()
-                .position(|slot| matches!(slot.life, Life::Idle))
-            else {
-                break;
-            };
-            self.queue.pop_front();
-            shared.attempts += 1;
-            let give_up = now
-                .checked_add(shared.wall)
-                .and_then(|time| time.checked_add(self.rules.overrun));
-            self.slots[slot].life = Life::Busy {
-                run,
-                since: now,
-                give_up,
-            };
-            let tickets = shared.tickets.clone();
-            self.actions.push(Action::Give { slot, run, tickets });
-        }
-        if self.start_again.is_some_and(|time| now < time) {
-            return;
-        }
-        let starting = self
-            .slots
-            .iter()
-            .filter(|slot| matches!(slot.life, Life::Starting { .. }))
-            .count();
-        for _ in starting..self.queue.len() {
-            let Some(slot) = self
-                .slots
-                .iter()
-                .position(|slot| matches!(slot.life, Life::Empty))
-            else {
-                return;
-            };
-            self.start(now, slot);
-        }
-    }
-
     fn resolve(&mut self, run: u64, end: End) {
         let tickets = self.forget(run);
         if !tickets.is_empty() {
@@ -525,23 +443,14 @@ impl State {
             return Vec::new();
         };
         self.run_of_key.remove(&gone.key);
-        self.queue.retain(|other| *other != run);
+        if let Some(place) = gone.place {
+            self.queue.remove(place);
+        }
         for ticket in &gone.tickets {
             self.run_of_ticket.remove(ticket);
         }
         gone.tickets
     }
-}
-
-fn not_started(death: Death) -> Trouble {
-    if let Some(cause) = death.cause {
-        return Trouble::Protocol(cause);
-    }
-    let how = crate::error::ended(death.signal, death.code);
-    Trouble::Start(match death.stderr.trim() {
-        "" => format!("the worker {how} before it said hello"),
-        stderr => format!("the worker {how} before it said hello; it wrote:\n{stderr}"),
-    })
 }
 
 #[cfg(test)]

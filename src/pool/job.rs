@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::dispatch::Wish;
 use crate::hash::{Digest, Fields, JobKey};
 use crate::toolchain::Toolchain;
 use crate::wire::{Bounds, CompileC, Echo, JobKind, MAX_PAYLOAD};
@@ -16,6 +17,7 @@ pub struct Job {
     fingerprint: Option<Digest>,
     target: String,
     limits: Limits,
+    urgency: u32,
 }
 
 /// Limits of one job. What is `None` is taken from the pool.
@@ -72,6 +74,7 @@ impl Job {
             fingerprint: Some(toolchain.fingerprint()),
             target: toolchain.machine().to_owned(),
             limits: Limits::default(),
+            urgency: 0,
         }
     }
 
@@ -86,6 +89,7 @@ impl Job {
             fingerprint: None,
             target: String::new(),
             limits: Limits::default(),
+            urgency: 0,
         }
     }
 
@@ -108,6 +112,14 @@ impl Job {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// With a place in the queue: the greater, the sooner; 0 without it. Among equals the first to
+    /// be submitted is the first to start. It is not part of the job's identity.
+    #[must_use]
+    pub fn urgency(mut self, urgency: u32) -> Self {
+        self.urgency = urgency;
         self
     }
 
@@ -164,6 +176,20 @@ impl Job {
     /// The wall limit, or the pool's.
     pub(crate) fn wall(&self, of_the_pool: Duration) -> Duration {
         self.limits.wall.unwrap_or(of_the_pool)
+    }
+
+    /// What the pool's machine decides by.
+    pub(crate) fn wish(&self, wall: Duration) -> Wish {
+        Wish {
+            wall: self.wall(wall),
+            urgency: self.urgency,
+            brief: self.brief(),
+        }
+    }
+
+    /// Whether the job takes less time than a frame travels.
+    fn brief(&self) -> bool {
+        matches!(&self.kind, JobKind::Echo(echo) if echo.hold_ms == 0)
     }
 
     pub(crate) fn bounds(&self, of_the_pool: Duration) -> Bounds {

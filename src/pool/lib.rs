@@ -24,8 +24,9 @@
 //!
 //! * `dispatch.rs` is a pure state machine, `handle(now, event) -> actions`; every race is a
 //!   unit test without a process.
-//! * One supervisor thread owns all descriptors and turns what the world does into events and the
-//!   machine's actions into system calls.
+//! * The machine stands behind a lock, with what turns the world into its events and its actions
+//!   into system calls. Whoever submits hands the job to an idle worker itself; one supervisor
+//!   thread starts, hears and reaps the workers.
 //! * A worker is a process of the program that [`WorkerCommand`] names. It reads frames from a
 //!   socket, runs one job at a time, and runs each compiler in a process group of its own.
 //! * With one worker configured there is no worker process: the same worker loop runs on a thread
@@ -44,11 +45,13 @@
 mod cache;
 mod channel;
 mod child;
+mod core;
 mod dispatch;
 mod error;
 mod hash;
 mod job;
 mod jobs;
+mod mailbox;
 mod observe;
 mod os;
 mod pool;

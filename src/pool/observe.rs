@@ -81,8 +81,9 @@ pub enum Status {
     Cancelled,
 }
 
-/// Hears every [`Report`]. Called on the submitting thread for [`Status::Submitted`] and on the
-/// pool's own thread for the others, so it must be quick and must not wait for a ticket.
+/// Hears every [`Report`]. Called on the submitting thread for [`Status::Submitted`], and for the
+/// others on the pool's own thread or on one that asks something of the pool; always one at a time.
+/// It must be quick and must not wait for a ticket.
 pub trait Observer: Send + Sync {
     /// Takes one report.
     fn report(&self, report: &Report);

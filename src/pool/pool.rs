@@ -1,6 +1,7 @@
 //! The public face: [`Builder`], [`Pool`].
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,12 +9,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::cache::Cache;
-use crate::dispatch::{Rules, State};
+use crate::core::{Core, Means};
+use crate::dispatch::Rules;
 use crate::error::{Error, JobError};
 use crate::job::Job;
+use crate::mailbox::{Mailbox, Message};
 use crate::observe::{Observer, Report, Stats, Status};
 use crate::scratch::Scratch;
-use crate::supervisor::{Mailbox, Means, Message, Supervisor, mailbox};
+use crate::supervisor::Supervisor;
 use crate::ticket::{Ticket, ticket};
 use crate::worker_proc::WorkerCommand;
 
@@ -75,7 +78,6 @@ impl Pool {
             );
             promise.keep(Err(error));
         } else {
-            // If the supervisor is gone the promise is dropped, and says so.
             self.mailbox.send(Message::Submit {
                 ticket: number,
                 job: Box::new(job),
@@ -201,7 +203,6 @@ impl Builder {
         let scratch = Scratch::new(&self.scratch.unwrap_or_else(|| "/tmp".into()))?;
         let workers = self.workers.unwrap_or_else(processors);
         let wall = self.deadline.unwrap_or(Duration::from_secs(120));
-        let (mailbox, inbox) = mailbox().map_err(|error| start(error.to_string()))?;
         let stats = Arc::new(Mutex::new(Stats::default()));
         let means = Means {
             command,
@@ -210,21 +211,19 @@ impl Builder {
             cache,
             wall,
         };
-        let state = State::new(rules(workers));
-        let supervisor = Supervisor::new(
-            state,
-            workers,
-            inbox,
-            means,
-            Arc::clone(&stats),
-            self.observer.clone(),
-        );
+        let unavailable = |error: io::Error| start(error.to_string());
+        let (counters, observer) = (Arc::clone(&stats), self.observer.clone());
+        let mailbox = Mailbox::new(|messages| {
+            Core::new(workers, rules(workers), messages, means, counters, observer)
+        });
+        let mailbox = Arc::new(mailbox.map_err(unavailable)?);
+        let supervisor = Supervisor::new(Arc::clone(&mailbox)).map_err(unavailable)?;
         let supervisor = std::thread::Builder::new()
             .name("planish-pool".to_owned())
             .spawn(move || supervisor.run())
-            .map_err(|error| start(error.to_string()))?;
+            .map_err(unavailable)?;
         Ok(Pool {
-            mailbox: Arc::new(mailbox),
+            mailbox,
             supervisor: Mutex::new(Some(supervisor)),
             next_ticket: AtomicU64::new(1),
             stats,

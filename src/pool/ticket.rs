@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::error::JobError;
 use crate::hash::JobKey;
 use crate::job::Artefact;
-use crate::supervisor::{Mailbox, Message};
+use crate::mailbox::{Mailbox, Message};
 
 /// A claim on a job's result. Clones share the claim; dropping it leaves the job running, so that
 /// its result reaches the cache.
@@ -106,7 +106,7 @@ impl Ticket {
     /// there first; the job is stopped if no other ticket wants it.
     pub fn cancel(&self) {
         if let Some(mailbox) = self.mailbox.upgrade() {
-            let _ = mailbox.send(Message::Cancel(self.shared.number));
+            mailbox.send(Message::Cancel(self.shared.number));
         }
     }
 

@@ -7,8 +7,8 @@
 //!      6    2 kind
 //!      8    8 job id
 //!     16    4 length of the payload
-//!     20    8 checksum: the first 8 bytes of BLAKE3 over bytes 0..20 and the payload
-//!     28    n payload
+//!     20    4 checksum: CRC-32 (IEEE) of bytes 0..20 and the payload
+//!     24    n payload
 //! ```
 //!
 //! A frame that is truncated, oversized, of another version or random is a [`WireError`]; it is
@@ -20,11 +20,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The version of the protocol. Both sides must have the same one.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// The bytes a frame starts with.
 pub const MAGIC: [u8; 4] = *b"PLNW";
 /// Bytes before the payload.
-pub const HEADER: usize = 28;
+pub const HEADER: usize = 24;
 /// The longest payload that is accepted.
 pub const MAX_PAYLOAD: usize = 64 << 20;
 
@@ -147,6 +147,15 @@ pub struct Order {
     pub bounds: Bounds,
 }
 
+/// An [`Order`] to be sent.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct OrderRef<'a> {
+    /// The work.
+    pub kind: &'a JobKind,
+    /// Its limits.
+    pub bounds: Bounds,
+}
+
 /// The kinds of work. The set is closed: no code travels, only these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -172,6 +181,7 @@ pub struct CompileC {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Echo {
     /// The bytes.
+    #[serde(with = "serde_bytes")]
     pub payload: Vec<u8>,
     /// Milliseconds to wait first.
     pub hold_ms: u64,
@@ -259,31 +269,30 @@ impl Frame {
 
     /// A frame around the encoding of `message`.
     pub fn with<T: Serialize>(kind: FrameKind, job: u64, message: &T) -> Result<Self, WireError> {
-        let payload = postcard::to_stdvec(message).map_err(|error| WireError::Payload {
-            expected: "an encodable message",
-            detail: error.to_string(),
-        })?;
+        let payload = postcard::to_stdvec(message).map_err(|error| unencodable(&error))?;
         Ok(Self::new(kind, job, payload))
     }
 
     /// Appends the frame's bytes to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
-        if self.payload.len() > MAX_PAYLOAD {
-            return Err(WireError::Length {
-                got: self.payload.len(),
-            });
-        }
-        let mut header = [0; HEADER];
-        header[0..4].copy_from_slice(&MAGIC);
-        header[4..6].copy_from_slice(&VERSION.to_le_bytes());
-        header[6..8].copy_from_slice(&(self.kind as u16).to_le_bytes());
-        header[8..16].copy_from_slice(&self.job.to_le_bytes());
-        header[16..20].copy_from_slice(&(self.payload.len() as u32).to_le_bytes());
-        let checksum = checksum(&header[..CHECKED], &self.payload);
-        header[20..28].copy_from_slice(&checksum);
-        out.extend_from_slice(&header);
-        out.extend_from_slice(&self.payload);
-        Ok(())
+        encode(out, self.kind, self.job, |out| {
+            out.extend_from_slice(&self.payload);
+            Ok(())
+        })
+    }
+
+    /// Appends a frame around the encoding of `message` to `out`.
+    pub(crate) fn encode_message<T: Serialize>(
+        out: &mut Vec<u8>,
+        kind: FrameKind,
+        job: u64,
+        message: &T,
+    ) -> Result<(), WireError> {
+        encode(out, kind, job, |out| {
+            *out = postcard::to_extend(message, std::mem::take(out))
+                .map_err(|error| unencodable(&error))?;
+            Ok(())
+        })
     }
 
     /// The message in the payload; `expected` names it in the error.
@@ -376,7 +385,10 @@ impl JobKind {
 impl Decoder {
     /// Takes bytes as they come.
     pub fn push(&mut self, bytes: &[u8]) {
-        if self.start > 0 {
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+        } else if self.start > self.buffer.len() / 2 {
             self.buffer.drain(..self.start);
             self.start = 0;
         }
@@ -429,13 +441,50 @@ impl Decoder {
     }
 }
 
-fn checksum(header: &[u8], payload: &[u8]) -> [u8; 8] {
-    let mut hasher = blake3::Hasher::new();
+/// Appends a frame whose payload is what `fill` appends.
+fn encode(
+    out: &mut Vec<u8>,
+    kind: FrameKind,
+    job: u64,
+    fill: impl FnOnce(&mut Vec<u8>) -> Result<(), WireError>,
+) -> Result<(), WireError> {
+    let start = out.len();
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&VERSION.to_le_bytes());
+    out.extend_from_slice(&(kind as u16).to_le_bytes());
+    out.extend_from_slice(&job.to_le_bytes());
+    out.extend_from_slice(&[0; HEADER - 16]);
+    let filled = fill(out).and_then(|()| match out.len() - start - HEADER {
+        got if got > MAX_PAYLOAD => Err(WireError::Length { got }),
+        length => Ok(length),
+    });
+    match filled {
+        Ok(length) => {
+            let (header, payload) = out[start..].split_at_mut(HEADER);
+            header[16..CHECKED].copy_from_slice(&(length as u32).to_le_bytes());
+            let checksum = checksum(&header[..CHECKED], payload);
+            header[CHECKED..].copy_from_slice(&checksum);
+            Ok(())
+        }
+        Err(error) => {
+            out.truncate(start);
+            Err(error)
+        }
+    }
+}
+
+fn unencodable(error: &postcard::Error) -> WireError {
+    WireError::Payload {
+        expected: "an encodable message",
+        detail: error.to_string(),
+    }
+}
+
+fn checksum(header: &[u8], payload: &[u8]) -> [u8; 4] {
+    let mut hasher = crc32fast::Hasher::new();
     hasher.update(header);
     hasher.update(payload);
-    let mut first = [0; 8];
-    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-    first
+    hasher.finalize().to_le_bytes()
 }
 
 #[cfg(test)]

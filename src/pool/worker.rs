@@ -188,7 +188,7 @@ fn answer_orders(
     while let Some(frame) = channel.receive()? {
         let order: Order = match frame.kind {
             FrameKind::Job => frame.message("an order")?,
-            // It crossed the answer on its way.
+            // It crossed the answer on its way, or its order was never begun.
             FrameKind::Cancel => continue,
             got => {
                 return Err(WireError::Unexpected {
@@ -198,7 +198,11 @@ fn answer_orders(
                 });
             }
         };
-        let answer = obey(&order, frame.job, channel, handlers, launcher, scratch);
+        let answer = if channel.was_cancelled(frame.job) {
+            Err(Failure::Cancelled)
+        } else {
+            obey(&order, frame.job, channel, handlers, launcher, scratch)
+        };
         let answer = match answer {
             Ok(bytes) => Frame::new(FrameKind::Done, frame.job, bytes),
             Err(failure) => Frame::with(FrameKind::Failed, frame.job, &failure)?,

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
+use serde::Serialize;
 
 use crate::dispatch::Death;
 use crate::error::Error;
@@ -23,6 +24,8 @@ use crate::worker::{self, Handlers};
 
 /// Bytes of a dead worker's output that are kept.
 const TAIL: u64 = 16 << 10;
+/// Bytes that are read at a time.
+const READ: usize = 16 << 10;
 
 /// How to start a worker: a program, and the arguments that make it one.
 ///
@@ -39,6 +42,10 @@ pub(crate) struct WorkerProc {
     socket: UnixStream,
     decoder: Decoder,
     outgoing: Vec<u8>,
+    /// How much of it is sent.
+    sent: usize,
+    /// The supervisor is told when there is room for the rest.
+    pub(crate) waits_for_room: bool,
     /// The worker closed its end, or broke the protocol: nothing more is read.
     pub(crate) silent: bool,
     body: Body,
@@ -171,42 +178,60 @@ impl WorkerProc {
         Ok(worker)
     }
 
-    /// Puts a frame into the outgoing bytes and sends what goes without waiting.
-    pub(crate) fn send(&mut self, frame: &Frame) -> Result<(), WireError> {
-        frame.encode(&mut self.outgoing)?;
-        self.flush();
-        Ok(())
+    /// Puts a message into the outgoing bytes. [`WorkerProc::flush`] sends them.
+    pub(crate) fn send<T: Serialize>(
+        &mut self,
+        kind: FrameKind,
+        job: u64,
+        message: &T,
+    ) -> Result<(), WireError> {
+        Frame::encode_message(&mut self.outgoing, kind, job, message)
+    }
+
+    /// Puts a frame without a payload into the outgoing bytes.
+    pub(crate) fn send_bare(&mut self, kind: FrameKind, job: u64) {
+        // What is empty is not too long.
+        let _ = Frame::new(kind, job, Vec::new()).encode(&mut self.outgoing);
     }
 
     /// Sends what goes without waiting. A closed socket is noticed by reading.
     pub(crate) fn flush(&mut self) {
-        while !self.outgoing.is_empty() {
+        while self.wants_to_write() {
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            match rustix::net::send(&self.socket, &self.outgoing, flags) {
-                Ok(count) => drop(self.outgoing.drain(..count)),
+            match rustix::net::send(&self.socket, &self.outgoing[self.sent..], flags) {
+                Ok(count) => self.sent += count,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
-                Err(_) => self.outgoing.clear(),
+                Err(_) => self.sent = self.outgoing.len(),
             }
         }
+        self.outgoing.clear();
+        self.sent = 0;
     }
 
     /// Whether there is something left to send.
     pub(crate) fn wants_to_write(&self) -> bool {
-        !self.outgoing.is_empty()
+        self.sent < self.outgoing.len()
     }
 
-    /// The frames that have arrived, and the error that ends them, if one does.
-    pub(crate) fn read(&mut self) -> (Vec<Frame>, Option<WireError>) {
+    /// The frames that have arrived, and the error that ends them, if one does. Of a worker that has
+    /// ended, everything that it sent, and what its end means.
+    pub(crate) fn read(&mut self, has_ended: bool) -> (Vec<Frame>, Option<WireError>) {
         let mut frames = Vec::new();
-        let mut buffer = [0; 16 << 10];
+        let mut buffer = [0; READ];
         while !self.silent {
-            match rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
-                Ok((_, count)) if count > 0 => self.decoder.push(&buffer[..count]),
+            let most = match rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
+                Ok((_, count)) if count > 0 => {
+                    self.decoder.push(&buffer[..count]);
+                    count == READ
+                }
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => break,
-                Ok(_) | Err(_) => self.silent = true,
-            }
+                Ok(_) | Err(_) => {
+                    self.silent = true;
+                    break;
+                }
+            };
             loop {
                 match self.decoder.next_frame() {
                     Ok(Some(frame)) => frames.push(frame),
@@ -216,6 +241,10 @@ impl WorkerProc {
                         return (frames, Some(error));
                     }
                 }
+            }
+            // A short read has emptied the socket; what comes now is told of again.
+            if !most && !has_ended {
+                break;
             }
         }
         let end = self.silent.then(|| self.decoder.end());
@@ -238,6 +267,7 @@ impl WorkerProc {
     /// Asks the worker to stop: it sees the end of its input, ends its job and exits.
     pub(crate) fn stop(&mut self) {
         self.outgoing.clear();
+        self.sent = 0;
         // Only our direction: the worker's own end tells us when a thread is gone.
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
     }
@@ -283,6 +313,8 @@ impl WorkerProc {
             socket,
             decoder: Decoder::default(),
             outgoing: Vec::new(),
+            sent: 0,
+            waits_for_room: false,
             silent: false,
             body,
         }
@@ -294,8 +326,10 @@ impl WorkerProc {
             arguments: command.arguments.clone(),
             scratch: scratch.into(),
         };
-        let frame = Frame::with(FrameKind::Hello, 0, &hello).map_err(io::Error::other)?;
-        self.send(&frame).map_err(io::Error::other)
+        self.send(FrameKind::Hello, 0, &hello)
+            .map_err(io::Error::other)?;
+        self.flush();
+        Ok(())
     }
 }
 

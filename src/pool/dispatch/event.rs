@@ -25,6 +25,17 @@ pub(crate) struct Rules {
     pub pause: Duration,
 }
 
+/// What a job asks of the machine.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Wish {
+    /// Its limit on the clock.
+    pub wall: Duration,
+    /// The greater, the sooner.
+    pub urgency: u32,
+    /// It takes less time than a frame travels.
+    pub brief: bool,
+}
+
 /// Something that happened.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -32,7 +43,7 @@ pub(crate) enum Event {
     Submit {
         ticket: u64,
         key: JobKey,
-        wall: Duration,
+        wish: Wish,
     },
     /// The cache was asked for a run, and has it or not.
     LookedUp { run: u64, found: bool },

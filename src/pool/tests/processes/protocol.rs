@@ -59,7 +59,7 @@ fn wrong_words() {
         (
             "truncated",
             "a whole frame",
-            "29 bytes of one and then the end",
+            "25 bytes of one and then the end",
         ),
         (
             "oversized",
@@ -98,7 +98,7 @@ fn other_version() {
     let error = echo(&pool(&bench, "other-version"), "hello").expect_err("another version");
     assert_eq!(
         error.to_string(),
-        "finish `echo`: expected protocol version 1, got version 9"
+        "finish `echo`: expected protocol version 2, got version 9"
     );
 }
 

@@ -1,0 +1,519 @@
+//! What stands behind the pool's lock: turns what happens into events for the machine, and its
+//! actions into system calls.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::cache::{Cache, Lookup};
+use crate::dispatch::{Action, End, Event, Rules, State};
+use crate::error::JobError;
+use crate::hash::Digest;
+use crate::job::{Artefact, Job};
+use crate::mailbox::Message;
+use crate::observe::{Observer, Report, Stats, Status};
+use crate::scratch::Scratch;
+use crate::supervisor::{Seen, Watch};
+use crate::ticket::Promise;
+use crate::verdict::{Clocks, job_error};
+use crate::wire::{Failure, Frame, FrameKind, OrderRef, Welcome, WireError};
+use crate::worker::Handlers;
+use crate::worker_proc::{WorkerCommand, WorkerProc};
+
+/// How the supervisor makes workers.
+#[derive(Debug)]
+pub(crate) struct Means {
+    pub command: WorkerCommand,
+    /// A thread of this process instead of processes.
+    pub inline: bool,
+    pub scratch: Scratch,
+    pub cache: Option<Cache>,
+    /// The wall limit of jobs that have none of their own.
+    pub wall: Duration,
+}
+
+/// The pool behind its lock.
+///
+/// Any thread may bring messages. What ties a worker to the thread that acts (starting it, waiting
+/// for it, reaping it) is left to the supervisor's thread, which calls [`Core::supervise`].
+pub(crate) struct Core {
+    state: State,
+    messages: Receiver<Message>,
+    means: Means,
+    workers: Vec<Option<Worker>>,
+    /// Workers to start: their slots and generations.
+    starts: Vec<(usize, u64)>,
+    jobs: BTreeMap<u64, Job>,
+    promises: BTreeMap<u64, Promise>,
+    /// What a lookup found, until its run is resolved.
+    found: BTreeMap<u64, (Vec<u8>, Digest)>,
+    events: VecDeque<Event>,
+    stats: Arc<Mutex<Stats>>,
+    observer: Option<Arc<dyn Observer>>,
+    /// When the supervisor wakes of itself.
+    armed: Option<Instant>,
+    closed: bool,
+}
+
+struct Worker {
+    generation: u64,
+    welcomed: bool,
+    proc: WorkerProc,
+}
+
+impl Core {
+    pub(crate) fn new(
+        slots: usize,
+        rules: Rules,
+        messages: Receiver<Message>,
+        means: Means,
+        stats: Arc<Mutex<Stats>>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Self {
+        Self {
+            state: State::new(rules),
+            messages,
+            means,
+            workers: (0..slots).map(|_| None).collect(),
+            starts: Vec::new(),
+            jobs: BTreeMap::new(),
+            promises: BTreeMap::new(),
+            found: BTreeMap::new(),
+            events: VecDeque::new(),
+            stats,
+            observer,
+            armed: None,
+            closed: false,
+        }
+    }
+
+    /// Handles what has been asked, and sends what goes without waiting.
+    pub(crate) fn take_messages(&mut self) {
+        while let Ok(message) = self.messages.try_recv() {
+            let event = match message {
+                Message::Submit {
+                    ticket,
+                    job,
+                    promise,
+                } => {
+                    let wish = job.wish(self.means.wall);
+                    let key = promise.key();
+                    self.jobs.insert(ticket, *job);
+                    self.promises.insert(ticket, promise);
+                    Event::Submit { ticket, key, wish }
+                }
+                Message::Cancel(ticket) => Event::Cancel { ticket },
+                Message::Warm => Event::Warm,
+                Message::Close { by } => Event::Close { by },
+            };
+            self.events.push_back(event);
+            self.handle_events();
+        }
+        self.flush();
+    }
+
+    /// Whether there is something to do that only the supervisor's thread can.
+    pub(crate) fn needs_its_supervisor(&self) -> bool {
+        let late = |deadline| self.armed.is_none_or(|armed| deadline < armed);
+        self.closed
+            || !self.starts.is_empty()
+            || self.state.next_deadline().is_some_and(late)
+            || self.talks().any(WorkerProc::wants_to_write)
+    }
+
+    /// What the supervisor's thread does when it wakes: takes messages, hears the workers that have
+    /// something to say, and starts those that are needed. True when the pool is closed.
+    pub(crate) fn supervise(&mut self, watch: &Watch, seen: &[Seen]) -> bool {
+        self.take_messages();
+        for seen in seen {
+            self.attend(watch, *seen);
+        }
+        self.events.push_back(Event::Tick);
+        self.handle_events();
+        while let Some((slot, generation)) = self.starts.pop() {
+            self.start(watch, slot, generation);
+            self.handle_events();
+        }
+        self.flush();
+        for (slot, worker) in self.workers.iter_mut().enumerate() {
+            if let Some(worker) = worker {
+                watch.room_to_write(slot, worker.generation, &mut worker.proc);
+            }
+        }
+        self.closed
+    }
+
+    /// When the supervisor must wake of itself. A time that is set stays set until it has passed:
+    /// jobs come and go without anybody having to be told.
+    pub(crate) fn arm(&mut self, now: Instant) -> Option<Instant> {
+        let still = self.armed.filter(|armed| *armed > now);
+        self.armed = still.into_iter().chain(self.state.next_deadline()).min();
+        self.armed
+    }
+
+    /// Without its supervisor the pool is over: dropping the workers kills them, dropping the
+    /// promises answers the tickets.
+    pub(crate) fn give_up(&mut self) {
+        self.closed = true;
+        self.starts.clear();
+        self.workers.iter_mut().for_each(|worker| *worker = None);
+        while self.messages.try_recv().is_ok() {}
+        self.promises.clear();
+        self.jobs.clear();
+    }
+
+    fn talks(&self) -> impl Iterator<Item = &WorkerProc> {
+        self.workers.iter().flatten().map(|worker| &worker.proc)
+    }
+
+    fn flush(&mut self) {
+        for worker in self.workers.iter_mut().flatten() {
+            worker.proc.flush();
+        }
+    }
+
+    /// Reads what a worker sent, and reaps it if it has ended.
+    fn attend(&mut self, watch: &Watch, seen: Seen) {
+        let slot = seen.slot;
+        let Some(worker) = &mut self.workers[slot] else {
+            return;
+        };
+        if worker.generation != seen.generation {
+            return;
+        }
+        if !worker.proc.silent {
+            let (frames, error) = worker.proc.read(seen.ended);
+            if worker.proc.silent {
+                watch.stop_listening(&worker.proc);
+            }
+            for frame in frames {
+                let event = worker.understand(slot, frame);
+                self.events.push_back(event);
+            }
+            let generation = worker.generation;
+            self.events.extend(error.map(|error| Event::Broken {
+                slot,
+                generation,
+                error,
+            }));
+            self.handle_events();
+        }
+        let gone = self.workers[slot].as_ref().is_some_and(|worker| {
+            seen.ended || (worker.proc.silent && worker.proc.ended().is_none())
+        });
+        if gone && let Some(worker) = self.workers[slot].take() {
+            watch.remove(&worker.proc);
+            let generation = worker.generation;
+            self.events.push_back(Event::Gone {
+                slot,
+                generation,
+                death: worker.proc.death(),
+            });
+            self.handle_events();
+        }
+    }
+
+    fn handle_events(&mut self) {
+        while let Some(event) = self.events.pop_front() {
+            for action in self.state.handle(Instant::now(), event) {
+                self.act(action);
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::LookUp { run } => self.look_up(run),
+            Action::Join { ticket } => {
+                self.jobs.remove(&ticket);
+                self.count(|stats| stats.deduped += 1);
+                self.report(&[ticket], &Status::Joined);
+            }
+            Action::Start { slot, generation } => self.starts.push((slot, generation)),
+            Action::Give { slot, run, tickets } => self.give(slot, run, &tickets),
+            Action::Forget { run } => drop(self.jobs.remove(&run)),
+            Action::Interrupt { slot, run } => {
+                self.with_worker(slot, |proc| proc.send_bare(FrameKind::Cancel, run));
+            }
+            Action::Stop { slot } => self.with_worker(slot, WorkerProc::stop),
+            Action::Kill { slot } => self.with_worker(slot, WorkerProc::kill),
+            Action::Abandon { slot } => self.workers[slot] = None,
+            Action::Retry { tickets, death } => {
+                self.count(|stats| {
+                    stats.crashes += 1;
+                    stats.retried += 1;
+                });
+                let because = match &death.cause {
+                    Some(cause) => cause.to_string(),
+                    None => format!(
+                        "the worker {}",
+                        crate::error::ended(death.signal, death.code)
+                    ),
+                };
+                self.report(&tickets, &Status::Retried { because });
+            }
+            Action::Resolve { run, tickets, end } => self.resolve(run, &tickets, end),
+            Action::Closed => self.closed = true,
+        }
+    }
+
+    fn look_up(&mut self, run: u64) {
+        let cacheable = self.jobs.get(&run).is_some_and(Job::cacheable);
+        let key = self.promises.get(&run).map(Promise::key);
+        let lookup = match (&self.means.cache, key) {
+            (Some(cache), Some(key)) if cacheable => cache.get(&key),
+            _ => Lookup::Missing,
+        };
+        let found = match lookup {
+            Lookup::Found(bytes, digest) => {
+                self.found.insert(run, (bytes, digest));
+                true
+            }
+            Lookup::Missing => false,
+            Lookup::Corrupt { .. } => {
+                self.count(|stats| stats.cache_corrupt += 1);
+                false
+            }
+        };
+        self.events.push_back(Event::LookedUp { run, found });
+    }
+
+    fn start(&mut self, watch: &Watch, slot: usize, generation: u64) {
+        let Means {
+            command,
+            scratch,
+            inline,
+            ..
+        } = &self.means;
+        let started = scratch.place(slot).and_then(|place| {
+            if *inline {
+                WorkerProc::thread(command, &place, Handlers::standard())
+            } else {
+                WorkerProc::process(command, &place)
+            }
+        });
+        let started = started.and_then(|proc| watch.add(slot, generation, &proc).map(|()| proc));
+        match started {
+            Ok(proc) => {
+                self.count(|stats| stats.workers_started += 1);
+                self.workers[slot] = Some(Worker {
+                    generation,
+                    welcomed: false,
+                    proc,
+                });
+            }
+            Err(error) => {
+                let reason = format!("{}: {error}", command.program().display());
+                self.events.push_back(Event::NotStarted {
+                    slot,
+                    generation,
+                    reason,
+                });
+            }
+        }
+    }
+
+    fn give(&mut self, slot: usize, run: u64, tickets: &[u64]) {
+        let Some(job) = self.jobs.get(&run) else {
+            return;
+        };
+        let order = OrderRef {
+            kind: job.kind(),
+            bounds: job.bounds(self.means.wall),
+        };
+        let sent = match &mut self.workers[slot] {
+            Some(worker) => worker.proc.send(FrameKind::Job, run, &order),
+            None => Ok(()),
+        };
+        self.report(tickets, &Status::Started { worker: slot });
+        if let Err(error) = sent {
+            self.send_failed(slot, error);
+        }
+    }
+
+    fn send_failed(&mut self, slot: usize, error: WireError) {
+        if let Some(worker) = &self.workers[slot] {
+            self.events.push_back(Event::Broken {
+                slot,
+                generation: worker.generation,
+                error,
+            });
+        }
+    }
+
+    fn with_worker(&mut self, slot: usize, verb: impl FnOnce(&mut WorkerProc)) {
+        if let Some(worker) = &mut self.workers[slot] {
+            verb(&mut worker.proc);
+        }
+    }
+
+    fn resolve(&mut self, run: u64, tickets: &[u64], end: End) {
+        // One ticket of a shared run can be cancelled while the run goes on.
+        let job = if end == End::Cancelled {
+            None
+        } else {
+            self.jobs.remove(&run)
+        };
+        if matches!(end, End::Died(_)) {
+            self.count(|stats| stats.crashes += 1);
+        }
+        let found = self.found.remove(&run);
+        let key = self
+            .promises
+            .get(tickets.first().unwrap_or(&run))
+            .map(Promise::key);
+        let result = match (end, key) {
+            (End::Cached, Some(key)) => found
+                .map(|(bytes, digest)| Artefact {
+                    bytes: bytes.into(),
+                    digest,
+                    key,
+                    from_cache: true,
+                    seconds: 0.0,
+                })
+                .ok_or(End::Closed),
+            (End::Made { bytes, after }, Some(key)) => {
+                Ok(self.made(job.as_ref(), key, bytes, after))
+            }
+            (end, _) => Err(end),
+        };
+        let clocks = Clocks {
+            wall: job
+                .as_ref()
+                .map_or(self.means.wall, |job| job.wall(self.means.wall)),
+            cpu: job.as_ref().map_or(Duration::ZERO, Job::cpu_limit),
+        };
+        for ticket in tickets {
+            let Some(promise) = self.promises.remove(ticket) else {
+                continue;
+            };
+            let name = promise.name().to_owned();
+            let result = result.clone().map_err(|end| job_error(name, clocks, end));
+            self.conclude(&promise, &result);
+            promise.keep(result);
+        }
+    }
+
+    /// Stores a fresh result.
+    fn made(
+        &self,
+        job: Option<&Job>,
+        key: crate::JobKey,
+        bytes: Vec<u8>,
+        after: Duration,
+    ) -> Artefact {
+        let seconds = after.as_secs_f64();
+        self.count(|stats| {
+            stats.compiled += 1;
+            stats.seconds += seconds;
+        });
+        let stored = match &self.means.cache {
+            Some(cache) if job.is_some_and(Job::cacheable) => cache.put(&key, &bytes),
+            _ => Ok(Digest::of(&bytes)),
+        };
+        let digest = stored.unwrap_or_else(|error| {
+            self.count(|stats| {
+                stats.cache_unwritten += 1;
+                stats.cache_complaint = Some(error.to_string());
+            });
+            Digest::of(&bytes)
+        });
+        Artefact {
+            bytes: bytes.into(),
+            digest,
+            key,
+            from_cache: false,
+            seconds,
+        }
+    }
+
+    fn conclude(&self, promise: &Promise, result: &Result<Artefact, JobError>) {
+        self.count(|stats| match result {
+            Ok(artefact) if artefact.from_cache => stats.from_cache += 1,
+            Ok(_) => {}
+            Err(JobError::Cancelled { .. }) => stats.cancelled += 1,
+            Err(_) => stats.failed += 1,
+        });
+        self.tell(promise, || match result {
+            Ok(artefact) => Status::Done {
+                from_cache: artefact.from_cache,
+            },
+            Err(JobError::Cancelled { .. }) => Status::Cancelled,
+            Err(error) => Status::Failed {
+                because: error.to_string(),
+            },
+        });
+    }
+
+    fn report(&self, tickets: &[u64], status: &Status) {
+        for promise in tickets
+            .iter()
+            .filter_map(|ticket| self.promises.get(ticket))
+        {
+            self.tell(promise, || status.clone());
+        }
+    }
+
+    fn tell(&self, promise: &Promise, status: impl FnOnce() -> Status) {
+        if let Some(observer) = &self.observer {
+            observer.report(&Report {
+                at: Instant::now(),
+                job: promise.name().to_owned(),
+                key: promise.key(),
+                status: status(),
+            });
+        }
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Stats)) {
+        change(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Worker {
+    fn understand(&mut self, slot: usize, frame: Frame) -> Event {
+        let generation = self.generation;
+        let understood = match frame.kind {
+            FrameKind::Hello if !self.welcomed => {
+                self.welcomed = true;
+                frame
+                    .message::<Welcome>("a welcome")
+                    .map(|_| Event::Ready { slot, generation })
+            }
+            FrameKind::Done if self.welcomed => Ok(Event::Answer {
+                slot,
+                generation,
+                run: frame.job,
+                result: Ok(frame.payload),
+            }),
+            FrameKind::Failed if self.welcomed => {
+                frame
+                    .message::<Failure>("a failure")
+                    .map(|failure| Event::Answer {
+                        slot,
+                        generation,
+                        run: frame.job,
+                        result: Err(failure),
+                    })
+            }
+            got => {
+                let expected = if self.welcomed {
+                    "an answer"
+                } else {
+                    "a welcome"
+                };
+                Err(WireError::Unexpected {
+                    expected,
+                    got,
+                    job: frame.job,
+                })
+            }
+        };
+        understood.unwrap_or_else(|error| Event::Broken {
+            slot,
+            generation,
+            error,
+        })
+    }
+}

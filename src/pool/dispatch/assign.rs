@@ -1,0 +1,119 @@
+//! Who gets which run.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::{Action, Life, Slot, State};
+
+/// Most jobs that are sent ahead to one worker; at a quarter of it more are sent.
+const AHEAD: usize = 64;
+
+impl State {
+    /// Gives waiting runs to idle workers, brief ones also to workers at brief ones, and starts
+    /// workers for the rest.
+    pub(super) fn assign(&mut self, now: Instant) {
+        while let Some(run) = self.queue.first() {
+            let idle = |slot: &Slot| matches!(slot.life, Life::Idle);
+            let Some(slot) = self.slots.iter().position(idle) else {
+                break;
+            };
+            self.slots[slot].life = self.busy(now, run, VecDeque::new());
+            self.give(slot);
+        }
+        self.send_ahead();
+        if self.start_again.is_some_and(|time| now < time) {
+            return;
+        }
+        let starting = self
+            .slots
+            .iter()
+            .filter(|slot| matches!(slot.life, Life::Starting { .. }))
+            .count();
+        for _ in starting..self.queue.len() {
+            let Some(slot) = self
+                .slots
+                .iter()
+                .position(|slot| matches!(slot.life, Life::Empty))
+            else {
+                return;
+            };
+            self.start(now, slot);
+        }
+    }
+
+    /// Fills up the workers that are about to have nothing to do.
+    fn send_ahead(&mut self) {
+        let waits_briefly = |state: &Self| {
+            let first = state.queue.first()?;
+            Some(state.runs.get(&first)?.wish.brief)
+        };
+        if waits_briefly(self) != Some(true) {
+            return;
+        }
+        let mut hungry: Vec<usize> = (0..self.slots.len())
+            .filter(|slot| match &self.slots[*slot].life {
+                Life::Busy {
+                    run,
+                    cancelled: false,
+                    ahead,
+                    ..
+                } if ahead.len() <= AHEAD / 4 => {
+                    self.runs.get(run).is_some_and(|run| run.wish.brief)
+                }
+                _ => false,
+            })
+            .collect();
+        let had = |slot: &usize| match &self.slots[*slot].life {
+            Life::Busy { ahead, .. } => ahead.len(),
+            _ => 0,
+        };
+        hungry.sort_by_key(had);
+        // One each in turn, so that few jobs do not all go to one worker.
+        while !hungry.is_empty() {
+            let mut fed = Vec::new();
+            for slot in hungry {
+                if waits_briefly(self) != Some(true) {
+                    return;
+                }
+                let Some(run) = self.queue.first() else {
+                    return;
+                };
+                if let Life::Busy { ahead, .. } = &mut self.slots[slot].life {
+                    ahead.push_back(run);
+                    if ahead.len() < AHEAD {
+                        fed.push(slot);
+                    }
+                }
+                self.give(slot);
+            }
+            hungry = fed;
+        }
+    }
+
+    /// Hands the first run of the queue to a worker.
+    fn give(&mut self, slot: usize) {
+        let Some(run) = self.queue.pop() else {
+            return;
+        };
+        if let Some(shared) = self.runs.get_mut(&run) {
+            shared.attempts += 1;
+            shared.place = None;
+            let tickets = shared.tickets.clone();
+            self.actions.push(Action::Give { slot, run, tickets });
+        }
+    }
+
+    pub(super) fn busy(&self, now: Instant, run: u64, ahead: VecDeque<u64>) -> Life {
+        let known = self.runs.get(&run);
+        let patience = known.map_or(Some(self.rules.grace), |known| {
+            known.wish.wall.checked_add(self.rules.overrun)
+        });
+        Life::Busy {
+            run,
+            since: now,
+            give_up: patience.and_then(|patience| now.checked_add(patience)),
+            cancelled: known.is_none(),
+            ahead,
+        }
+    }
+}

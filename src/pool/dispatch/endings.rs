@@ -1,0 +1,109 @@
+//! How a worker ends, and what becomes of the runs that it had.
+
+use std::time::Instant;
+
+use super::{Action, Death, End, Life, State, Trouble, Was};
+use crate::wire::WireError;
+
+impl State {
+    pub(super) fn broken(&mut self, now: Instant, slot: usize, error: WireError) {
+        let was = match self.slots[slot].life {
+            Life::Empty | Life::Stopping { .. } => return,
+            Life::Starting { .. } => Was::Starting,
+            Life::Busy { run, cancelled, .. } if !cancelled => Was::Busy { run },
+            Life::Idle | Life::Busy { .. } => Was::Unneeded,
+        };
+        // A closed socket is what every death looks like; how it died says more.
+        let cause = (error != WireError::Closed).then_some(error);
+        self.stop(now, slot, was, cause);
+    }
+
+    pub(super) fn gone(&mut self, now: Instant, slot: usize, mut death: Death) {
+        self.take_back(slot);
+        let life = std::mem::replace(&mut self.slots[slot].life, Life::Empty);
+        let was = match life {
+            Life::Starting { .. } => Was::Starting,
+            Life::Busy { run, cancelled, .. } if !cancelled => Was::Busy { run },
+            Life::Empty | Life::Idle | Life::Busy { .. } => Was::Unneeded,
+            Life::Stopping { was, cause, .. } => {
+                death.cause = cause;
+                was
+            }
+        };
+        match was {
+            Was::Unneeded => {}
+            Was::Starting => self.start_failed(now, &not_started(death)),
+            Was::Busy { run } => self.died_on(run, death),
+        }
+    }
+
+    /// What was sent ahead and not begun waits again, before all others: it was only in the way.
+    fn take_back(&mut self, slot: usize) {
+        let Life::Busy { ahead, .. } = &mut self.slots[slot].life else {
+            return;
+        };
+        for run in std::mem::take(ahead).into_iter().rev() {
+            if let Some(waiting) = self.runs.get_mut(&run) {
+                waiting.attempts -= 1;
+                waiting.place = Some(self.queue.push_front(waiting.wish.urgency, run));
+            }
+        }
+    }
+
+    /// The job costs an attempt, and after the last one it fails.
+    fn died_on(&mut self, run: u64, death: Death) {
+        let Some(shared) = self.runs.get_mut(&run) else {
+            return;
+        };
+        if shared.attempts < self.rules.attempts {
+            let tickets = shared.tickets.clone();
+            shared.place = Some(self.queue.push_front(shared.wish.urgency, run));
+            self.actions.push(Action::Retry { tickets, death });
+        } else {
+            self.resolve(run, End::Died(death));
+        }
+    }
+
+    pub(super) fn start_failed(&mut self, now: Instant, trouble: &Trouble) {
+        self.failed_starts += 1;
+        let doublings = self.failed_starts.saturating_sub(1).min(6);
+        self.start_again = now.checked_add(self.rules.pause * (1 << doublings));
+        let alive = self.slots.iter().any(|slot| {
+            matches!(
+                slot.life,
+                Life::Starting { .. } | Life::Idle | Life::Busy { .. }
+            )
+        });
+        if alive || self.failed_starts < self.rules.spawns {
+            return;
+        }
+        // The next submit tries afresh.
+        self.failed_starts = 0;
+        self.start_again = None;
+        while let Some(run) = self.queue.pop() {
+            self.resolve(run, End::NoWorker(trouble.clone()));
+        }
+    }
+
+    pub(super) fn stop(&mut self, now: Instant, slot: usize, was: Was, cause: Option<WireError>) {
+        self.take_back(slot);
+        self.slots[slot].life = Life::Stopping {
+            since: now,
+            killed: false,
+            was,
+            cause,
+        };
+        self.actions.push(Action::Stop { slot });
+    }
+}
+
+fn not_started(death: Death) -> Trouble {
+    if let Some(cause) = death.cause {
+        return Trouble::Protocol(cause);
+    }
+    let how = crate::error::ended(death.signal, death.code);
+    Trouble::Start(match death.stderr.trim() {
+        "" => format!("the worker {how} before it said hello"),
+        stderr => format!("the worker {how} before it said hello; it wrote:\n{stderr}"),
+    })
+}
