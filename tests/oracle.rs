@@ -1,7 +1,8 @@
 //! The oracle: small quantized modules, each with what PyTorch's own Finalize makes of it and the outputs of its finalized module.
 //!
-//! Every case is one trial of two families. `graph::<case>` imports the module, finalizes it, counts what is left in float, runs it by the
-//! reference evaluator and compares outputs with PyTorch's to the bit. `kernels::<case>` compiles it for this processor and for any
+//! Every case is one trial of three families. `graph::<case>` imports the module, finalizes it, counts what is left in float, runs it by the
+//! reference evaluator and compares outputs with PyTorch's to the bit. `proof::<case>` proves every single rewrite on the way: what it made
+//! is compared with what it matched on random and on boundary inputs. `kernels::<case>` compiles it for this processor and for any
 //! processor, and compares the programs' outputs with the evaluator's to the bit.
 //!
 //! Where a case differs from PyTorch's, `oracle_deviations.txt` says how and why. A difference that is not listed fails, and so does a
@@ -17,6 +18,8 @@ mod deviations;
 mod float;
 #[path = "oracle/ledger.rs"]
 mod ledger;
+#[path = "oracle/proofs.rs"]
+mod proofs;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -29,6 +32,7 @@ use crate::case::{Case, Kind};
 use crate::compiled::Compiler;
 use crate::deviations::Deviations;
 use crate::ledger::Ledger;
+use crate::proofs::Proofs;
 
 fn main() -> ExitCode {
     // The pool's workers are this program, started again.
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
     let deviations = Arc::new(Deviations::read(&tests.join("oracle_deviations.txt")));
     let cases = Case::all(&folder);
     let ledger = Arc::new(Ledger::default());
+    let proofs = Arc::new(Proofs::default());
     let compiler = Arc::new(Compiler::new());
 
     let mut trials = Vec::new();
@@ -55,6 +60,15 @@ fn main() -> ExitCode {
             ledger.note(&case.name, &found);
             let checked = deviations.check(&case.name, &Kind::OF_GRAPHS, found.differences());
             checked.map_err(Failed::from)
+        }));
+    }
+    for case in &cases {
+        let (case, proofs) = (case.clone(), Arc::clone(&proofs));
+        trials.push(Trial::test(format!("proof::{}", case.name), move || {
+            if let Some(proof) = case.prove()? {
+                proofs.note(&case.name, &proof);
+            }
+            Ok(())
         }));
     }
     for case in &cases {
@@ -78,7 +92,7 @@ fn main() -> ExitCode {
 
     let conclusion = libtest_mimic::run(&args, trials);
     if !args.list {
-        let _ = writeln!(std::io::stdout(), "{ledger}{compiler}");
+        let _ = writeln!(std::io::stdout(), "{ledger}{proofs}{compiler}");
     }
     // Ends the workers, and removes the cache.
     drop(compiler);

@@ -12,17 +12,19 @@
 //! ```
 //!
 //! The snapshot is the difference between the module before and after, and the remarks. Besides, the module is run before and after on
-//! the inputs: outputs must be the same to the bit. `forward` gets one input for each `# input:` line.
+//! the inputs: outputs must be the same to the bit; and every single rewrite is proven, on these and on other inputs. `forward` gets one input for each `# input:` line.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use planish::eval::{Contract, Interpreter, Value, run_graph};
+use planish::eval::{Contract, Interpreter, Value, run_graph, to_literal};
 use planish::ir::GraphModule;
 use planish::ir::text::{Blobs, Printer, Style, parse_graph, parse_module};
-use planish::passes::{Fuel, NoKernels, Options, PassCx, Pipeline, QuantType, RemarkKind, Remarks};
+use planish::passes::{
+    Fuel, NoKernels, Observer, Options, PassCx, Pipeline, Prover, QuantType, RemarkKind, Remarks,
+};
 use similar::TextDiff;
 
 fn main() {
@@ -75,7 +77,7 @@ fn run(pass: &str, path: &Path) -> Result<(), Failed> {
     let before = parse_module(&text).map_err(|errors| format!("{}:\n{errors}", path.display()))?;
     let mut after = before.clone();
     let mut remarks = Remarks::default();
-    let ran = apply(pass, &header, &mut after, &mut remarks);
+    let ran = apply(pass, &header, &mut after, (&mut remarks, None));
     let mut body = match (&ran, header.error) {
         (Ok(()), false) => {
             // One set of payloads: a tensor has the same name before and after.
@@ -95,6 +97,7 @@ fn run(pass: &str, path: &Path) -> Result<(), Failed> {
     }
     if ran.is_ok() && !header.not_run {
         same_meaning(&before, &after, &header.inputs)?;
+        prove(pass, &header, before)?;
     }
     let folder = pass.replace('-', "_");
     let mut settings = insta::Settings::clone_current();
@@ -119,14 +122,22 @@ fn run(pass: &str, path: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-fn apply(
-    pass: &str,
-    header: &Header,
-    module: &mut GraphModule,
-    remarks: &mut Remarks,
-) -> Result<(), String> {
+/// Proves every single rewrite that the pass makes.
+fn prove(pass: &str, header: &Header, mut module: GraphModule) -> Result<(), Failed> {
+    let inputs: Result<_, _> = header.inputs.iter().map(to_literal).collect();
+    let mut prover = Prover::new(&options(header), inputs.map_err(|error| error.to_string())?);
+    let told = &mut Remarks::default();
+    apply(pass, header, &mut module, (told, Some(&mut prover)))?;
+    let unreached = &prover.proof().unreached;
+    if !unreached.is_empty() {
+        return Err(format!("no input reaches {unreached:?}").into());
+    }
+    Ok(())
+}
+
+fn options(header: &Header) -> Options {
     let dynamic = header.quant_type.as_deref() == Some("dynamic");
-    let options = Options {
+    Options {
         quant_type: if dynamic {
             QuantType::Dynamic
         } else {
@@ -134,13 +145,22 @@ fn apply(
         },
         preserved: header.preserved.clone(),
         ..Options::default()
-    };
+    }
+}
+
+fn apply(
+    pass: &str,
+    header: &Header,
+    module: &mut GraphModule,
+    (remarks, prover): (&mut Remarks, Option<&mut Prover>),
+) -> Result<(), String> {
+    let options = options(header);
     let mut cx = PassCx {
         remarks,
         kernels: &mut NoKernels,
         fuel: &mut Fuel::unlimited(),
         options: &options,
-        observer: None,
+        observer: prover.map(|prover| prover as &mut dyn Observer),
     };
     // A case shows one pass on its own, whatever came before it.
     let pipeline = Pipeline::parse(pass).map_err(|error| error.to_string())?;

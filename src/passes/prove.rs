@@ -24,7 +24,7 @@ use crate::kept::kept_methods;
 use crate::observer::{Observer, Rewrite};
 use crate::pass::Options;
 use crate::rewrite::Bound;
-use counterexample::{ALONE, alone, answer, judge};
+use counterexample::{ALONE, alone, answer, calls, judge};
 use difference::difference;
 use recording::Recording;
 use vary::{Choice, Kind, vary};
@@ -35,6 +35,7 @@ pub struct Prover {
     preserved: Vec<String>,
     /// Inputs of the methods; the first are those that were given.
     samples: Vec<Vec<Literal>>,
+    calls: usize,
     pass: &'static str,
     /// The module as it was when the last step had been proven.
     current: Option<GraphModule>,
@@ -65,7 +66,7 @@ pub struct Proof {
 struct Answer {
     method: String,
     sample: usize,
-    answer: Result<Literal, planish_eval::Error>,
+    outcome: Result<Literal, planish_eval::Error>,
 }
 
 /// A rewrite of the pass that runs.
@@ -86,6 +87,7 @@ impl Prover {
             contract: options.contract,
             preserved: options.preserved.clone(),
             samples: vec![inputs],
+            calls: 1,
             pass: "",
             current: None,
             answers: None,
@@ -136,7 +138,7 @@ impl Prover {
                 answers.push(Answer {
                     method: module.method(method).name.to_string(),
                     sample,
-                    answer: answer(module, method, inputs, self.contract),
+                    outcome: answer(module, method, inputs, self.calls, self.contract),
                 });
             }
         }
@@ -152,14 +154,14 @@ impl Prover {
         };
         let mut after = self.answers(module);
         for was in before {
-            let Ok(expected) = was.answer else { continue };
+            let Ok(expected) = was.outcome else { continue };
             let place = after
                 .iter()
                 .position(|is| is.method == was.method && is.sample == was.sample);
             let Some(place) = place else { continue };
-            let found = match &after[place].answer {
+            let found = match &after[place].outcome {
                 Ok(found) => Ok(found.clone()),
-                Err(_) => std::mem::replace(&mut after[place].answer, Ok(Literal::None)),
+                Err(_) => std::mem::replace(&mut after[place].outcome, Ok(Literal::None)),
             };
             if let Some(difference) = judge(&expected, found, Bound::Exact) {
                 return self.fail(Counterexample {
@@ -169,6 +171,7 @@ impl Prover {
                     method: was.method,
                     bound: Bound::Exact,
                     contract: self.contract,
+                    calls: self.calls,
                     before: current.clone(),
                     after: module.clone(),
                     inputs: self.samples[was.sample].clone(),
@@ -210,6 +213,7 @@ impl Prover {
                 method: ALONE.to_owned(),
                 bound: rewrite.rule.bound(),
                 contract: self.contract,
+                calls: 1,
                 before: alone(rewrite.before.clone()),
                 after: alone(after),
                 inputs,
@@ -320,6 +324,7 @@ impl Prover {
                         method: name,
                         bound: made.bound,
                         contract: self.contract,
+                        calls: self.calls,
                         before: current.clone(),
                         after: module.clone(),
                         inputs: self.samples[sample].clone(),
@@ -342,6 +347,7 @@ impl Observer for Prover {
     fn before_pass(&mut self, pass: &'static str, module: &GraphModule) {
         self.pass = pass;
         if self.current.is_none() {
+            self.calls = calls(module);
             self.choose_samples(module);
             self.goes_on_from(module);
         }
@@ -411,9 +417,10 @@ fn variations(rewrite: &Rewrite<'_>, inputs: &[Literal]) -> Vec<Vec<Literal>> {
         let varied = pairs.map(|(at, (input, literal))| {
             let seed = rewrite.number.wrapping_mul(31).wrapping_add(at as u64);
             let step = None;
-            match input.constant {
-                true => literal.clone(),
-                false => vary(literal, Choice { kind, seed, step }),
+            if input.constant {
+                literal.clone()
+            } else {
+                vary(literal, Choice { kind, seed, step })
             }
         });
         varied.collect()
@@ -455,3 +462,6 @@ fn first_scale(
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,10 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use planish::FinalizeError;
-use planish::eval::{Contract, Interpreter, Value};
+use planish::eval::{Contract, Interpreter, Value, to_literal};
 use planish::ir::text::parse_graphs;
 use planish::ir::{DType, Graph, GraphModule, Tensor};
-use planish::passes::QuantType;
+use planish::passes::{
+    FINALIZE, Fuel, NoKernels, Options, PassCx, Proof, Prover, QuantType, Remarks,
+};
 use planish::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 
@@ -107,16 +109,54 @@ impl Case {
 
     /// How the case is finalized.
     pub(crate) fn finalize<'p>(&self, target: Target) -> Finalize<'p> {
-        let meta = self.meta();
-        let quant_type = if meta["qt"] == "dynamic" {
-            QuantType::Dynamic
-        } else {
-            QuantType::Static
-        };
-        let preserved = meta["preserved"].as_array().into_iter().flatten();
+        let options = self.options();
         Finalize::for_target(target)
-            .quant_type(quant_type)
-            .preserve(preserved.filter_map(|name| name.as_str()))
+            .quant_type(options.quant_type)
+            .preserve(options.preserved)
+    }
+
+    fn options(&self) -> Options {
+        let meta = self.meta();
+        let preserved = meta["preserved"].as_array().into_iter().flatten();
+        Options {
+            quant_type: if meta["qt"] == "dynamic" {
+                QuantType::Dynamic
+            } else {
+                QuantType::Static
+            },
+            preserved: preserved
+                .filter_map(|name| Some(name.as_str()?.to_owned()))
+                .collect(),
+            ..Options::default()
+        }
+    }
+
+    /// Proves every rewrite that finalizing the case takes; `None` when there is no module, or it is refused.
+    pub(crate) fn prove(&self) -> Result<Option<Proof>, String> {
+        let Some(Ok(mut module)) = self.import() else {
+            return Ok(None);
+        };
+        let options = self.options();
+        let inputs = self.inputs();
+        let inputs: Result<_, _> = inputs.iter().map(to_literal).collect();
+        let mut prover = Prover::new(&options, inputs.map_err(|error| error.to_string())?);
+        let mut cx = PassCx {
+            remarks: &mut Remarks::default(),
+            kernels: &mut NoKernels,
+            fuel: &mut Fuel::unlimited(),
+            options: &options,
+            observer: Some(&mut prover),
+        };
+        let refused = self
+            .finalize(Target::host())
+            .graph_only(&mut module.clone())
+            .is_err();
+        match Pipeline::new(FINALIZE).run(&mut module, &mut cx, &mut ()) {
+            Ok(_) => Ok(Some(prover.proof().clone())),
+            // What is refused is compared with what PyTorch refuses elsewhere.
+            Err(_) if refused => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// The tensors that `forward` is called with.

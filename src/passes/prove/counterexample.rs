@@ -26,6 +26,8 @@ pub struct Counterexample {
     pub before: GraphModule,
     /// The same afterwards.
     pub after: GraphModule,
+    /// How often the method is called: twice where one call may leave something to the next.
+    pub calls: usize,
     /// The arguments of the method, without the module.
     pub inputs: Vec<Literal>,
     /// How the answers differ.
@@ -39,7 +41,7 @@ impl Counterexample {
     /// When what stands for the module before cannot be run at all.
     pub fn replay(&self) -> Result<Option<String>, planish_eval::Error> {
         let run = |module: &GraphModule| match module.root_method(&self.method) {
-            Some(method) => answer(module, method, &self.inputs, self.contract),
+            Some(method) => answer(module, method, &self.inputs, self.calls, self.contract),
             None => Err(planish_eval::Error::Missing(format!(
                 "a method {}",
                 self.method
@@ -65,16 +67,26 @@ pub(super) fn alone(graph: Graph) -> GraphModule {
 /// The method that a graph on its own is.
 pub(super) const ALONE: &str = "forward";
 
-/// What a method answers; twice, when one call may leave something to the next.
+/// How often methods must be called to see all that they do: twice when something may be written to.
+pub(super) fn calls(module: &GraphModule) -> usize {
+    let writes = module.named_methods().into_iter().any(|id| {
+        let graph = &module.method(id).graph;
+        graph.walk().into_iter().any(|node| {
+            let op = graph.node(node).op();
+            op.is("prim::SetAttr") || op.info().effects == Effects::Writes
+        })
+    });
+    1 + usize::from(writes)
+}
+
+/// What a method answers to calls in a row.
 pub(super) fn answer(
     module: &GraphModule,
     method: MethodId,
     inputs: &[Literal],
+    calls: usize,
     contract: Contract,
 ) -> Result<Literal, planish_eval::Error> {
-    let graph = &module.method(method).graph;
-    let lasting = |node| graph.effects(node) > Effects::Nondeterministic;
-    let calls = 1 + usize::from(graph.nodes(graph.entry()).any(lasting));
     let mut interpreter = Interpreter::new(module, contract);
     let answers = (0..calls).map(|_| {
         let answer = interpreter.call(method, &arguments(module, method, inputs))?;
@@ -89,15 +101,8 @@ pub(super) fn judge(
     after: Result<Literal, planish_eval::Error>,
     bound: Bound,
 ) -> Option<String> {
-    let after = match after {
-        Ok(after) => after,
-        Err(error) => return Some(format!("it fails now: {error}")),
-    };
-    // What was called once before may be called twice now, and the other way round: the first answers count then.
-    match (before, &after) {
-        (Literal::Tuple(a), Literal::Tuple(b)) if a.len() != b.len() => {
-            difference(a.first()?, b.first()?, bound)
-        }
-        _ => difference(before, &after, bound),
+    match after {
+        Ok(after) => difference(before, &after, bound),
+        Err(error) => Some(format!("it fails now: {error}")),
     }
 }

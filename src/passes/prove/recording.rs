@@ -5,6 +5,8 @@ use std::collections::{HashMap, HashSet};
 use planish_eval::{Contract, Interpreter, Trace, Value, eval_node, to_literal};
 use planish_ir::{BlockId, Def, Effects, Graph, GraphModule, Literal, MethodId, ValueId};
 
+use crate::analysis::objects::{attribute_read, attribute_value, objects};
+
 /// The values of a method on one run, each as it was when it was computed; of what runs in rounds, those of the first.
 #[derive(Debug)]
 pub(super) struct Recording {
@@ -30,10 +32,19 @@ impl Recording {
         let _ = Interpreter::new(module, contract)
             .traced(&mut recorder)
             .call(method, &inputs);
-        Self {
-            contract,
-            values: recorder.values,
+        let mut values = recorder.values;
+        // Attributes that are read in branches that were not taken.
+        let graph = &module.method(method).graph;
+        let objects = objects(module, module.root(), graph);
+        for node in graph.walk() {
+            if attribute_read(graph, &objects, node).is_some() {
+                let output = graph.output(node);
+                if let Some(value) = attribute_value(module, graph, &objects, output) {
+                    values.entry(output).or_insert_with(|| value.clone());
+                }
+            }
         }
+        Self { contract, values }
     }
 
     /// A value, as it was on the run.

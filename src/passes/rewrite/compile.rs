@@ -78,6 +78,8 @@ fn compile(file: &File, concrete: Concrete) -> Result<Rule, Fault> {
     }
     let bound = match &concrete.within[..] {
         [] => Bound::Exact,
+        // A family's cell may say nothing.
+        [bound] if bound.text.is_empty() => Bound::Exact,
         [bound] => Bound::parse(&bound.text).map_err(|message| Fault {
             line: bound.number,
             message,
