@@ -288,11 +288,6 @@ impl<'a> Call<'a> {
         Error::Unsupported(format!("{} {what}", self.op))
     }
 
-    /// The error that this contract is not known for the operator.
-    pub(crate) fn no_contract(&self) -> Error {
-        self.unsupported(format_args!("under the contract {}", self.contract))
-    }
-
     /// The part of the operator's name after `::`.
     pub(crate) fn short_name(&self) -> &'static str {
         let name: Sym = self.op.name();

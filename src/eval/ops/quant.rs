@@ -6,7 +6,7 @@ use planish_ir::{DType, QParams, Type};
 
 use super::{Kernel, Table};
 use crate::call::Call;
-use crate::{Error, MemoryFormat, Result, Tensor, Value};
+use crate::{Contract, Error, MemoryFormat, Result, Tensor, Value};
 use Kernel::{Many, One};
 
 pub(super) const OPS: Table = &[
@@ -440,7 +440,8 @@ fn channel_axis(call: &Call<'_>) -> Result<Value> {
 }
 
 fn choose_qparams(call: &Call<'_>) -> Result<Vec<Value>> {
-    let (scale, zero_point) = chosen(&call.tensor(0)?.to_f32()?, call.bool_or(1, false)?);
+    let reduced = call.bool_or(1, false)? && call.contract != Contract::Qnnpack;
+    let (scale, zero_point) = chosen(&call.tensor(0)?.to_f32()?, reduced);
     Ok(vec![Value::Float(scale), Value::Int(zero_point)])
 }
 

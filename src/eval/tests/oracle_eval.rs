@@ -20,26 +20,29 @@ const TIES: [(&str, usize); 2] = [
     ("op_upsample_bilinear2d_na", 2),
 ];
 
-/// Outputs of PyTorch that are wrong: what its Finalize changes in a module, or what one of its engines gets wrong.
-const PYTORCH_DEFECTS: [(&str, &[&str], &str); 5] = [
+/// The engines that PyTorch's finalized modules ran on.
+const ENGINES: [&str; 4] = ["after_fbgemm", "after_qnnpack", "after_onednn", "after_x86"];
+
+/// Outputs of PyTorch that are wrong: what its Finalize changes in a module, or what some of its engines get wrong.
+const PYTORCH_DEFECTS: [(&str, &[&str], &str); 9] = [
     (
         "instance_norm_running_stats",
-        &["after_fbgemm", "after_qnnpack"],
+        &ENGINES,
         "B8: running statistics are dropped",
     ),
     (
         "scalar_add_",
-        &["after_fbgemm", "after_qnnpack"],
+        &ENGINES,
         "B4: the quantized operand is written to",
     ),
     (
         "scalar_add__relu",
-        &["after_fbgemm", "after_qnnpack"],
+        &ENGINES,
         "B4: the quantized operand is written to",
     ),
     (
         "scalar_add__relu_",
-        &["after_fbgemm", "after_qnnpack"],
+        &ENGINES,
         "B4: the quantized operand is written to",
     ),
     (
@@ -47,7 +50,16 @@ const PYTORCH_DEFECTS: [(&str, &[&str], &str); 5] = [
         &["after_qnnpack"],
         "the divisor is ignored",
     ),
+    ("conv_transpose1d", ONEDNN, TRANSPOSED),
+    ("conv_transpose2d", ONEDNN, TRANSPOSED),
+    ("conv_transpose2d_relu", ONEDNN, TRANSPOSED),
+    ("conv_transpose2d_relu_", ONEDNN, TRANSPOSED),
 ];
+
+/// The engines that convolve by oneDNN.
+const ONEDNN: &[&str] = &["after_onednn", "after_x86"];
+const TRANSPOSED: &str =
+    "B7: oneDNN's transposed convolutions are right for as many inputs as outputs only";
 
 #[test]
 fn modules_compute_what_pytorch_computes() {
@@ -57,10 +69,13 @@ fn modules_compute_what_pytorch_computes() {
             continue;
         };
         let finalized = case.finalized();
+        let x86 = finalized.as_ref().map_or(Contract::Fbgemm, contract_of_x86);
         let runs = [
             (Some(&case.module), "before", Contract::Fbgemm),
             (finalized.as_ref(), "after_fbgemm", Contract::Fbgemm),
             (finalized.as_ref(), "after_qnnpack", Contract::Qnnpack),
+            (finalized.as_ref(), "after_onednn", Contract::Onednn),
+            (finalized.as_ref(), "after_x86", x86),
         ];
         for (module, expected, contract) in runs {
             let Some(module) = module else { continue };
@@ -80,7 +95,24 @@ fn modules_compute_what_pytorch_computes() {
         }
     }
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
-    assert!(compared > 600 && exact > 550, "{exact} of {compared} equal");
+    assert!(compared > 950 && exact > 800, "{exact} of {compared} equal");
+}
+
+/// PyTorch's engine `x86` convolves by oneDNN and takes linear maps from FBGEMM; no case has both.
+fn contract_of_x86(module: &GraphModule) -> Contract {
+    let convolves = module.named_methods().into_iter().any(|method| {
+        let graph = &module.method(method).graph;
+        let mut names = graph
+            .walk()
+            .into_iter()
+            .map(|node| graph.node(node).op().name());
+        names.any(|name| name.as_str().starts_with("quantized::conv"))
+    });
+    if convolves {
+        Contract::Onednn
+    } else {
+        Contract::Fbgemm
+    }
 }
 
 /// How the outputs of a module compare with PyTorch's.

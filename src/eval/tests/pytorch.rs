@@ -10,6 +10,7 @@ use safetensors::SafeTensors;
 use serde_json::Value as Json;
 
 const OPERATORS: &[u8] = include_bytes!("fixtures/pytorch.safetensors");
+const CONTRACTS: &[u8] = include_bytes!("fixtures/contracts.safetensors");
 const BREADTH: &[u8] = include_bytes!("fixtures/breadth.safetensors");
 
 struct Cases<'a> {
@@ -141,6 +142,11 @@ impl Cases<'static> {
 #[test]
 fn every_operator_gives_pytorchs_codes_and_layout() {
     agree(OPERATORS, 100);
+}
+
+#[test]
+fn every_contract_gives_its_engines_codes() {
+    agree(CONTRACTS, 100);
 }
 
 #[test]

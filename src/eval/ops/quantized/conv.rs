@@ -1,11 +1,11 @@
 //! Quantized convolutions.
 
-use planish_ir::{ConvGeometry, PackedKind, PackedParams};
+use planish_ir::{ConvGeometry, DType, PackedKind, PackedParams};
 
 use super::stage::{BiasStep, Stage, WeightParams};
 use crate::call::Call;
 use crate::ops::conv::{Plan, spatial, weight_rows};
-use crate::ops::quant::{self, Affine, chosen, empty, per_tensor};
+use crate::ops::quant::{self, chosen, empty, per_tensor};
 use crate::ops::window::channels_to_end;
 use crate::ops::{Kernel, Table};
 use crate::{Contract, Error, Result, Tensor, Value};
@@ -31,22 +31,39 @@ pub(in crate::ops) const OPS: Table = &[
 
 /// `conv2d(input, packed, scale, zero_point)`
 fn conv(call: &Call<'_>) -> Result<Value> {
-    let (input, packed) = (call.tensor(0)?, call.packed(1)?);
     // The oldest form repeats the geometry between weight and scale.
     let first = if call.args.len() > 4 {
         call.args.len() - 2
     } else {
         2
     };
-    let (scale, zero_point) = quant::qparams(call, first)?;
+    let qparams = quant::qparams(call, first)?;
+    Ok(convolved(call, call.tensor(0)?, qparams)?.into())
+}
+
+/// `conv2d_dynamic(input, packed, reduce_range)`: floats in and out. PyTorch has no kernel that ends in floats: codes with the input's
+/// parameters stand in between, and what they cannot hold is cut off.
+fn conv_dynamic(call: &Call<'_>) -> Result<Value> {
+    let input = call.tensor(0)?;
+    let reduced = call.bool_or(2, false)? && call.contract != Contract::Qnnpack;
+    let (scale, zero_point) = chosen(&input.to_f32()?, reduced);
+    let codes = quant::quantized(input, scale, zero_point, DType::QUInt8)?;
+    let result = convolved(call, &codes, (scale, zero_point))?;
+    let floats = quant::dequantized(&result)?;
+    Ok(floats.copy_strided(&last_strides(result.shape()))?.into())
+}
+
+/// The convolution of codes with the packed weight of the call.
+fn convolved(call: &Call<'_>, input: &Tensor, (scale, zero_point): (f64, i64)) -> Result<Tensor> {
+    let packed = call.packed(1)?;
     let sums = Sums::new(call, input, packed)?;
-    let out = Affine::new(scale, zero_point, input.dtype())?;
     let step = if is_fast_depthwise(packed, sums.geometry, input) {
         BiasStep::Rounded
     } else {
         BiasStep::Fused
     };
     let channels = sums.plan.channels();
+    let out = (scale, zero_point);
     let stage = Stage::new(call, input, packed, &sums.params, channels, out, step)?;
     let shape = sums.plan.shape();
     let strides = last_strides(&shape);
@@ -56,31 +73,7 @@ fn conv(call: &Call<'_>) -> Result<Value> {
     result
         .permute(&channels_to_end(shape.len()))?
         .write_codes(&codes)?;
-    Ok(sums.narrowed(&result)?.into())
-}
-
-/// `conv2d_dynamic(input, packed, reduce_range)`: floats in and out, codes in between.
-fn conv_dynamic(call: &Call<'_>) -> Result<Value> {
-    let (input, packed) = (call.tensor(0)?, call.packed(1)?);
-    let reduced = call.bool_or(2, false)? && call.contract != Contract::Qnnpack;
-    let (scale, zero_point) = chosen(&input.to_f32()?, reduced);
-    let codes = quant::quantized(input, scale, zero_point, planish_ir::DType::QUInt8)?;
-    let sums = Sums::new(call, &codes, packed)?;
-    let bias = match &packed.bias {
-        Some(bias) => Tensor::from(bias).to_f32()?,
-        None => vec![0.0; sums.plan.channels()],
-    };
-    let shape = sums.plan.shape();
-    let result = Tensor::zeros_strided(planish_ir::DType::Float, &shape, &last_strides(&shape))?;
-    let mut values = Vec::with_capacity(result.numel());
-    sums.run(|channel, sum| {
-        let factor = scale as f32 * sums.params.scale(channel);
-        values.push((sum as f32).mul_add(factor, bias[channel]));
-    })?;
-    result
-        .permute(&channels_to_end(shape.len()))?
-        .write_f32(&values)?;
-    Ok(sums.narrowed(&result)?.into())
+    sums.narrowed(&result)
 }
 
 /// Strides that put the channels innermost, for any number of spatial dimensions.

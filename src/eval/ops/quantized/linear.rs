@@ -3,7 +3,7 @@
 use planish_ir::{DType, Dims, PackedKind, PackedParams};
 
 use super::conv::centred;
-use super::stage::{BiasStep, Stage, WeightParams};
+use super::stage::{BiasStep, Stage, WeightParams, onednn_weight, twice_inverted};
 use crate::call::Call;
 use crate::ops::conv::Sum;
 use crate::ops::quant::{self, Affine, chosen, from_codes, half_rounded, per_tensor};
@@ -29,14 +29,13 @@ fn linear(call: &Call<'_>) -> Result<Value> {
     let (input, packed) = (call.tensor(0)?, weight_of(call)?);
     let (scale, zero_point) = quant::qparams(call, 2)?;
     let sums = Sums::new(call, input, packed)?;
-    let out = Affine::new(scale, zero_point, input.dtype())?;
     let stage = Stage::new(
         call,
         input,
         packed,
         &sums.params,
         sums.outputs,
-        out,
+        (scale, zero_point),
         BiasStep::Fused,
     )?;
     let mut codes = Vec::new();
@@ -56,12 +55,14 @@ fn linear(call: &Call<'_>) -> Result<Value> {
 /// `linear_dynamic(input, packed, reduce_range)`: floats in and out, codes in between.
 fn linear_dynamic(call: &Call<'_>) -> Result<Value> {
     let (input, packed) = (call.tensor(0)?, weight_of(call)?);
-    if call.contract == Contract::Onednn {
-        return Err(call.no_contract());
-    }
-    let reduced = call.bool_or(2, false)? && call.contract != Contract::Qnnpack;
+    let contract = call.contract;
+    let reduced = call.bool_or(2, false)? && contract != Contract::Qnnpack;
     let (scale, zero_point) = chosen(&input.to_f32()?, reduced);
-    let codes = quant::quantized(input, scale, zero_point, DType::QUInt8)?;
+    let codes = if contract == Contract::Onednn {
+        quantized_with_zero(input, scale, zero_point)?
+    } else {
+        quant::quantized(input, scale, zero_point, DType::QUInt8)?
+    };
     let sums = Sums::new(call, &codes, packed)?;
     let bias = match &packed.bias {
         Some(bias) => Tensor::from(bias).to_f32()?,
@@ -74,10 +75,39 @@ fn linear_dynamic(call: &Call<'_>) -> Result<Value> {
     };
     let mut values = Vec::new();
     sums.run(|channel, sum| {
-        let factor = scale as f32 * sums.params.scale(channel);
-        values.push((sum as f32).mul_add(factor, bias[channel]).max(least));
+        let (sum, bias) = (sum as f32, bias[channel]);
+        let factor = || scale as f32 * sums.params.scale(channel);
+        let value = match contract {
+            Contract::Fbgemm => sum.mul_add(factor(), bias),
+            Contract::Qnnpack => sum * factor() + bias,
+            Contract::Onednn => {
+                let weight = onednn_weight("linear", &sums.params, channel);
+                sum * twice_inverted(scale) * weight + bias
+            }
+        };
+        values.push(value.max(least));
     });
     Ok(Tensor::from_values(&sums.shape, &values)?.into())
+}
+
+/// Codes as oneDNN makes them: the zero point is added before rounding.
+fn quantized_with_zero(input: &Tensor, scale: f64, zero_point: i64) -> Result<Tensor> {
+    let affine = Affine::new(scale, zero_point, DType::QUInt8)?;
+    let inverse = (1.0 / scale) as f32;
+    let values = input.to_f32()?;
+    let codes = values
+        .iter()
+        .map(|x| affine.rounded(x * inverse + affine.zero as f32));
+    let codes: Vec<i32> = codes.collect();
+    let strides = planish_ir::contiguous_strides(input.shape());
+    from_codes(
+        DType::QUInt8,
+        input.shape(),
+        &strides,
+        &codes,
+        scale,
+        zero_point,
+    )
 }
 
 /// Weights rounded to half precision, sums in floats.

@@ -10,7 +10,7 @@ use crate::{Contract, Error, Result, Tensor};
 /// Scales and zero points of a weight, one or one for each output channel.
 #[derive(Debug)]
 pub(crate) struct WeightParams {
-    scales: Vec<f32>,
+    scales: Vec<f64>,
     zeros: Vec<i32>,
 }
 
@@ -29,6 +29,8 @@ pub(crate) struct Stage {
     channels: Vec<Channel>,
     out: Affine,
     low: i32,
+    /// Whether the zero point is added before rounding.
+    before: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +49,8 @@ enum Bias {
     Added(f32),
     /// An integer that joins the sum before it becomes a float.
     Whole(i32),
+    /// `sum * .0 * .1 + .2`: the sum becomes a real number before the bias is added.
+    Real(f32, f32, f32),
 }
 
 impl WeightParams {
@@ -61,7 +65,7 @@ impl WeightParams {
         };
         match packed.weight.qparams() {
             Some(QParams::PerTensor { scale, zero_point }) => Ok(Self {
-                scales: vec![*scale as f32],
+                scales: vec![*scale],
                 zeros: narrow(&[*zero_point])?,
             }),
             Some(QParams::PerChannel {
@@ -69,7 +73,7 @@ impl WeightParams {
                 zero_points,
                 ..
             }) if scales.len() == outputs => Ok(Self {
-                scales: scales.iter().map(|s| *s as f32).collect(),
+                scales: scales.to_vec(),
                 zeros: narrow(zero_points)?,
             }),
             _ => Err(Error::Invalid(format!(
@@ -81,6 +85,10 @@ impl WeightParams {
 
     /// The scale of an output channel.
     pub(crate) fn scale(&self, channel: usize) -> f32 {
+        self.exact_scale(channel) as f32
+    }
+
+    fn exact_scale(&self, channel: usize) -> f64 {
         self.scales[channel.min(self.scales.len() - 1)]
     }
 
@@ -102,33 +110,41 @@ impl Stage {
         packed: &PackedParams,
         weight: &WeightParams,
         outputs: usize,
-        out: Affine,
+        (out_scale, out_zero): (f64, i64),
         step: BiasStep,
     ) -> Result<Self> {
         let (scale, zero) = per_tensor(input)?;
+        let out = Affine::new(out_scale, out_zero, input.dtype())?;
         let input = Affine::new(scale, zero, input.dtype())?;
+        let name = call.short_name();
         let bias = match &packed.bias {
             Some(bias) => Some(Tensor::from(bias).to_f32()?),
             None => None,
         };
-        let channel = |at: usize| -> Result<Channel> {
+        let channel = |at: usize| -> Channel {
             let bias = bias.as_ref().map(|bias| bias[at]);
             match call.contract {
-                Contract::Fbgemm => Ok(fbgemm(&input, weight, at, bias, &out, step)),
-                Contract::Qnnpack => Ok(qnnpack(&input, weight, at, bias, &out)),
-                Contract::Onednn => Err(call.no_contract()),
+                Contract::Fbgemm => fbgemm(&input, weight, at, bias, &out, step),
+                Contract::Qnnpack => qnnpack(&input, weight, at, bias, &out),
+                Contract::Onednn => {
+                    let factor = onednn_weight(name, weight, at);
+                    Channel {
+                        factor: 1.0 / twice_inverted(out_scale),
+                        bias: Bias::Real(twice_inverted(scale), factor, bias.unwrap_or(0.0)),
+                    }
+                }
             }
         };
-        let relu = call.short_name().contains("relu");
-        let low = if relu {
+        let low = if name.contains("relu") {
             out.zero.max(out.range().0)
         } else {
             out.range().0
         };
         Ok(Self {
-            channels: (0..outputs).map(channel).collect::<Result<_>>()?,
+            channels: (0..outputs).map(channel).collect(),
             out,
             low,
+            before: call.contract == Contract::Onednn,
         })
     }
 
@@ -140,8 +156,29 @@ impl Stage {
             Bias::Fused(bias, inverse) => bias.mul_add(inverse, sum as f32),
             Bias::Added(bias) => sum as f32 + bias,
             Bias::Whole(bias) => sum.wrapping_add(bias) as f32,
+            Bias::Real(input, weight, bias) => sum as f32 * input * weight + bias,
         };
-        self.out.code(value * channel.factor).max(self.low)
+        let steps = value * channel.factor;
+        let code = if self.before {
+            self.out.rounded(steps + self.out.zero as f32)
+        } else {
+            self.out.code(steps)
+        };
+        code.max(self.low)
+    }
+}
+
+/// What oneDNN makes of a scale: PyTorch hands over its inverse, and it inverts that again.
+pub(crate) fn twice_inverted(scale: f64) -> f32 {
+    1.0 / (1.0 / scale) as f32
+}
+
+/// The weight's factor under the contract `onednn`: linear maps hand over the inverse of its scale, convolutions the scale.
+pub(crate) fn onednn_weight(name: &str, weight: &WeightParams, channel: usize) -> f32 {
+    if name.starts_with("linear") {
+        twice_inverted(weight.exact_scale(channel))
+    } else {
+        weight.scale(channel)
     }
 }
 
