@@ -7,6 +7,9 @@
 //!   v1/corrupt/           entries that failed their check
 //! ```
 //!
+//! What was not used for longest goes first when the store is kept within a size. Nothing in it names
+//! the directory, so it can be moved and copied.
+//!
 //! An entry is written beside the store and renamed into it. It is not flushed to the disk: an entry
 //! torn by a power failure fails its check and is made again, which is cheaper than waiting for the
 //! disk at every kernel.
@@ -15,7 +18,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, Mode, OFlags};
 
@@ -24,12 +27,20 @@ use crate::hash::{Digest, JobKey};
 use crate::os;
 use crate::wire::MAX_PAYLOAD;
 
+mod ownership;
+mod upkeep;
+
+use ownership::{check_ancestors, check_owned};
+pub use upkeep::{CacheStats, Collected, Verified};
+
 /// How an entry begins; the last byte is the version of its layout.
 const MAGIC: [u8; 8] = *b"PLNCACH1";
 /// Bytes before the artefact: magic, key, digest, length.
 const HEADER: usize = 8 + 32 + 32 + 8;
 /// A file that has been in `tmp` for so long has no writer any more.
 const ABANDONED: Duration = Duration::from_secs(3600);
+/// An entry's time of last use is written down again when it is older than this.
+const STALE: Duration = Duration::from_secs(600);
 
 /// The store.
 #[derive(Debug)]
@@ -87,19 +98,26 @@ impl Cache {
     /// What the store has for `key`. An entry that cannot be read counts as missing.
     pub fn get(&self, key: &JobKey) -> Lookup {
         let path = self.path(key);
-        let Ok(bytes) = read_entry(&path) else {
+        let Ok((bytes, file)) = read_entry(&path) else {
             return Lookup::Missing;
         };
         match check_entry(key, bytes) {
-            Ok((bytes, digest)) => Lookup::Found(bytes, digest),
+            Ok((bytes, digest)) => {
+                note_use(&file);
+                Lookup::Found(bytes, digest)
+            }
             Err(reason) => {
-                let aside = self.root.join("corrupt").join(key.to_string());
-                if fs::rename(&path, aside).is_err() {
-                    // A damaged entry must not be met again.
-                    let _ = fs::remove_file(&path);
-                }
+                self.set_aside(&path, key);
                 Lookup::Corrupt { reason }
             }
+        }
+    }
+
+    /// A damaged entry must not be met again.
+    fn set_aside(&self, path: &Path, key: &JobKey) {
+        let aside = self.root.join("corrupt").join(key.to_string());
+        if fs::rename(path, aside).is_err() {
+            let _ = fs::remove_file(path);
         }
     }
 
@@ -134,64 +152,7 @@ fn private_builder() -> DirBuilder {
     builder
 }
 
-/// A directory of ours that nobody else can write to.
-fn check_owned(path: &Path) -> Result<(), String> {
-    let metadata = fs::symlink_metadata(path).map_err(|error| error.to_string())?;
-    if metadata.is_symlink() {
-        return Err("it is a symbolic link".to_owned());
-    }
-    if !metadata.is_dir() {
-        return Err("it is not a directory".to_owned());
-    }
-    let user = os::effective_user();
-    if metadata.uid() != user {
-        return Err(format!(
-            "it belongs to user {}, and this is user {user}",
-            metadata.uid()
-        ));
-    }
-    if metadata.mode() & 0o022 != 0 {
-        return Err(format!(
-            "group or others may write to it (mode {:o})",
-            metadata.mode() & 0o7777
-        ));
-    }
-    Ok(())
-}
-
-/// Nobody else can replace the directory from above: up to the first directory that is sticky or
-/// root's, every one is ours and closed to others.
-fn check_ancestors(path: &Path) -> Result<(), String> {
-    let above = path
-        .ancestors()
-        .skip(1)
-        .find(|ancestor| ancestor.exists())
-        .unwrap_or(Path::new("/"));
-    let above = fs::canonicalize(above).map_err(|error| error.to_string())?;
-    for ancestor in above.ancestors() {
-        let told = |what: &str| Err(format!("{} {what}", ancestor.display()));
-        let metadata = fs::symlink_metadata(ancestor).map_err(|error| error.to_string())?;
-        let (mode, owner) = (metadata.mode(), metadata.uid());
-        if mode & 0o1000 != 0 {
-            return Ok(());
-        }
-        if mode & 0o002 != 0 {
-            return told("above it may be written to by everybody");
-        }
-        if owner == 0 {
-            return Ok(());
-        }
-        if owner != os::effective_user() {
-            return told("above it belongs to another user");
-        }
-        if mode & 0o020 != 0 {
-            return told("above it may be written to by its group");
-        }
-    }
-    Ok(())
-}
-
-fn read_entry(path: &Path) -> io::Result<Vec<u8>> {
+fn read_entry(path: &Path) -> io::Result<(Vec<u8>, File)> {
     // Neither a link out of the store nor a pipe that never ends is followed.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::openat(CWD, path, flags, Mode::empty())?);
@@ -200,9 +161,18 @@ fn read_entry(path: &Path) -> io::Result<Vec<u8>> {
     if !metadata.is_file() || metadata.uid() != os::effective_user() {
         return Err(io::Error::other("not a file of ours"));
     }
-    let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    let mut bytes = Vec::with_capacity(metadata.len().min(most) as usize);
+    (&file).take(most + 1).read_to_end(&mut bytes)?;
+    Ok((bytes, file))
+}
+
+/// The time of an entry's last write says when it was last used; most uses write none.
+fn note_use(file: &File) {
+    let used = file.metadata().and_then(|metadata| metadata.modified());
+    if used.is_ok_and(|used| used.elapsed().unwrap_or_default() > STALE) {
+        // It only decides what goes first.
+        let _ = file.set_modified(SystemTime::now());
+    }
 }
 
 fn check_entry(key: &JobKey, mut bytes: Vec<u8>) -> Result<(Vec<u8>, Digest), String> {

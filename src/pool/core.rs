@@ -29,6 +29,8 @@ pub(crate) struct Means {
     pub inline: bool,
     pub scratch: Scratch,
     pub cache: Option<Cache>,
+    /// Most bytes that the cache may have when the pool is closed.
+    pub cache_limit: u64,
     /// The wall limit of jobs that have none of their own.
     pub wall: Duration,
 }
@@ -254,7 +256,10 @@ impl Core {
                 self.report(&tickets, &Status::Retried { because });
             }
             Action::Resolve { run, tickets, end } => self.resolve(run, &tickets, end),
-            Action::Closed => self.closed = true,
+            Action::Closed => {
+                self.closed = true;
+                self.trim_cache();
+            }
         }
     }
 
@@ -428,6 +433,15 @@ impl Core {
         }
     }
 
+    fn trim_cache(&self) {
+        let grown = self.counted(|stats| stats.compiled > stats.cache_unwritten);
+        if let Some(cache) = self.means.cache.as_ref().filter(|_| grown)
+            && let Err(error) = cache.keep_within(self.means.cache_limit)
+        {
+            self.count(|stats| stats.cache_complaint = Some(error.to_string()));
+        }
+    }
+
     fn conclude(&self, promise: &Promise, result: &Result<Artefact, JobError>) {
         self.count(|stats| match result {
             Ok(artefact) if artefact.from_cache => stats.from_cache += 1,
@@ -467,7 +481,11 @@ impl Core {
     }
 
     fn count(&self, change: impl FnOnce(&mut Stats)) {
-        change(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner));
+        self.counted(change);
+    }
+
+    fn counted<T>(&self, change: impl FnOnce(&mut Stats) -> T) -> T {
+        change(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

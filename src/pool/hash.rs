@@ -16,6 +16,11 @@ impl JobKey {
         Self(bytes)
     }
 
+    /// The key that prints as `text`.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        Digest::from_hex(text).map(|digest| Self(digest.0))
+    }
+
     /// The 32 bytes of the key.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -65,7 +65,7 @@ pub mod wire;
 mod worker;
 mod worker_proc;
 
-pub use cache::{Cache, Lookup};
+pub use cache::{Cache, CacheStats, Collected, Lookup, Verified};
 pub use error::{Diagnostics, Error, JobError, Limit, Process};
 pub use hash::{Digest, JobKey};
 pub use job::{Artefact, Job, Limits};

@@ -40,6 +40,7 @@ pub struct Builder {
     workers: Option<usize>,
     deadline: Option<Duration>,
     cache: Option<PathBuf>,
+    cache_limit: Option<u64>,
     scratch: Option<PathBuf>,
     worker: Option<WorkerCommand>,
     observer: Option<Arc<dyn Observer>>,
@@ -168,6 +169,13 @@ impl Builder {
         self
     }
 
+    /// Keep the cache within this many bytes: a pool that has added to it removes at its end what
+    /// was not used for longest. 1 GiB without it.
+    pub fn cache_limit(mut self, bytes: u64) -> Self {
+        self.cache_limit = Some(bytes);
+        self
+    }
+
     /// Make the private temporary directory in this one instead of `/tmp`.
     pub fn scratch(mut self, directory: impl Into<PathBuf>) -> Self {
         self.scratch = Some(directory.into());
@@ -209,6 +217,7 @@ impl Builder {
             inline: workers == 1,
             scratch,
             cache,
+            cache_limit: self.cache_limit.unwrap_or(1 << 30),
             wall,
         };
         let unavailable = |error: io::Error| start(error.to_string());

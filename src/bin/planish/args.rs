@@ -29,6 +29,8 @@ pub enum Verb {
     Passes,
     /// List and explain the rewrite rules, and say why none matches
     Rules(Rules),
+    /// Look after the compiled kernels that are kept
+    Cache(Cache),
     /// Look for the compiler, show the instruction set, try a worker
     Doctor(Compiler),
 }
@@ -88,6 +90,34 @@ pub struct Compiler {
     /// Keep no compiled kernels
     #[arg(long, conflicts_with = "cache")]
     pub no_cache: bool,
+}
+
+/// Arguments of `cache`.
+#[derive(Debug, ClapArgs)]
+pub struct Cache {
+    /// What to do
+    #[command(subcommand)]
+    pub verb: CacheVerb,
+    /// Directory of compiled kernels [default: `$XDG_CACHE_HOME/planish`, else `~/.cache/planish`]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub cache: Option<PathBuf>,
+}
+
+/// What to do with the cache.
+#[derive(Debug, Subcommand)]
+pub enum CacheVerb {
+    /// Say how much there is
+    Stats,
+    /// Remove what was not used for longest, until the rest fits
+    Gc {
+        /// Bytes that may stay; K, M and G are powers of 1024
+        #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = size)]
+        max_size: u64,
+    },
+    /// Check every entry, and set aside those that are damaged
+    Verify,
+    /// Remove everything
+    Clear,
 }
 
 /// Arguments of `run`.
@@ -190,6 +220,20 @@ pub struct Import {
     /// Print the elements of every tensor, so that the text can be read back
     #[arg(long)]
     pub elements: bool,
+}
+
+/// Reads a number of bytes.
+fn size(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number = digits.parse::<u64>().ok();
+    number
+        .and_then(|number| number.checked_mul(1 << shift))
+        .ok_or_else(|| "expected a number of bytes such as 4096, 512M or 2G".to_owned())
 }
 
 /// Reads the name of an instruction set.

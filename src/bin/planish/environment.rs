@@ -55,8 +55,13 @@ pub fn cache(args: &Compiler) -> Result<Option<PathBuf>, Failure> {
     if args.no_cache {
         return Ok(None);
     }
-    if let Some(directory) = &args.cache {
-        return Ok(Some(directory.clone()));
+    cache_directory(args.cache.as_deref()).map(Some)
+}
+
+/// The directory that was named, or the user's.
+pub fn cache_directory(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(directory) = named {
+        return Ok(directory.to_owned());
     }
     let base = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
@@ -67,7 +72,7 @@ pub fn cache(args: &Compiler) -> Result<Option<PathBuf>, Failure> {
             "there is no home directory: name one with --cache, or give --no-cache",
         ));
     };
-    Ok(Some(base.join("planish")))
+    Ok(base.join("planish"))
 }
 
 /// A module in text form; without `elements` large tensors are only named.

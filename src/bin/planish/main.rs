@@ -9,6 +9,7 @@
 )]
 
 mod args;
+mod cache;
 mod console;
 mod diagnose;
 mod doctor;
@@ -62,6 +63,7 @@ fn act(verb: &Verb) -> Result<(), Failure> {
         Verb::Import(args) => import::import(args, out),
         Verb::Passes => passes::passes(out),
         Verb::Rules(args) => rules::rules(args, out),
+        Verb::Cache(args) => cache::cache(args, out),
         Verb::Doctor(args) => doctor::doctor(args, out),
     }?;
     Ok(results.flush()?)
