@@ -4,6 +4,8 @@
 
 #[path = "cli/artefacts.rs"]
 mod artefacts;
+#[path = "cli/cache.rs"]
+mod cache;
 #[path = "cli/command.rs"]
 mod command;
 #[path = "cli/compilers.rs"]
