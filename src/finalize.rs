@@ -8,8 +8,8 @@ use bytes::Bytes;
 use planish_ir::{GraphModule, Literal, Op, Sym};
 use planish_kernels::{Contract, Isa, Kernel};
 use planish_passes::{
-    Fuel, Instrument, NoKernels, Options, Pass, PassCx, PassReport, Pipeline, PipelineError,
-    QuantType, Remarks, kept_methods,
+    Counterexample, Fuel, Instrument, KernelSink, NoKernels, Observer, Options, Pass, PassCx,
+    PassReport, Pipeline, PipelineError, Proof, Prover, QuantType, Remarks, kept_methods,
 };
 use planish_pool::{Pool, Toolchain};
 use planish_runtime::{Parts, Program, RunError};
@@ -46,6 +46,8 @@ pub struct Finalize<'p> {
     target: Target,
     compiler: Option<(&'p Pool, &'p Toolchain)>,
     options: Options,
+    /// Arguments of `forward` to prove rewrites with.
+    proof: Option<Vec<Literal>>,
 }
 
 /// A finalized module, its kernels, and how it came about.
@@ -61,6 +63,8 @@ pub struct Finalized {
     pub packed: Vec<(Sym, Kernel, Bytes)>,
     /// What passes did, and what they declined to do.
     pub remarks: Remarks,
+    /// What was proven of the passes, when that was asked for.
+    pub proof: Option<Proof>,
     /// The passes.
     pub passes: Vec<PassReport>,
     /// What became of every kernel that was asked for.
@@ -74,6 +78,12 @@ pub enum FinalizeError {
     /// A pass failed.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
+    /// A pass changed what the module means.
+    #[error("prove {}: {found}", found.pass)]
+    Disproved {
+        /// What shows it.
+        found: Box<Counterexample>,
+    },
     /// A kernel could not be had.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -109,6 +119,7 @@ impl<'p> Finalize<'p> {
             target,
             compiler: None,
             options: Options::default(),
+            proof: None,
         }
     }
 
@@ -135,6 +146,14 @@ impl<'p> Finalize<'p> {
         self
     }
 
+    /// Proves every single rewrite on the way, on these arguments of `forward` and on variations of them; see
+    /// [`Prover`](planish_passes::Prover). It takes many times as long.
+    #[must_use]
+    pub fn prove(mut self, inputs: Vec<Literal>) -> Self {
+        self.proof = Some(inputs);
+        self
+    }
+
     /// Finalizes a module.
     pub fn run(&self, module: GraphModule) -> Result<Finalized, FinalizeError> {
         self.run_with(module, &mut ())
@@ -157,19 +176,11 @@ impl<'p> Finalize<'p> {
             &self.options.preserved,
         );
         let mut remarks = Remarks::default();
-        let mut cx = PassCx {
-            remarks: &mut remarks,
-            kernels: &mut sink,
-            fuel: &mut Fuel::unlimited(),
-            options: &self.options,
-            observer: None,
-        };
         let mut clock = Clock {
             instrument,
             began: None,
         };
-        let passes =
-            Pipeline::new(planish_passes::FINALIZE).run(&mut module, &mut cx, &mut clock)?;
+        let (passes, proof) = self.run_passes(&mut module, &mut sink, &mut remarks, &mut clock)?;
         let began = clock.began.unwrap_or_else(Instant::now);
         self.check_meanings(&module)?;
         let kernels = sink.finish()?;
@@ -180,9 +191,34 @@ impl<'p> Finalize<'p> {
             kernels,
             packed,
             remarks,
+            proof,
             passes,
             requests: sink.report(began),
         })
+    }
+
+    fn run_passes(
+        &self,
+        module: &mut GraphModule,
+        kernels: &mut dyn KernelSink,
+        remarks: &mut Remarks,
+        instrument: &mut dyn Instrument,
+    ) -> Result<(Vec<PassReport>, Option<Proof>), FinalizeError> {
+        let inputs = self.proof.clone();
+        let mut prover = inputs.map(|inputs| Prover::new(&self.options, inputs));
+        let mut cx = PassCx {
+            remarks,
+            kernels,
+            fuel: &mut Fuel::unlimited(),
+            options: &self.options,
+            observer: prover.as_mut().map(|prover| prover as &mut dyn Observer),
+        };
+        let ran = Pipeline::new(planish_passes::FINALIZE).run(module, &mut cx, instrument);
+        if let Some(found) = prover.as_ref().and_then(Prover::counterexample) {
+            let found = Box::new(found.clone());
+            return Err(FinalizeError::Disproved { found });
+        }
+        Ok((ran?, prover.map(|prover| prover.proof().clone())))
     }
 
     /// Refuses operators that nothing computes: what is finalized runs.
@@ -215,14 +251,7 @@ impl<'p> Finalize<'p> {
     /// Runs the passes alone: no kernel is asked for.
     pub fn graph_only(&self, module: &mut GraphModule) -> Result<Remarks, FinalizeError> {
         let mut remarks = Remarks::default();
-        let mut cx = PassCx {
-            remarks: &mut remarks,
-            kernels: &mut NoKernels,
-            fuel: &mut Fuel::unlimited(),
-            options: &self.options,
-            observer: None,
-        };
-        Pipeline::new(planish_passes::FINALIZE).run(module, &mut cx, &mut ())?;
+        self.run_passes(module, &mut NoKernels, &mut remarks, &mut ())?;
         self.check_meanings(module)?;
         Ok(remarks)
     }

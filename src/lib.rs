@@ -20,6 +20,7 @@
 
 mod artefact;
 pub mod check;
+pub mod counterexample;
 pub mod file;
 mod finalize;
 pub mod package;

@@ -230,3 +230,67 @@ fn import_and_passes_print() {
         "    const-fold",
     ]);
 }
+
+#[test]
+fn rewrites_are_proven_and_a_counter_example_is_replayed() {
+    let room = Room::new();
+    let text = room.file("add.ir", ADD);
+    let zeros = [0; 24];
+    let view = TensorView::new(Dtype::F32, vec![2, 3], &zeros).expect("a view");
+    let inputs = room.file(
+        "in.safetensors",
+        serialize([("input.0", view)], None).expect("serialize"),
+    );
+    let said = room
+        .planish("opt")
+        .arg(&text)
+        .arg("--prove")
+        .arg(&inputs)
+        .succeeds()
+        .stderr;
+    assert!(
+        said.starts_with("0 rewrites proven by 0 trials, "),
+        "{said}"
+    );
+    // What a wrong rule would leave.
+    let about = r#"{"planish": "0", "pass": "trial", "step": "drops relu", "number": 3, "method": "forward",
+        "within": "1 code", "contract": "fbgemm", "calls": 1, "difference": ""}"#;
+    let constant = "prim::Constant[value=dense<QUInt8(2), scale=0.5, zero_point=8>[3, 9]]";
+    for (name, content) in [
+        ("about.json", about.as_bytes().to_vec()),
+        (
+            "before.ir",
+            b"graph(%x : Tensor):\n  %y : Tensor = aten::relu(%x)\n  return (%y)\n".to_vec(),
+        ),
+        ("after.ir", b"graph(%x : Tensor):\n  return (%x)\n".to_vec()),
+        (
+            "inputs.ir",
+            format!("graph():\n  %x : Tensor = {constant}()\n  return (%x)\n").into_bytes(),
+        ),
+        (
+            "tensors.safetensors",
+            serialize(
+                [(
+                    "none",
+                    TensorView::new(Dtype::U8, vec![0], &[]).expect("a view"),
+                )],
+                None,
+            )
+            .expect("serialize"),
+        ),
+    ] {
+        room.file(name, content);
+    }
+    room.planish("opt").args(&["--replay", "."]).fails(
+        3,
+        &[
+            "rewrite 3 of trial, by the rule \"drops relu\": 1 of 2 elements differ, by at most 5",
+            "was 8 and became 3",
+        ],
+    );
+    room.file("inputs.ir", "graph(");
+    room.planish("opt")
+        .args(&["--replay", "."])
+        .fails(1, &["failed to read the counter-example inputs.ir"]);
+    room.planish("opt").fails(2, &["<INPUT>"]);
+}

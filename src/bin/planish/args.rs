@@ -61,6 +61,12 @@ pub struct Finalize {
     /// Print every rewrite that was made or declined
     #[arg(long)]
     pub remarks: bool,
+    /// Prove every rewrite and every pass on `input.0`, `input.1`, … of this file and on variations of them
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub prove: Option<PathBuf>,
+    /// Write what disproves a rewrite into this folder
+    #[arg(long, value_name = "DIR", default_value = "counterexample")]
+    pub counterexample: PathBuf,
     /// The compiler.
     #[command(flatten)]
     pub compiler: Compiler,
@@ -138,7 +144,8 @@ pub struct Run {
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Opt {
     /// A module in text form (.ir), or a model (.pt)
-    pub input: PathBuf,
+    #[arg(required_unless_present = "replay")]
+    pub input: Option<PathBuf>,
     /// Passes, separated by commas [default: those of Finalize]
     #[arg(long, value_name = "PASSES")]
     pub passes: Option<String>,
@@ -160,6 +167,15 @@ pub struct Opt {
     /// Print every rewrite that was made or declined (to standard error)
     #[arg(long)]
     pub remarks: bool,
+    /// Prove every rewrite and every pass on `input.0`, `input.1`, … of this file and on variations of them
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub prove: Option<PathBuf>,
+    /// Write what disproves a rewrite into this folder
+    #[arg(long, value_name = "DIR", default_value = "counterexample")]
+    pub counterexample: PathBuf,
+    /// Run a counter-example again, and nothing else
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["input", "prove"])]
+    pub replay: Option<PathBuf>,
     /// Keep this attribute, submodule or method (dotted path; may be given several times)
     #[arg(long, value_name = "NAME")]
     pub preserve: Vec<String>,
@@ -204,6 +220,15 @@ pub struct WhyNot {
     /// Run the passes of Finalize that stand before this one first [default: quant-fusion for a model, none for a text]
     #[arg(long, value_name = "PASS")]
     pub before: Option<String>,
+    /// Prove every rewrite and every pass on `input.0`, `input.1`, … of this file and on variations of them
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub prove: Option<PathBuf>,
+    /// Write what disproves a rewrite into this folder
+    #[arg(long, value_name = "DIR", default_value = "counterexample")]
+    pub counterexample: PathBuf,
+    /// Run a counter-example again, and nothing else
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["input", "prove"])]
+    pub replay: Option<PathBuf>,
     /// Keep this attribute, submodule or method (dotted path; may be given several times)
     #[arg(long, value_name = "NAME")]
     pub preserve: Vec<String>,

@@ -15,6 +15,7 @@ use crate::console::{grouped, say};
 use crate::diagnose::{Failure, failed, pipeline_failed};
 use crate::environment;
 use crate::progress::Progress;
+use crate::proof;
 
 /// Finalizes a model.
 pub fn finalize(args: &args::Finalize, out: &mut impl Write) -> Result<(), Failure> {
@@ -23,6 +24,7 @@ pub fn finalize(args: &args::Finalize, out: &mut impl Write) -> Result<(), Failu
         file::check_place(path).map_err(|error| Failure::file("write", path, &error))?;
     }
     let samples = args.check.as_deref().map(samples).transpose()?;
+    let proven = args.prove.as_deref().map(proof::inputs).transpose()?;
     let mut progress = Progress::new();
     progress.show("import");
     let began = Instant::now();
@@ -35,24 +37,27 @@ pub fn finalize(args: &args::Finalize, out: &mut impl Write) -> Result<(), Failu
         ..Target::host()
     };
     let began = Instant::now();
-    let finalized = Finalize::for_target(target)
+    let mut finalize = Finalize::for_target(target)
         .compiler(&pool, &toolchain)
         .quant_type(args.quant_type.into())
-        .preserve(args.preserve.iter().cloned())
-        .run_with(module, &mut progress)
-        .map_err(|error| {
-            let failure = match &error {
-                FinalizeError::Pipeline(error) => pipeline_failed(error),
-                _ => failed(&error),
-            };
-            if pool.stats().failed == 0 {
-                return failure;
-            }
-            let compiler = toolchain.compiler().display();
-            failure.hint(format!(
-                "the compiler is {compiler}; `planish doctor` tries it alone"
-            ))
-        })?;
+        .preserve(args.preserve.iter().cloned());
+    if let Some(inputs) = proven {
+        finalize = finalize.prove(inputs);
+    }
+    let finalized = finalize.run_with(module, &mut progress).map_err(|error| {
+        let failure = match &error {
+            FinalizeError::Pipeline(error) => pipeline_failed(error),
+            FinalizeError::Disproved { found } => proof::disproved(found, &args.counterexample),
+            _ => failed(&error),
+        };
+        if pool.stats().failed == 0 {
+            return failure;
+        }
+        let compiler = toolchain.compiler().display();
+        failure.hint(format!(
+            "the compiler is {compiler}; `planish doctor` tries it alone"
+        ))
+    })?;
     let time = began.elapsed();
     let program = finalized.program().map_err(|error| failed(&error))?;
     let mut report = Report::new(
@@ -151,6 +156,9 @@ fn summarize(
         grouped(kernels.requested),
         time.as_secs_f64()
     )?;
+    if let Some(proof) = &finalized.proof {
+        writeln!(out, "{proof}")?;
+    }
     if let Some(check) = &report.check {
         print_check(check, out)?;
     }

@@ -19,6 +19,7 @@ mod import;
 mod opt;
 mod passes;
 mod progress;
+mod proof;
 mod rules;
 mod run;
 

@@ -4,16 +4,21 @@ use std::io::Write;
 
 use planish::ir::GraphModule;
 use planish::passes::{
-    Fuel, Instrument, NoKernels, Options, Pass, PassCx, PassReport, Pipeline, Remarks,
+    Fuel, Instrument, NoKernels, Observer, Options, Pass, PassCx, PassReport, Pipeline, Prover,
+    Remarks,
 };
 
 use crate::args;
 use crate::console::say;
 use crate::diagnose::{Failure, pipeline_failed};
 use crate::environment;
+use crate::proof;
 
 /// Runs passes.
 pub fn opt(args: &args::Opt, out: &mut impl Write) -> Result<(), Failure> {
+    if let Some(folder) = &args.replay {
+        return proof::replay(folder, out);
+    }
     // A name that is not a pass is a mistake worth a message, before anything is read.
     let pipeline = match &args.passes {
         Some(text) => Pipeline::parse(text).map_err(|error| pipeline_failed(&error))?,
@@ -22,25 +27,36 @@ pub fn opt(args: &args::Opt, out: &mut impl Write) -> Result<(), Failure> {
     for name in &args.print_after {
         Pipeline::parse(name).map_err(|error| pipeline_failed(&error))?;
     }
-    let mut module = environment::read_module(&args.input)?;
+    let Some(input) = &args.input else {
+        return Err(Failure::usage("no module is given"));
+    };
+    let mut module = environment::read_module(input)?;
     let options = Options {
         quant_type: args.quant_type.into(),
         preserved: args.preserve.clone(),
         ..Options::default()
     };
+    let inputs = args.prove.as_deref().map(proof::inputs).transpose()?;
+    let mut prover = inputs.map(|inputs| Prover::new(&options, inputs));
     let mut remarks = Remarks::default();
     let mut cx = PassCx {
         remarks: &mut remarks,
         kernels: &mut NoKernels,
         fuel: &mut args.fuel.map_or_else(Fuel::unlimited, Fuel::limited),
         options: &options,
-        observer: None,
+        observer: prover.as_mut().map(|prover| prover as &mut dyn Observer),
     };
     let reports = pipeline.run(&mut module, &mut cx, &mut Dump { args });
     if args.remarks {
         for remark in remarks.entries() {
             say(remark);
         }
+    }
+    if let Some(prover) = &prover {
+        if let Some(found) = prover.counterexample() {
+            return Err(proof::disproved(found, &args.counterexample));
+        }
+        say(prover.proof());
     }
     let reports = reports.map_err(|error| pipeline_failed(&error))?;
     if args.timing {

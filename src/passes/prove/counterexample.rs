@@ -101,8 +101,19 @@ pub(super) fn judge(
     after: Result<Literal, planish_eval::Error>,
     bound: Bound,
 ) -> Option<String> {
-    match after {
-        Ok(after) => difference(before, &after, bound),
-        Err(error) => Some(format!("it fails now: {error}")),
-    }
+    let after = match after {
+        Ok(after) => after,
+        Err(error) => return Some(format!("it fails now: {error}")),
+    };
+    let (Literal::Tuple(before), Literal::Tuple(after)) = (before, &after) else {
+        return difference(before, &after, bound);
+    };
+    let mut calls = before.iter().zip(after.iter()).enumerate();
+    calls.find_map(|(call, (before, after))| {
+        let told = difference(before, after, bound)?;
+        Some(match call {
+            0 => told,
+            _ => format!("on the second call, {told}"),
+        })
+    })
 }

@@ -1,6 +1,7 @@
 //! How far what a rule makes may be from what it matched: to the bit, unless its `within` says otherwise.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// What a rule may change.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -16,12 +17,15 @@ pub enum Bound {
     Share(f64),
 }
 
-impl Bound {
-    /// Reads what stands after `within`.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+/// As it is written after `within`.
+impl FromStr for Bound {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let count = |word: &str| word.parse().ok().filter(|count| *count > 0);
         let found = match words[..] {
+            ["exact"] => Some(Self::Exact),
             [many, "code" | "codes"] => count(many).map(Self::Codes),
             [many, "code" | "codes", "requantized"] => count(many).map(Self::Requantized),
             [share, "of", "the", "largest"] => share
@@ -33,7 +37,7 @@ impl Bound {
         };
         found.ok_or_else(|| {
             format!(
-                "`{text}` is not `N codes`, `N codes requantized` or `SHARE of the largest`, with N from 1 and a share below 1"
+                "`{text}` is not `exact`, `N codes`, `N codes requantized` or `SHARE of the largest`, with N from 1 and a share below 1"
             )
         })
     }
@@ -64,19 +68,18 @@ mod tests {
             "1 code requantized",
             "0.0001 of the largest",
         ] {
-            let bound = Bound::parse(text).expect("a bound");
+            let bound: Bound = text.parse().expect("a bound");
             assert_eq!(bound.to_string(), text);
         }
         for text in [
             "",
-            "exact",
             "0 codes",
             "1 coat",
             "-1 codes",
             "2 of the largest",
             "nan of the largest",
         ] {
-            let error = Bound::parse(text).expect_err("not a bound");
+            let error = text.parse::<Bound>().expect_err("not a bound");
             assert!(error.starts_with(&format!("`{text}` is not")), "{error}");
         }
     }

@@ -80,7 +80,7 @@ fn compile(file: &File, concrete: Concrete) -> Result<Rule, Fault> {
         [] => Bound::Exact,
         // A family's cell may say nothing.
         [bound] if bound.text.is_empty() => Bound::Exact,
-        [bound] => Bound::parse(&bound.text).map_err(|message| Fault {
+        [bound] => bound.text.parse().map_err(|message| Fault {
             line: bound.number,
             message,
         })?,
