@@ -233,11 +233,21 @@ impl<'m> Interpreter<'m> {
             "prim::CallMethod" => self.call_method_node(graph, node, inputs),
             "prim::CallFunction" => self.call_function(inputs),
             "prim::fork" | "prim::awaitable" => self.fork(graph, node, inputs),
+            "prim::Enter" => self.call_named("__enter__".into(), inputs),
+            "prim::Exit" => {
+                let raised = [Value::None, Value::None, Value::None];
+                let inputs = inputs.into_iter().chain(raised).collect();
+                self.call_named("__exit__".into(), inputs)
+            }
+            "prim::ModuleContainerIndex" => Ok(vec![self.contained(&inputs)?]),
             "prim::Print" => {
                 let words: Vec<String> = inputs.iter().map(ToString::to_string).collect();
                 self.messages.push(words.join(" "));
                 Ok(Vec::new())
             }
+            // Nothing here records gradients.
+            "aten::set_grad_enabled" => Ok(Vec::new()),
+            "aten::is_grad_enabled" => Ok(vec![false.into()]),
             "aten::warn" => {
                 self.messages
                     .extend(inputs.first().map(ToString::to_string));

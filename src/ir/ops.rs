@@ -51,11 +51,13 @@ pub enum Effects {
     Unknown,
 }
 
+/// The operators that were asked for so far. PyTorch declares thousands and a module names a few dozen, so the declarations of a name
+/// are read when it is first asked for.
 struct Table {
     by_name: HashMap<Sym, Vec<Op>>,
 }
 
-static TABLE: LazyLock<RwLock<Table>> = LazyLock::new(|| RwLock::new(Table::declared()));
+static TABLE: LazyLock<RwLock<Table>> = LazyLock::new(|| RwLock::new(Table::structural()));
 
 impl Op {
     /// The operator with this qualified name, `ns::name` or `ns::name.overload`.
@@ -82,8 +84,10 @@ impl Op {
 
     /// The declared or already named overload, if there is one.
     pub fn find(name: Sym, overload: Sym) -> Option<Self> {
-        let table = TABLE.read().unwrap_or_else(PoisonError::into_inner);
-        table.find(name, overload)
+        named(name, |overloads| {
+            let found = overloads.iter().find(|op| op.0.overload == overload);
+            found.copied()
+        })
     }
 
     /// Declares an operator, in PyTorch's spelling: `ns::name.overload(Tensor(a!) self, *, int n=1) -> Tensor(a!)`.
@@ -98,6 +102,7 @@ impl Op {
         };
         let (name, overload, schema) = schema::parse(declaration)?;
         let mut table = TABLE.write().unwrap_or_else(PoisonError::into_inner);
+        table.load(name);
         match table.find(name, overload) {
             None => Ok(table.declare(name, overload, schema)),
             Some(op) => match op.schema() {
@@ -111,12 +116,10 @@ impl Op {
 
     /// The declared overloads of a qualified name, in the order in which TorchScript tries them.
     pub fn overloads(name: Sym) -> Vec<Self> {
-        let table = TABLE.read().unwrap_or_else(PoisonError::into_inner);
-        let ops = table.by_name.get(&name).map_or(&[][..], Vec::as_slice);
-        ops.iter()
-            .copied()
-            .filter(|op| op.schema().is_some())
-            .collect()
+        named(name, |overloads| {
+            let declared = overloads.iter().filter(|op| op.schema().is_some());
+            declared.copied().collect()
+        })
     }
 
     /// What is known of the operator.
@@ -194,30 +197,52 @@ impl Op {
     }
 }
 
+/// What `read` finds in the overloads of a name.
+fn named<T>(name: Sym, read: impl FnOnce(&[Op]) -> T) -> T {
+    let table = TABLE.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(overloads) = table.by_name.get(&name) {
+        return read(overloads);
+    }
+    drop(table);
+    let mut table = TABLE.write().unwrap_or_else(PoisonError::into_inner);
+    table.load(name);
+    read(&table.by_name[&name])
+}
+
 impl Table {
     /// The table that a process starts with.
-    fn declared() -> Self {
+    fn structural() -> Self {
         let mut table = Self {
             by_name: HashMap::new(),
         };
         for (name, effects) in table::STRUCTURAL {
+            let name = Sym::new(name);
             table.intern(OpInfo {
-                name: Sym::new(name),
+                name,
                 overload: Sym::new(""),
                 schema: None,
                 effects,
                 structural: true,
             });
-        }
-        for line in table::SCHEMAS.lines() {
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let (name, overload, schema) =
-                schema::parse(line).expect("a test reads every line of the table");
-            table.declare(name, overload, schema);
+            table.declare_all(name);
         }
         table
+    }
+
+    /// Declares what PyTorch has under a name, unless that was done before.
+    fn load(&mut self, name: Sym) {
+        if !self.by_name.contains_key(&name) {
+            self.by_name.insert(name, Vec::new());
+            self.declare_all(name);
+        }
+    }
+
+    fn declare_all(&mut self, name: Sym) {
+        for line in table::lines_of(name.as_str()) {
+            let (name, overload, schema) =
+                schema::parse(line).expect("a test reads every line of the table");
+            self.declare(name, overload, schema);
+        }
     }
 
     fn find(&self, name: Sym, overload: Sym) -> Option<Op> {
@@ -289,14 +314,18 @@ mod tests {
     #[test]
     fn every_line_of_the_table_is_read_and_kept_apart() {
         let mut seen = std::collections::HashSet::new();
-        for line in table::SCHEMAS.lines() {
-            if line.starts_with('#') || line.is_empty() {
-                continue;
-            }
+        let lines = table::SCHEMAS.lines().filter(|line| !line.starts_with('#'));
+        for line in lines.clone() {
             let (name, overload, _) = schema::parse(line).unwrap_or_else(|error| panic!("{error}"));
             assert!(seen.insert((name, overload)), "{line}");
+            assert!(table::lines_of(name.as_str()).any(|found| found == line));
         }
-        assert!(seen.len() > 1000);
+        assert!(seen.len() > 2000);
+        let names: Vec<&str> = lines.map(table::name_of).collect();
+        assert!(names.is_sorted(), "the table is searched by bisection");
+        assert_eq!(table::lines_of("aten::con").count(), 0);
+        assert_eq!(table::lines_of("zzz::z").count(), 0);
+        assert_eq!(table::lines_of("").count(), 0);
     }
 
     #[test]

@@ -97,7 +97,12 @@ fn inline_calls(
                 "inline {name}: the method grows beyond {MAX_NODES} operations"
             )));
         }
-        let args = graph.node(node).inputs()[skip..].to_vec();
+        let mut args = graph.node(node).inputs()[skip..].to_vec();
+        if graph.node(node).op().is("prim::Exit") {
+            // What was raised, which is nothing here: its class, itself and where.
+            let none = graph.insert_constant(At::Before(node), Literal::None);
+            args.extend([none; 3]);
+        }
         if args.len() != body.params().len() {
             let (given, wanted) = (args.len(), body.params().len());
             return Err(PassError::Refused(format!(
@@ -153,10 +158,12 @@ fn called(
             ))
         });
     }
-    if !node.op().is("prim::CallMethod") {
-        return Ok(None);
-    }
-    let method = Sym::new(node.str_attr("name").unwrap_or_default());
+    let method = match node.op().name().as_str() {
+        "prim::CallMethod" => Sym::new(node.str_attr("name").unwrap_or_default()),
+        "prim::Enter" => Sym::new("__enter__"),
+        "prim::Exit" => Sym::new("__exit__"),
+        _ => return Ok(None),
+    };
     // The object says more than the static type: behind an interface stands a class.
     let class = match objects[node.inputs()[0]] {
         Some(object) => module.module(object).class,

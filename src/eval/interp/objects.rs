@@ -78,7 +78,11 @@ impl Interpreter<'_> {
         node: NodeId,
         inputs: Vec<Value>,
     ) -> Result<Vec<Value>> {
-        let name = name_of(graph, node)?;
+        self.call_named(name_of(graph, node)?, inputs)
+    }
+
+    /// Calls a method of the first input.
+    pub(super) fn call_named(&mut self, name: Sym, inputs: Vec<Value>) -> Result<Vec<Value>> {
         let class = match inputs.first() {
             Some(Value::Module(module)) => self.model()?.module(*module).class,
             Some(Value::Object(object)) => object.class(),
@@ -94,6 +98,30 @@ impl Interpreter<'_> {
         };
         let results = self.call_body(model.method(*method), inputs)?;
         Ok(vec![super::single(results)])
+    }
+
+    /// The submodule at a place of a list of modules, or under a name of a dict of them.
+    pub(super) fn contained(&mut self, inputs: &[Value]) -> Result<Value> {
+        let [Value::Module(container), index] = inputs else {
+            return Err(Error::invalid("an index into what holds no modules"));
+        };
+        let held = self.model()?.submodules(*container);
+        let found = match index {
+            Value::Int(at) => {
+                let at = if *at < 0 { at + held.len() as i64 } else { *at };
+                usize::try_from(at).ok().and_then(|at| held.get(at))
+            }
+            Value::Str(key) => held.iter().find(|(name, _)| *name == **key),
+            _ => None,
+        };
+        match found {
+            Some((_, module)) => Ok(Value::Module(*module)),
+            None => Err(Error::Raised {
+                class: "builtins.IndexError".to_owned(),
+                message: format!("{index:?} is none of {} modules", held.len()),
+                loc: None,
+            }),
+        }
     }
 
     pub(super) fn call_function(&mut self, mut inputs: Vec<Value>) -> Result<Vec<Value>> {

@@ -2,10 +2,11 @@
 
 use planish_ir::{DType, Dims};
 
-use super::join::picked;
+use super::join::{convert_into, picked};
 use super::{Kernel, Table};
 use crate::call::Call;
-use crate::{MemoryFormat, Result, Tensor, Value};
+use crate::limits::room;
+use crate::{Error, MemoryFormat, Result, Tensor, Value};
 use Kernel::One;
 
 pub(super) const OPS: Table = &[
@@ -13,6 +14,8 @@ pub(super) const OPS: Table = &[
     ("aten::gather", One(gather)),
     ("aten::embedding", One(embedding)),
     ("aten::index", One(index)),
+    ("aten::index_put", One(index_put)),
+    ("aten::index_put_", One(index_put)),
 ];
 
 fn index_select(call: &Call<'_>) -> Result<Value> {
@@ -76,6 +79,45 @@ fn embedding(call: &Call<'_>) -> Result<Value> {
 /// `index(tensor, indices)`: tensors of positions (or masks) for the first dimensions; `None` takes a dimension whole.
 fn index(call: &Call<'_>) -> Result<Value> {
     let tensor = call.tensor(0)?;
+    let Some((shape, places)) = selection(call, tensor)? else {
+        return Ok(tensor.clone().into());
+    };
+    let out = Tensor::zeros(tensor.dtype(), &shape, MemoryFormat::Contiguous)?;
+    copy_places(tensor, &out, &places)?;
+    Ok(out.into())
+}
+
+/// `index_put(tensor, indices, values, accumulate)`: writes where `index` reads.
+fn index_put(call: &Call<'_>) -> Result<Value> {
+    let (tensor, values) = (call.tensor(0)?, call.tensor(2)?);
+    if call.bool_or(3, false)? {
+        return Err(Error::Unsupported("index_put with accumulate".to_owned()));
+    }
+    if values.dtype() != tensor.dtype() {
+        return Err(call.wrong(2, "values of the tensor's type"));
+    }
+    let target = if call.op.is("aten::index_put_") {
+        tensor.clone()
+    } else {
+        tensor.copied(None)?
+    };
+    let Some((shape, places)) = selection(call, &target)? else {
+        convert_into(&values.expand(target.shape())?, &target)?;
+        return Ok(target.into());
+    };
+    let values = values.expand(&shape)?.logical_bytes()?;
+    let size = target.dtype().size();
+    let mut bytes = target.storage().write()?;
+    for (value, place) in values.chunks_exact(size).zip(places) {
+        let start = place as usize * size;
+        bytes[start..start + size].copy_from_slice(value);
+    }
+    drop(bytes);
+    Ok(target.into())
+}
+
+/// The shape of what `index` takes, and the place of each of its elements in the storage; `None` for all of the tensor.
+fn selection(call: &Call<'_>, tensor: &Tensor) -> Result<Option<(Dims, Vec<i64>)>> {
     let items = call.items(1)?;
     let mut given: Vec<Option<Tensor>> = Vec::new();
     for item in items {
@@ -94,7 +136,7 @@ fn index(call: &Call<'_>) -> Result<Value> {
     given.resize(tensor.rank(), None);
     let indexed: Vec<usize> = (0..given.len()).filter(|d| given[*d].is_some()).collect();
     let (Some(first), Some(last)) = (indexed.first(), indexed.last()) else {
-        return Ok(tensor.clone().into());
+        return Ok(None);
     };
     let tensors: Vec<&Tensor> = given.iter().flatten().collect();
     let (common, _, expanded) = super::elementwise::broadcast(&tensors)?;
@@ -105,10 +147,15 @@ fn index(call: &Call<'_>) -> Result<Value> {
     let mut shape: Dims = kept.iter().map(|d| tensor.shape()[*d]).collect();
     shape.insert_many(front, common.iter().copied());
     let positions: Vec<Vec<i64>> = expanded.iter().map(Tensor::to_i64).collect::<Result<_>>()?;
-    let out = Tensor::zeros(tensor.dtype(), &shape, MemoryFormat::Contiguous)?;
-    let mut places = Vec::with_capacity(out.numel());
+    let sizes = shape.iter().map(|size| usize::try_from(*size).ok());
+    let count = sizes
+        .into_iter()
+        .try_fold(1usize, |n, size| n.checked_mul(size?));
+    let count = count.ok_or_else(|| call.wrong(1, "positions that can be counted"))?;
+    room(count, size_of::<i64>())?;
+    let mut places = Vec::with_capacity(count);
     let mut at = vec![0i64; shape.len()];
-    for _ in 0..out.numel() {
+    for _ in 0..count {
         let inner = &at[front..front + common.len()];
         let nth = inner
             .iter()
@@ -131,8 +178,7 @@ fn index(call: &Call<'_>) -> Result<Value> {
         places.push(place);
         advance(&mut at, &shape);
     }
-    copy_places(tensor, &out, &places)?;
-    Ok(out.into())
+    Ok(Some((shape, places)))
 }
 
 /// For each dimension, the positions of the true elements.

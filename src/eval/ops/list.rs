@@ -47,7 +47,6 @@ pub(super) const OPS: Table = &[
     ("aten::select.t", One(get_item)),
     ("aten::slice.t", One(slice)),
     ("prim::TupleIndex", One(get_item)),
-    ("prim::ModuleContainerIndex", One(get_item)),
     ("prim::rangelist", One(range_list)),
     ("prim::EnumName", One(enum_name)),
     ("prim::EnumValue", One(enum_value)),
@@ -216,7 +215,8 @@ fn len(call: &Call<'_>) -> Result<Value> {
         Value::List(list) => list.lock().len() as i64,
         Value::Tuple(items) => items.len() as i64,
         Value::Dict(dict) => dict.lock().len() as i64,
-        Value::Str(text) => text.chars().count() as i64,
+        // In bytes, as PyTorch keeps strings.
+        Value::Str(text) => text.len() as i64,
         Value::Tensor(tensor) => match tensor.shape().first() {
             Some(size) => *size,
             None => return Err(call.wrong(0, "a tensor with dimensions")),

@@ -3,7 +3,7 @@
 //! Tuples that are taken apart where they were made disappear; branches and loops hand on only what
 //! is used, in the order of use; nodes that nobody needs go.
 
-use planish_ir::{BlockId, Effects, Graph, Literal, NodeId, Use, ValueId};
+use planish_ir::{BlockId, Effects, Graph, Literal, NodeId, SecondaryMap, Use, ValueId};
 
 /// Cleans a graph that was just emitted.
 pub(super) fn run(graph: &mut Graph) {
@@ -148,38 +148,61 @@ fn drop_unused_outputs(graph: &mut Graph, node: NodeId) -> bool {
 
 /// Puts the outputs of branches and loops in the order of their first use.
 fn order_outputs(graph: &mut Graph) {
-    let mut place = planish_ir::SecondaryMap::with_default(0usize);
-    let order = graph.walk();
-    for (at, node) in order.iter().enumerate() {
-        place[*node] = at;
-    }
-    for node in order {
+    let mut places = Places::default();
+    places.number(graph, graph.entry());
+    order_block(graph, graph.entry(), &places);
+}
+
+/// What comes last is put in order first, and what holds blocks before its blocks: the order of a node's inputs and of a block's results
+/// is the order of the uses of what comes before.
+fn order_block(graph: &mut Graph, block: BlockId, places: &Places) {
+    let nodes: Vec<NodeId> = graph.nodes(block).collect();
+    for node in nodes.into_iter().rev() {
         let blocks = graph.node(node).blocks().to_vec();
-        let outputs = graph.node(node).outputs().to_vec();
-        if blocks.is_empty() || outputs.len() < 2 {
-            continue;
-        }
-        let first_use = |value: ValueId| {
-            let uses = graph.value(value).uses().iter();
-            uses.map(|at| match *at {
-                Use::Input(user, input) => (place[user], input),
-                // A block's results are read after its last node.
-                Use::Result(block, index) => {
-                    let mut nodes = Vec::new();
-                    graph.walk_block(block, &mut nodes);
-                    let last = nodes.last().map_or(0, |last| place[*last] + 1);
-                    (last, index)
-                }
-            })
-            .min()
-        };
+        let outputs = graph.node(node).outputs();
         let mut wanted: Vec<usize> = (0..outputs.len()).collect();
         wanted.sort_by_key(|at| {
-            let first = first_use(outputs[*at]);
+            let uses = graph.value(outputs[*at]).uses().iter();
+            let first = uses.map(|at| places.of(*at)).min();
             // What is not used comes last.
             (first.is_none(), first)
         });
-        permute(graph, node, &blocks, &wanted);
+        if !blocks.is_empty() {
+            permute(graph, node, &blocks, &wanted);
+        }
+        for inner in blocks {
+            order_block(graph, inner, places);
+        }
+    }
+}
+
+/// Where nodes and ends of blocks stand in the text: a node before what is nested in it.
+#[derive(Default)]
+struct Places {
+    next: usize,
+    nodes: SecondaryMap<NodeId, usize>,
+    ends: SecondaryMap<BlockId, usize>,
+}
+
+impl Places {
+    fn number(&mut self, graph: &Graph, block: BlockId) {
+        for node in graph.nodes(block) {
+            self.nodes[node] = self.next;
+            self.next += 1;
+            for inner in graph.node(node).blocks() {
+                self.number(graph, *inner);
+            }
+        }
+        self.ends[block] = self.next;
+        self.next += 1;
+    }
+
+    /// The place of a use, and which of the user's inputs or results it is.
+    fn of(&self, at: Use) -> (usize, u32) {
+        match at {
+            Use::Input(user, input) => (self.nodes[user], input),
+            Use::Result(block, index) => (self.ends[block], index),
+        }
     }
 }
 

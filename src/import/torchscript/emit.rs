@@ -6,6 +6,7 @@
 
 mod call;
 mod expr;
+mod fork;
 mod matching;
 mod scope;
 mod stmt;

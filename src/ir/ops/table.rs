@@ -39,32 +39,31 @@ pub(super) const STRUCTURAL: [(&str, Effects); 26] = [
     ("prim::unchecked_cast", Effects::Pure),
 ];
 
-/// Operators that do more than their schema says and must run where they stand.
-const SIDE_EFFECTS: [&str; 8] = [
-    "aten::manual_seed",
-    "aten::save",
-    "aten::set_grad_enabled",
-    "aten::wait",
-    "aten::warn",
-    "prim::Print",
-    "prim::RaiseException",
-    "prim::awaitable_wait",
-];
+/// Operators that must run where they stand although they return something: what is waited for may raise.
+const SIDE_EFFECTS: [&str; 2] = ["aten::wait", "prim::awaitable_wait"];
 
-/// Operators whose result is not determined by their inputs: random numbers, and memory that nobody wrote.
-const NONDETERMINISTIC: [&str; 26] = [
+/// Operators whose result is not determined by their inputs: random numbers, memory that nobody wrote, and global switches.
+const NONDETERMINISTIC: [&str; 36] = [
+    "aten::_empty_affine_quantized",
+    "aten::_empty_per_channel_affine_quantized",
     "aten::_fused_dropout",
     "aten::_standard_gamma",
     "aten::alpha_dropout",
     "aten::bernoulli",
     "aten::binomial",
+    "aten::cauchy",
     "aten::dropout",
     "aten::empty",
     "aten::empty_like",
+    "aten::empty_permuted",
     "aten::empty_quantized",
     "aten::empty_strided",
+    "aten::exponential",
     "aten::feature_alpha_dropout",
     "aten::feature_dropout",
+    "aten::geometric",
+    "aten::is_grad_enabled",
+    "aten::log_normal",
     "aten::multinomial",
     "aten::native_dropout",
     "aten::new_empty",
@@ -77,8 +76,10 @@ const NONDETERMINISTIC: [&str; 26] = [
     "aten::randint_like",
     "aten::randn",
     "aten::randn_like",
+    "aten::random",
     "aten::randperm",
     "aten::rrelu",
+    "aten::uniform",
 ];
 
 /// Operators that write to inputs although their schema does not say so, unless the bool at the last position is a constant `False`: the
@@ -97,13 +98,42 @@ const TRAINING_FLAGS: [(&str, usize); 5] = [
     ("aten::rrelu", 3),
 ];
 
+/// The lines of [`SCHEMAS`] that declare a qualified name, found by bisection.
+pub(super) fn lines_of(name: &str) -> impl Iterator<Item = &'static str> {
+    let (mut low, mut high) = (0, SCHEMAS.len());
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        let start = SCHEMAS[..middle].rfind('\n').map_or(0, |at| at + 1);
+        let end = SCHEMAS[middle..]
+            .find('\n')
+            .map_or(SCHEMAS.len(), |at| middle + at + 1);
+        let line = &SCHEMAS[start..end];
+        // The comment stands at the top.
+        if line.starts_with('#') || name_of(line) < name {
+            low = end;
+        } else {
+            high = start;
+        }
+    }
+    let lines = SCHEMAS[low..].lines();
+    lines.take_while(move |line| name_of(line) == name)
+}
+
+/// The qualified name, without overload, that a line of [`SCHEMAS`] declares.
+pub(super) fn name_of(line: &str) -> &str {
+    let end = line.find(['.', '(']).unwrap_or(line.len());
+    &line[..end]
+}
+
 /// The effects of a declared operator.
 pub(super) fn effects(name: &str, schema: &Schema) -> Effects {
     let writes = schema
         .params
         .iter()
         .any(|param| param.alias.as_ref().is_some_and(|alias| alias.writes));
-    if SIDE_EFFECTS.contains(&name) {
+    // What returns nothing and writes to none of its inputs is there for something else: it raises, prints, sets a switch.
+    let silent = schema.returns.is_empty() && !schema.varret && !writes;
+    if silent || SIDE_EFFECTS.contains(&name) {
         Effects::SideEffects
     } else if writes || undeclared_writes(name).is_some() {
         Effects::Writes

@@ -57,6 +57,8 @@ pub struct Class {
     pub parameters: Vec<String>,
     /// Names of the attributes that are buffers.
     pub buffers: Vec<String>,
+    /// Names of the methods that run before or after `forward` when a module is called. Code of the archive calls them in so many words.
+    pub hooks: Vec<String>,
     /// Methods, in declaration order.
     pub methods: Vec<Rc<Function>>,
     /// Where its name stands.
@@ -159,7 +161,7 @@ pub enum StmtKind {
         body: Vec<Stmt>,
     },
     /// A nested function: the body of a fork.
-    Function(Box<Function>),
+    Function(Rc<Function>),
 }
 
 /// An assignment.

@@ -88,6 +88,7 @@ impl Parser<'_> {
             fields: Vec::new(),
             parameters: Vec::new(),
             buffers: Vec::new(),
+            hooks: Vec::new(),
             methods: Vec::new(),
             span,
         };
@@ -113,12 +114,7 @@ impl Parser<'_> {
         match name.as_str() {
             "__parameters__" => class.parameters = self.strings()?,
             "__buffers__" => class.buffers = self.strings()?,
-            // Hooks are ordinary methods of the class; their order of running is not imported.
-            "__forward_pre_hooks__" | "__forward_hooks__" => {
-                if !self.strings()?.is_empty() {
-                    return Err(self.fail(span, format!("`{name}` is not supported")));
-                }
-            }
+            "__forward_pre_hooks__" | "__forward_hooks__" => class.hooks.extend(self.strings()?),
             "__annotations__" => {
                 if self.eat('[') {
                     let name = self.string("an attribute name")?;

@@ -17,7 +17,7 @@ const CHANGED: [(&str, u32); 3] = [("aten::div", 4), ("aten::div_", 4), ("aten::
 
 impl Emitter<'_, '_> {
     /// The meaning of a call.
-    pub(super) fn call(&mut self, call: &Call, span: Span) -> Result<Sugar> {
+    pub(super) fn call(&mut self, call: &Call, hint: Option<&Type>, span: Span) -> Result<Sugar> {
         if let ExprKind::Name(name) = &call.callee.kind
             && self.scope.get(name).is_none()
         {
@@ -25,6 +25,9 @@ impl Emitter<'_, '_> {
         }
         match self.expr(&call.callee, None)? {
             Sugar::Path(path) => self.call_path(&path, call, span),
+            Sugar::Method(object, _) if self.ty(object).is_tensor() => {
+                self.to_list(object, hint, span)
+            }
             Sugar::Method(object, name) => {
                 let args = self.args(call)?;
                 self.call_method(object, &name, args, span)
@@ -34,7 +37,35 @@ impl Emitter<'_, '_> {
                 Err(self.fail(span, what))
             }
             Sugar::Several(_) => Err(self.fail(span, "a tuple is called")),
+            Sugar::Closure(function) => {
+                let what = format!("function `{}` is called and not forked", function.name);
+                Err(self.fail(span, what))
+            }
         }
+    }
+
+    /// What a method of an object returns. Whatever calls the method in the end, it must be there.
+    pub(super) fn method_result(
+        &mut self,
+        object: ValueId,
+        name: &str,
+        span: Span,
+    ) -> Result<Type> {
+        let class = match self.ty(object) {
+            Type::Class(class) => *class,
+            ty => {
+                let what = format!("`with` of a value of type {ty}, which has no `{name}`");
+                return Err(self.fail(span, what));
+            }
+        };
+        let Some((file, method)) = self.program.method(class.as_str(), name)? else {
+            return Err(self.fail(span, format!("class `{class}` has no method `{name}`")));
+        };
+        let full = format!("{class}.{name}");
+        let class = Some(class.as_str());
+        let signature = self.program.signature(&file, &full, &method, class)?;
+        self.calls.push(full);
+        Ok(signature.returns[0].ty.clone())
     }
 
     /// Applies an operator to values.
@@ -99,6 +130,7 @@ impl Emitter<'_, '_> {
                 self.insert_one("prim::Uninitialized", &[], ty, span)
             }
             ("isinstance", [value, wanted]) => self.is_instance(value, wanted, span)?,
+            ("fork", [body]) => self.fork(body, span)?,
             ("getattr", [object, name]) => {
                 let ExprKind::Str(name) = &name.kind else {
                     return Err(self.fail(name.span, "`getattr` takes a literal name"));
@@ -244,6 +276,32 @@ impl Emitter<'_, '_> {
             return Ok(self.typed_constant(Literal::None, ty));
         }
         Ok(value)
+    }
+
+    /// `(x).tolist()`: the declared type says how deep the lists nest and what they hold.
+    fn to_list(&mut self, tensor: ValueId, hint: Option<&Type>, span: Span) -> Result<Sugar> {
+        let Some(ty) = hint else {
+            return Err(self.fail(span, "`tolist` without a declared type"));
+        };
+        let (mut depth, mut element) = (0, ty);
+        while let Type::List(inner) = element {
+            (depth, element) = (depth + 1, inner);
+        }
+        let element = match element {
+            Type::Int => 0,
+            Type::Float => 1,
+            Type::Bool => 2,
+            Type::Complex => 3,
+            other => {
+                let what = format!("`tolist` into a list of {other}");
+                return Err(self.fail(span, what));
+            }
+        };
+        let depth = self.constant(Literal::Int(depth));
+        let element = self.constant(Literal::Int(element));
+        let inputs = [tensor, depth, element];
+        let list = self.insert_one("prim::tolist", &inputs, ty.clone(), span);
+        Ok(Sugar::Value(list))
     }
 
     fn is_instance(&mut self, value: &Expr, wanted: &Expr, span: Span) -> Result<ValueId> {

@@ -42,8 +42,8 @@ impl Emitter<'_, '_> {
                     }
                 };
             }
-            ExprKind::Call(call) => return self.call(call, span),
-            ExprKind::Index(base, index) => self.index(base, index, span)?,
+            ExprKind::Call(call) => return self.call(call, hint, span),
+            ExprKind::Index(base, index) => self.index(base, index, hint, span)?,
             ExprKind::Slice(base, low, high) => {
                 self.slice(base, low.as_deref(), high.as_deref(), span)?
             }
@@ -71,6 +71,10 @@ impl Emitter<'_, '_> {
             Sugar::Method(_, name) => {
                 Err(self.fail(span, format!("method `{name}` is not called")))
             }
+            Sugar::Closure(function) => {
+                let what = format!("function `{}` is neither forked nor called", function.name);
+                Err(self.fail(span, what))
+            }
         }
     }
 
@@ -85,6 +89,10 @@ impl Emitter<'_, '_> {
                     return Err(self.fail(span, what));
                 };
                 return Ok(Sugar::Value(self.tuple_item(object, at, span)));
+            }
+            // The one method of tensors that is no operator.
+            Type::Tensor(_) if name == "tolist" => {
+                return Ok(Sugar::Method(object, name.to_owned()));
             }
             ty => {
                 let what = format!("attribute `{name}` of a value of type {ty}");
@@ -218,11 +226,27 @@ impl Emitter<'_, '_> {
         Ok(Sugar::Value(self.insert_one(op, &[object], ty, span)))
     }
 
-    /// `(base)[index]`: of a tuple by a constant, of anything else through an operator.
-    fn index(&mut self, base: &Expr, index: &Expr, span: Span) -> Result<ValueId> {
+    /// `(base)[index]`: of a tuple by a constant, of anything else through an operator; `hint` says what a container of modules holds.
+    fn index(
+        &mut self,
+        base: &Expr,
+        index: &Expr,
+        hint: Option<&Type>,
+        span: Span,
+    ) -> Result<ValueId> {
         let base = self.value(base, None)?;
         let Some(parts) = self.ty(base).elements() else {
             let index = self.value(index, None)?;
+            if let (Type::Class(_), Some(hint)) = (self.ty(base), hint) {
+                // A list or dict of modules, which share the interface that is declared.
+                let op = "prim::ModuleContainerIndex";
+                let args = Args::two(base, index);
+                let (op, inputs, _) = self
+                    .resolve(op, &args, span)
+                    .map_err(|what| self.fail(span, what))?;
+                let node = self.insert(op, &inputs, [hint.clone()], span);
+                return Ok(self.graph.output(node));
+            }
             let (op, positional) = if self.ty(base).is_tensor() {
                 let dim = self.constant(Literal::Int(0));
                 ("aten::select", vec![base, dim, index])

@@ -22,6 +22,14 @@ impl Args {
             named: Vec::new(),
         }
     }
+
+    /// Two arguments, by position.
+    pub(super) fn two(first: ValueId, second: ValueId) -> Self {
+        Self {
+            positional: vec![first, second],
+            named: Vec::new(),
+        }
+    }
 }
 
 impl Emitter<'_, '_> {

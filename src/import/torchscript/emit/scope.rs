@@ -1,7 +1,11 @@
 //! What names mean, block by block.
 
+use std::rc::Rc;
+
 use indexmap::IndexMap;
 use planish_ir::ValueId;
+
+use crate::torchscript::code::ast::Function;
 
 /// What an expression means before it is used.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +18,8 @@ pub(super) enum Sugar {
     Path(String),
     /// A method of an object.
     Method(ValueId, String),
+    /// A nested function: what a fork runs.
+    Closure(Rc<Function>),
 }
 
 /// The variables of a function: one frame for each block that is open.

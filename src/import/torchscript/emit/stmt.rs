@@ -1,6 +1,7 @@
 //! Statements.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use planish_ir::{Literal, Op, Type, ValueId};
 
@@ -47,8 +48,6 @@ impl Emitter<'_, '_> {
     }
 
     fn stmt(&mut self, stmt: &Stmt) -> Result<()> {
-        let unsupported =
-            |what: &str| Err(self.fail(stmt.span, format!("{what} is not supported")));
         match &stmt.kind {
             StmtKind::Assign(assign) => self.assign(assign, stmt.span),
             StmtKind::Expr(expr) => self.expr(expr, None).map(drop),
@@ -56,9 +55,19 @@ impl Emitter<'_, '_> {
             StmtKind::If { cond, then, other } => self.if_stmt(cond, then, other, stmt.span),
             StmtKind::For { target, iter, body } => self.for_stmt(target, iter, body, stmt.span),
             StmtKind::While { cond, body } => self.while_stmt(cond, body, stmt.span),
-            StmtKind::Return(_) => unsupported("a return before the end of its function"),
-            StmtKind::With { .. } => unsupported("`with`"),
-            StmtKind::Function(_) => unsupported("a fork"),
+            StmtKind::With {
+                context,
+                target,
+                body,
+            } => self.with_stmt(context, target.as_deref(), body, stmt.span),
+            StmtKind::Function(function) => {
+                self.bind(&function.name, Sugar::Closure(Rc::clone(function)));
+                Ok(())
+            }
+            StmtKind::Return(_) => {
+                let what = "a return before the end of its function: PyTorch prints none";
+                Err(self.fail(stmt.span, what))
+            }
         }
     }
 
@@ -194,6 +203,26 @@ impl Emitter<'_, '_> {
         self.emit_loop(count, enter, Some(target), None, body, span)
     }
 
+    /// What is entered is left again behind the body; a body that raises is not left, as in PyTorch.
+    fn with_stmt(
+        &mut self,
+        context: &Expr,
+        target: Option<&str>,
+        body: &[Stmt],
+        span: Span,
+    ) -> Result<()> {
+        let object = self.value(context, None)?;
+        let entered = self.method_result(object, "__enter__", span)?;
+        self.method_result(object, "__exit__", span)?;
+        let entered = self.insert_one("prim::Enter", &[object], entered, span);
+        if let Some(target) = target {
+            self.bind(target, Sugar::Value(entered));
+        }
+        self.stmts(body)?;
+        self.insert_one("prim::Exit", &[object], Type::TENSOR, span);
+        Ok(())
+    }
+
     fn while_stmt(&mut self, cond: &Expr, body: &[Stmt], span: Span) -> Result<()> {
         let count = self.constant(Literal::Int(i64::MAX));
         let enter = self.condition(cond)?;
@@ -275,7 +304,9 @@ fn assigned_names(body: &[Stmt], names: &mut BTreeSet<String>) {
                 names.extend(plain_name(target));
                 assigned_names(body, names);
             }
-            StmtKind::While { body, .. } | StmtKind::With { body, .. } => {
+            StmtKind::While { body, .. } => assigned_names(body, names),
+            StmtKind::With { target, body, .. } => {
+                names.extend(target.clone());
                 assigned_names(body, names);
             }
             StmtKind::Expr(_) | StmtKind::Return(_) | StmtKind::Pass | StmtKind::Function(_) => {}

@@ -1,5 +1,7 @@
 //! Statements.
 
+use std::rc::Rc;
+
 use super::Parser;
 use crate::error::Result;
 use crate::torchscript::code::ast::{Assign, ExprKind, Stmt, StmtKind};
@@ -55,7 +57,7 @@ impl Parser<'_> {
             }
             "def" => {
                 self.at += 1;
-                StmtKind::Function(Box::new(self.function()?))
+                StmtKind::Function(Rc::new(self.function()?))
             }
             "return" => {
                 self.at += 1;
