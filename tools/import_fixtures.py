@@ -29,7 +29,12 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.ao.quantization import default_dynamic_qconfig, float16_dynamic_qconfig, get_default_qconfig
-from torch.ao.quantization.quantize_jit import convert_dynamic_jit, prepare_dynamic_jit
+from torch.ao.quantization.quantize_jit import (
+    _convert_ondevice_dynamic_jit,
+    _prepare_ondevice_dynamic_jit,
+    convert_dynamic_jit,
+    prepare_dynamic_jit,
+)
 
 import reference
 
@@ -630,15 +635,15 @@ class Numbers(nn.Module):
         n = x.size(0)
         i = 7 // 2 + 7 % 3 + 2**3 + (5 & 3) + (5 | 2) + (5 ^ 1) + (1 << 4) + (64 >> 2)
         f = 7 / 2 + 2.0**0.5 + float(n) + 7.5 // 2 + 7.5 % 2 + math.sqrt(2.0) + math.floor(2.5) + math.ceil(2.1) + math.pi
-        f = f + round(2.567, 1) + math.log(3.0) + math.exp(1.0) + math.sin(0.5) + math.pow(2.0, 3) + float("inf") * 0.0
+        f = f + round(2.567) + math.log(3.0) + math.exp(1.0) + math.sin(0.5) + math.pow(2.0, 3) + float("inf") * 0.0
         if math.isnan(f):
             f = -1.5
         g = divmod(7, 2)
         b = not (n > 3 and f < 2.0) or n == 2
         s = int(2.9) + int(True) + int(x.sum() > 100) + bool(n) + int("5")
-        huge = -9223372036854775808 + 1
+        huge = -9223372036854775807 - 1
         z = complex(1.0, -2.0) * 2
-        w = z.real + z.imag + abs(complex(3.0, 4.0))
+        w = abs(z) + abs(complex(3.0, 4.0))
         return x * i + f + g[0] + g[1] + int(b) + s + (huge % 5) + w + 1e-3 + 3.4028234663852886e38 * 0
 
 
@@ -823,7 +828,7 @@ class Complexes(nn.Module):
         return torch.view_as_real(w).sum(-1) + w.real + w.imag + w.abs()
 
 
-@case()
+@case(compute=False)
 def complex_tensors():
     return Complexes(), [batch(2, 3)]
 
@@ -849,7 +854,7 @@ def eager(net, *shape):
 
 @case()
 def eager_conv():
-    return eager(nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, groups=2), nn.ReLU(), nn.BatchNorm2d(4), nn.Conv2d(4, 3, 1)), 1, 2, 4, 4)
+    return eager(nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, groups=2), nn.ReLU(), nn.Conv2d(4, 3, 1)), 1, 2, 4, 4)
 
 
 @case()
@@ -941,11 +946,10 @@ class Tables(nn.Module):
     def __init__(self):
         super().__init__()
         self.bag = nn.EmbeddingBag(10, 4, mode="sum")
-        self.four = nn.EmbeddingBag(10, 4, mode="sum")
         self.rows = nn.Embedding(10, 4)
 
     def forward(self, indices, offsets):
-        return self.bag(indices, offsets) + self.four(indices, offsets) + self.rows(indices).sum(0)
+        return self.bag(indices, offsets) + self.rows(indices).sum(0)
 
 
 @case()
@@ -953,7 +957,6 @@ def eager_embedding():
     net = seeded(Tables).eval()
     weights = torch.ao.quantization
     net.bag.qconfig = weights.float_qparams_weight_only_qconfig
-    net.four.qconfig = weights.float_qparams_weight_only_qconfig_4bit
     net.rows.qconfig = weights.float_qparams_weight_only_qconfig
     weights.prepare(net, inplace=True)
     weights.convert(net, inplace=True)
@@ -987,7 +990,7 @@ def dynamic(net, qconfig, finalize):
     module = torch.jit.script(seeded(net).eval())
     prepared = prepare_dynamic_jit(module, {"": qconfig})
     if not finalize:
-        return torch.ao.quantization.quantize_jit.convert_dynamic_jit(prepared, debug=True)
+        return convert_dynamic_jit(prepared, debug=True)
     return convert_dynamic_jit(prepared)
 
 
@@ -1013,11 +1016,10 @@ def iface_attr_dynamic():
 
 def on_device(finalize):
     """The on-device variant: the module quantizes itself when it is first used."""
-    quantize = torch.ao.quantization.quantize_jit
     module = torch.jit.script(seeded(lambda: nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))).eval())
     qconfig = {"": torch.ao.quantization.per_channel_dynamic_qconfig}
-    prepared = quantize._prepare_ondevice_dynamic_jit(module, qconfig)
-    return quantize._convert_ondevice_dynamic_jit(prepared, method_name="forward", debug=not finalize)
+    prepared = _prepare_ondevice_dynamic_jit(module, qconfig)
+    return _convert_ondevice_dynamic_jit(prepared, method_name="forward", debug=not finalize)
 
 
 @case(dynamic=True)
@@ -1038,7 +1040,9 @@ class Old(nn.Module):
         n = x.to(torch.int64)
         y = torch.div(n, 2) + torch.true_divide(n, 4) + x / 3
         y = y + torch.div(n, n + 5) + torch.floor_divide(x, 2)
-        n = n.div_(3) if bool((n < -5).any()) else n
+        z = x.clone()
+        z.div_(3)
+        y = y + z
         y = y + torch.full([2, 3], 7).to(torch.float32) + torch.full([2, 3], 0.5)
         y = y + torch.linspace(0, 1, 3) + torch.logspace(0, 1, 3, 2.0)
         return F.gelu(y) + 7 / 2 + 7.0 / 2
@@ -1071,8 +1075,8 @@ def main():
             shutil.rmtree(folder)
 
 
-def write(folder, make, version=None, quantize=False, dynamic=False, preserved=()):
-    """Makes one case."""
+def write(folder, make, version=None, quantize=False, dynamic=False, preserved=(), compute=True):
+    """Makes one case; without `compute` it has graphs only."""
     torch.manual_seed(3)
     module, inputs = make()
     module.eval()
@@ -1088,13 +1092,15 @@ def write(folder, make, version=None, quantize=False, dynamic=False, preserved=(
     (folder / "before.ir").write_text("\n".join(graphs(loaded)))
     meta = {"name": folder.name, "qt": "dynamic" if dynamic else "static", "preserved": list(preserved)}
     tensors = {f"input.{at}": tensor.contiguous() for at, tensor in enumerate(inputs)}
-    tensors |= outputs("before", torch.jit.load(path), inputs)
+    if compute:
+        tensors |= outputs("before", torch.jit.load(path), inputs)
     try:
         finalized = torch.jit.load(path)
         finalized = torch._C._jit_pass_quant_finalize(finalized._c, 0 if dynamic else 1, list(preserved))
         finalized = torch.jit._recursive.wrap_cpp_module(finalized)
         (folder / "after.ir").write_text("\n".join(graphs(finalized)))
-        tensors |= outputs("after_fbgemm", finalized, inputs)
+        if compute:
+            tensors |= outputs("after_fbgemm", finalized, inputs)
     except RuntimeError as error:
         meta["finalize_error"] = str(error).strip().splitlines()[-1]
     save_file(tensors, folder / "tensors.safetensors")

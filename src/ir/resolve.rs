@@ -131,6 +131,24 @@ pub fn resolve(
     keywords: &[(Sym, Argument)],
 ) -> Result<Resolved, ResolveError> {
     let overloads = Op::overloads(name);
+    let schemas = overloads.iter().filter_map(|op| Some((*op, op.schema()?)));
+    let schemas: Vec<(Op, &Schema)> = schemas.collect();
+    match choose(&schemas, positional, keywords) {
+        Ok((op, Accepted { operands, outputs })) => Ok(Resolved {
+            op,
+            operands,
+            outputs,
+        }),
+        Err(candidates) => Err(ResolveError { name, candidates }),
+    }
+}
+
+/// Finds the overload that a call means among any, or says of each why it does not fit.
+pub fn choose(
+    overloads: &[(Op, &Schema)],
+    positional: &[Argument],
+    keywords: &[(Sym, Argument)],
+) -> Result<(Op, Accepted), Vec<(Op, Mismatch)>> {
     let rounds: &[bool] = if overloads.len() == 1 {
         &[true]
     } else {
@@ -139,25 +157,19 @@ pub fn resolve(
     let mut candidates = Vec::new();
     for conversions in rounds {
         candidates.clear();
-        for (op, schema) in overloads.iter().filter_map(|op| Some((*op, op.schema()?))) {
-            let accepted = if is_never_meant(op) && overloads.len() > 1 {
+        for (op, schema) in overloads {
+            let accepted = if is_never_meant(*op) && overloads.len() > 1 {
                 Err(Mismatch::Ambiguous)
             } else {
                 schema.accept(positional, keywords, *conversions)
             };
             match accepted {
-                Ok(Accepted { operands, outputs }) => {
-                    return Ok(Resolved {
-                        op,
-                        operands,
-                        outputs,
-                    });
-                }
-                Err(reason) => candidates.push((op, reason)),
+                Ok(accepted) => return Ok((*op, accepted)),
+                Err(reason) => candidates.push((*op, reason)),
             }
         }
     }
-    Err(ResolveError { name, candidates })
+    Err(candidates)
 }
 
 /// `x.view(1)` and `x.view(torch.int8)` look alike, since a `ScalarType` is an int; the first is meant.

@@ -61,6 +61,12 @@ pub struct Alias {
 }
 
 impl Schema {
+    /// Reads a declaration in PyTorch's spelling, such as `ns::name.overload(Tensor self, *, int n=1) -> Tensor`, for what it says besides the
+    /// name. Nothing is registered: that is [`Op::register`](crate::Op::register).
+    pub fn parse(declaration: &str) -> Result<Self, SchemaError> {
+        parse(declaration).map(|(_, _, schema)| schema)
+    }
+
     /// The position of the parameter with this name.
     pub fn position(&self, name: Sym) -> Option<usize> {
         self.params.iter().position(|param| param.name == name)

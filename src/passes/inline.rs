@@ -20,6 +20,7 @@ use planish_ir::{
 use crate::analysis::objects::{Objects, attribute_read, objects};
 use crate::kept;
 use crate::pass::{Changed, Pass, PassCx, PassError};
+use crate::picked;
 
 /// Nodes that a method may grow to; a bound for inputs whose calls double at every level.
 const MAX_NODES: usize = 20_000_000;
@@ -69,8 +70,20 @@ fn inline_calls(
     let mut work = graph.walk();
     work.reverse();
     let mut objects = objects(module, module.root(), &graph);
+    for node in &work {
+        follow(module, &mut graph, &mut objects, *node);
+    }
     let mut joins = false;
     while let Some(node) = work.pop() {
+        if let Some(made) = picked::expand(module, &mut graph, &objects, node) {
+            for new in &made {
+                frame_of[*new] = frame_of[node];
+                follow(module, &mut graph, &mut objects, *new);
+            }
+            work.extend(made.into_iter().rev());
+            *changed += 1;
+            continue;
+        }
         let Some(called) = called(module, &graph, &objects, node)? else {
             continue;
         };
@@ -116,7 +129,7 @@ fn inline_calls(
         graph.erase(node);
         for new in &inlined {
             frame_of[*new] = inner;
-            follow(module, &graph, &mut objects, *new);
+            follow(module, &mut graph, &mut objects, *new);
         }
         work.extend(inlined.into_iter().rev());
         *changed += 1;
@@ -283,8 +296,14 @@ fn nodes_between(graph: &Graph, before: Option<NodeId>, end: NodeId) -> Vec<Node
     nodes
 }
 
-fn follow(module: &GraphModule, graph: &Graph, objects: &mut Objects, node: NodeId) {
-    if let Some((object, name)) = attribute_read(graph, objects, node) {
-        objects[graph.output(node)] = module.submodule(object, name);
+/// Notes which module a node reads. Where an interface is declared, the class of that module takes its place.
+fn follow(module: &GraphModule, graph: &mut Graph, objects: &mut Objects, node: NodeId) {
+    let Some((object, name)) = attribute_read(graph, objects, node) else {
+        return;
+    };
+    let output = graph.output(node);
+    objects[output] = module.submodule(object, name);
+    if let Some(found) = objects[output] {
+        graph.set_ty(output, Type::Class(module.module(found).class));
     }
 }

@@ -18,6 +18,7 @@ mod observer;
 mod optimize;
 mod pass;
 mod peephole;
+mod picked;
 mod pipeline;
 mod prove;
 mod quant_fusion;

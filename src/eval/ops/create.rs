@@ -28,6 +28,7 @@ pub(super) const OPS: Table = &[
     ("aten::zero_", One(fill_in_place)),
     ("aten::arange", One(arange)),
     ("aten::linspace", One(linspace)),
+    ("aten::logspace", One(logspace)),
     ("aten::scalar_tensor", One(tensor)),
     ("aten::tensor", One(tensor)),
     ("aten::as_tensor", One(tensor)),
@@ -47,6 +48,7 @@ pub(super) const OPS: Table = &[
     ("aten::is_floating_point", One(is_floating_point)),
     ("prim::dtype", One(dtype)),
     ("prim::device", One(device)),
+    ("prim::type", One(device_type)),
     ("prim::layout", One(layout)),
     ("prim::is_quantized", One(is_quantized)),
     ("prim::is_cuda", One(no)),
@@ -205,6 +207,24 @@ fn arange(call: &Call<'_>) -> Result<Value> {
 fn linspace(call: &Call<'_>) -> Result<Value> {
     let (start, end, count) = (call.float(0)?, call.float(1)?, call.int(2)?);
     let dtype = call.dtype_opt(3)?.unwrap_or(DType::Float);
+    spaced(start, end, count, dtype, |at| at)
+}
+
+/// `logspace(start, end, steps, base, dtype, …)`: powers of the base with evenly spaced exponents.
+fn logspace(call: &Call<'_>) -> Result<Value> {
+    let (start, end, count) = (call.float(0)?, call.float(1)?, call.int(2)?);
+    let base = call.float(3)?;
+    let dtype = call.dtype_opt(4)?.unwrap_or(DType::Float);
+    spaced(start, end, count, dtype, |at| base.powf(at))
+}
+
+fn spaced(
+    start: f64,
+    end: f64,
+    count: i64,
+    dtype: DType,
+    of: impl Fn(f64) -> f64,
+) -> Result<Value> {
     let out = Tensor::zeros(dtype, &[count], MemoryFormat::Contiguous)?;
     let step = (end - start) / (count - 1).max(1) as f64;
     // From both ends, so that the last value is the end itself.
@@ -215,7 +235,7 @@ fn linspace(call: &Call<'_>) -> Result<Value> {
             end - step * (count - 1 - i) as f64
         }
     };
-    let value = |i: i64| if count == 1 { start } else { value(i) };
+    let value = |i: i64| of(if count == 1 { start } else { value(i) });
     out.write_f64(&(0..count).map(value).collect::<Vec<_>>())?;
     Ok(out.into())
 }
@@ -405,6 +425,17 @@ fn dtype(call: &Call<'_>) -> Result<Value> {
 
 fn device(_: &Call<'_>) -> Result<Value> {
     Ok(Value::Device("cpu".into()))
+}
+
+/// The kind of a device: its name without a number.
+fn device_type(call: &Call<'_>) -> Result<Value> {
+    match call.get(0) {
+        Value::Device(device) => {
+            let name = device.as_str().split(':').next().unwrap_or_default();
+            Ok(Value::str(name))
+        }
+        _ => Err(call.wrong(0, "a device")),
+    }
 }
 
 fn device_named(call: &Call<'_>) -> Result<Value> {

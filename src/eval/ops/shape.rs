@@ -21,6 +21,7 @@ pub(super) const OPS: Table = &[
     ("aten::transpose", One(transpose)),
     ("aten::swapaxes", One(transpose)),
     ("aten::t", One(matrix_transpose)),
+    ("aten::numpy_T", One(reversed)),
     ("aten::permute", One(permute)),
     ("aten::movedim", One(movedim)),
     ("aten::squeeze", One(squeeze)),
@@ -149,6 +150,13 @@ fn transpose(call: &Call<'_>) -> Result<Value> {
         return same(call);
     }
     Ok(tensor.transpose(a, b)?.into())
+}
+
+/// `x.T`: the dimensions in reverse.
+fn reversed(call: &Call<'_>) -> Result<Value> {
+    let tensor = call.tensor(0)?;
+    let order: Vec<usize> = (0..tensor.rank()).rev().collect();
+    Ok(tensor.permute(&order)?.into())
 }
 
 fn matrix_transpose(call: &Call<'_>) -> Result<Value> {

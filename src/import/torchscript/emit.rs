@@ -10,6 +10,7 @@ mod fork;
 mod matching;
 mod scope;
 mod stmt;
+mod upgrade;
 
 use std::collections::HashMap;
 use std::rc::Rc;

@@ -2,20 +2,52 @@
 //!
 //! The state holds the weight unpacked, in its logical layout, so no engine's layout is ever read.
 
-use planish_ir::{ConvGeometry, DType, Literal, PackedKind, PackedParams, Tensor};
+use std::sync::Arc;
+
+use planish_ir::{
+    ConvGeometry, DType, Literal, Object, PackedKind, PackedParams, QParams, Sym, Tensor, Type,
+};
 
 /// Where the native classes of PyTorch's quantized operators live.
 pub(super) const NAMESPACE: &str = "__torch__.torch.classes.";
 
 /// Rebuilds an object of a native class from its state.
-pub(super) fn rebuild(class: &str, state: &Literal) -> Result<PackedParams, String> {
+pub(super) fn rebuild(class: &str, state: &Literal) -> Result<Literal, String> {
     let parts = elements(state).ok_or("its state is no tuple")?;
-    match class.strip_prefix(NAMESPACE) {
+    let packed = match class.strip_prefix(NAMESPACE) {
         Some("quantized.LinearPackedParamsBase") => linear(parts),
         Some("quantized.Conv2dPackedParamsBase") => conv(parts, 2),
         Some("quantized.Conv3dPackedParamsBase") => conv(parts, 3),
+        Some("quantized.EmbeddingPackedParamsBase") => embedding(parts),
+        Some("rnn.CellParamsBase") => return cell(class, parts),
         _ => Err("objects of this native class are not supported".into()),
+    };
+    packed.map(|packed| Literal::Packed(Arc::new(packed)))
+}
+
+/// What a method of a native class returns; it takes nothing but the object.
+pub(super) fn returns(class: &str, method: &str) -> Option<Type> {
+    let class = class.strip_prefix(NAMESPACE)?;
+    let is_conv = matches!(
+        class,
+        "quantized.Conv2dPackedParamsBase" | "quantized.Conv3dPackedParamsBase"
+    );
+    let is_table = class == "quantized.EmbeddingPackedParamsBase";
+    if !is_conv && !is_table && class != "quantized.LinearPackedParamsBase" {
+        return None;
     }
+    let bias = || Type::optional(Type::TENSOR);
+    Some(match method {
+        "unpack" if is_table => Type::TENSOR,
+        "unpack" => Type::tuple([Type::TENSOR, bias()]),
+        "bit_rate" | "version" if is_table => Type::Int,
+        "bias" if !is_table => bias(),
+        "weight" if is_conv => Type::TENSOR,
+        "stride" | "padding" | "output_padding" | "dilation" if is_conv => Type::list(Type::Int),
+        "groups" if is_conv => Type::Int,
+        "transpose" if is_conv => Type::Bool,
+        _ => return None,
+    })
 }
 
 /// `(weight, bias or None)`.
@@ -61,6 +93,51 @@ fn conv(parts: &[Literal], spatial: usize) -> Result<PackedParams, String> {
         weight,
         bias: optional_tensor(bias)?,
     })
+}
+
+/// `(1, [weight], [], [bits])`.
+fn embedding(parts: &[Literal]) -> Result<PackedParams, String> {
+    let [version, tensors, _, _] = parts else {
+        return Err(format!("its state has {} parts, not 4", parts.len()));
+    };
+    if version.as_int() != Some(1) {
+        return Err(format!("its state has version {version:?}, not 1"));
+    }
+    let Some([Literal::Tensor(weight)]) = elements(tensors) else {
+        return Err("its state does not hold one tensor".into());
+    };
+    if weight.shape().len() != 2
+        || !matches!(weight.qparams(), Some(QParams::PerChannelFloat { .. }))
+    {
+        return Err(format!("its weight is {weight:?}"));
+    }
+    Ok(PackedParams {
+        kind: PackedKind::Embedding,
+        weight: weight.clone(),
+        bias: None,
+    })
+}
+
+/// `(kind, biases, scales, flags, weights)`: the weights and biases of a recurrent cell for its input and for its state. It stays an
+/// object, since it is several packed weights.
+fn cell(class: &str, parts: &[Literal]) -> Result<Literal, String> {
+    let [kind, biases, scales, flags, weights] = parts else {
+        return Err(format!("its state has {} parts, not 5", parts.len()));
+    };
+    match kind.as_str() {
+        Some("quantized_dynamic" | "quantized_fp16") => {}
+        _ => return Err(format!("cells of kind {kind:?} are not supported")),
+    }
+    let packed = elements(weights).unwrap_or_default();
+    if packed.len() != 2 || !packed.iter().all(|part| matches!(part, Literal::Packed(_))) {
+        return Err("its state does not hold two packed weights".into());
+    }
+    let fields = ["kind", "biases", "scales", "flags", "weights"].map(Sym::new);
+    let values = [kind, biases, scales, flags, weights].map(Literal::clone);
+    Ok(Literal::Object(Arc::new(Object {
+        class: Sym::new(class),
+        fields: fields.into_iter().zip(values).collect(),
+    })))
 }
 
 /// `[spatial, stride.., padding.., dilation.., output_padding.., groups, flags]`; bit 0 of the
@@ -132,7 +209,9 @@ mod tests {
             tuple([Literal::None]),
         ]);
         let class = "__torch__.torch.classes.quantized.Conv2dPackedParamsBase";
-        let packed = rebuild(class, &state).unwrap();
+        let Literal::Packed(packed) = rebuild(class, &state).unwrap() else {
+            panic!("a weight is packed");
+        };
         let geometry = packed.geometry().unwrap();
         assert_eq!(geometry.stride[..], [2, 2]);
         assert_eq!(geometry.padding[..], [1, 1]);
@@ -146,7 +225,8 @@ mod tests {
     fn wrong_states_are_errors() {
         let linear = "__torch__.torch.classes.quantized.LinearPackedParamsBase";
         let ok = tuple([weight(&[2, 3]), Literal::None]);
-        assert_eq!(rebuild(linear, &ok).unwrap().kind, PackedKind::Linear);
+        let packed = rebuild(linear, &ok).unwrap();
+        assert!(matches!(packed, Literal::Packed(packed) if packed.kind == PackedKind::Linear));
         for (class, state) in [
             (linear, Literal::None),
             (linear, tuple([weight(&[2, 3])])),

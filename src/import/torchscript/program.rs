@@ -69,7 +69,9 @@ impl<'a> Program<'a> {
                 break;
             }
         }
-        self.check_reachable(restores)
+        self.check_reachable(restores)?;
+        self.drop_failed();
+        Ok(())
     }
 
     /// The code of a method, if the class has it, and the file it stands in.
@@ -147,6 +149,27 @@ impl<'a> Program<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Leaves out what calls something that could not be emitted: nothing that is kept calls it.
+    fn drop_failed(&mut self) {
+        let mut failed: HashSet<&str> = self.failed.keys().map(String::as_str).collect();
+        let mut grown = !failed.is_empty();
+        while grown {
+            let calls = self.calls.iter();
+            let more =
+                calls.filter(|(_, called)| called.iter().any(|name| failed.contains(&**name)));
+            let more: Vec<&str> = more.map(|(caller, _)| caller.as_str()).collect();
+            let before = failed.len();
+            failed.extend(more);
+            grown = failed.len() > before;
+        }
+        for (name, class) in &mut self.model.classes {
+            let methods = &mut class.methods;
+            methods.retain(|method, _| !failed.contains(&*format!("{name}.{method}")));
+        }
+        let functions = &mut self.model.functions;
+        functions.retain(|name, _| !failed.contains(name.as_str()));
     }
 
     /// Fails with the error of what could not be emitted but can be reached from the root.

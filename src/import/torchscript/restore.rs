@@ -4,7 +4,7 @@
 //! `__setstate__` packs the weight.
 
 use planish_eval::{Contract, Interpreter, Limits, Value, to_literal};
-use planish_ir::{GraphModule, Literal, ModuleId, Sym};
+use planish_ir::{GraphModule, Literal, ModuleId, Sym, Type};
 
 use super::objects::Restore;
 use crate::error::{Error, Result};
@@ -25,12 +25,17 @@ pub(super) fn run(model: &mut GraphModule, restores: &[Restore]) -> Result<()> {
         for (module, name, literal) in assigned {
             model.module_mut(module).attrs.insert(name, literal);
         }
-        let fields = &model.classes[&restore.class].fields;
-        let attrs = &model.module(restore.module).attrs;
-        if let Some(name) = fields.keys().find(|name| !attrs.contains_key(*name)) {
-            return Err(fail(format!(
-                "`__setstate__` leaves attribute `{name}` open"
-            )));
+        for (name, ty) in model.classes[&restore.class].fields.clone() {
+            if model.module(restore.module).attrs.contains_key(&name) {
+                continue;
+            }
+            // Nothing is what PyTorch has in an attribute that nobody assigned.
+            if !Type::None.is_subtype_of(&ty) {
+                let what = format!("`__setstate__` leaves attribute `{name}` open");
+                return Err(fail(what));
+            }
+            let attrs = &mut model.module_mut(restore.module).attrs;
+            attrs.insert(name, Literal::None);
         }
     }
     Ok(())

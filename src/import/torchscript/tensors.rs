@@ -124,6 +124,27 @@ impl<'a> Storages<'a> {
                     axis,
                 })
             }
+            ("torch.per_channel_affine_float_qparams", [_, scales, zero_points, axis]) => {
+                let mut floats = |id: ValueId, what: &str| {
+                    let values = self.nested(pickle, id, path)?;
+                    let values = values.and_then(|tensor| tensor.values::<f32>());
+                    values.ok_or_else(|| fail(what))
+                };
+                let scales = floats(*scales, "the tensor's scales are no float32 tensor")?;
+                let zero_points = floats(
+                    *zero_points,
+                    "the tensor's zero points are no float32 tensor",
+                )?;
+                let axis = pickle
+                    .int(*axis)
+                    .and_then(|axis| usize::try_from(axis).ok())
+                    .ok_or_else(|| fail("the tensor's quantized axis is no index"))?;
+                Ok(QParams::PerChannelFloat {
+                    scales: scales.into(),
+                    zero_points: zero_points.into(),
+                    axis,
+                })
+            }
             (scheme, _) => {
                 let what = format!("quantization scheme `{scheme}` is not supported");
                 Err(Error::object(path, what))

@@ -89,8 +89,8 @@ impl Parser<'_> {
             // PyTorch prints a wide matrix in groups of columns.
             "Columns" if declared.is_some_and(Type::is_tensor) => return self.printed_tensor(),
             // PyTorch prints a member of an enum by its name, which does not say its value.
-            _ if matches!(declared, Some(Type::Class(_))) => {
-                self.name_or_string("a member of an enum")?;
+            _ if word.starts_with("__torch__.") => {
+                self.bump();
                 return Ok(Literal::Opaque);
             }
             _ => return Err(self.unexpected("a literal")),

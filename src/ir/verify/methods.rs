@@ -100,7 +100,9 @@ fn unknown_name(module: &GraphModule, report: &Report<'_>, node: NodeId) -> Opti
                 None => *found.inputs().get(1)?,
             };
             let ty = report.graph.ty(value);
-            let fits = ty.is_subtype_of(field) || field.is_subtype_of(ty);
+            let fits = ty.is_subtype_of(field)
+                || field.is_subtype_of(ty)
+                || is_interface(module, field) && matches!(ty, Type::Class(_));
             (!fits).then(|| format!("field `{name}` must be {field}, not {ty}"))
         }
         "prim::CallMethod" => {
@@ -118,6 +120,11 @@ fn unknown_name(module: &GraphModule, report: &Report<'_>, node: NodeId) -> Opti
         }
         _ => None,
     }
+}
+
+/// Whether a type is an interface: then a value is of whatever class implements it.
+fn is_interface(module: &GraphModule, ty: &Type) -> bool {
+    class_of(module, ty).is_some_and(|(_, class)| class.kind == ClassKind::Interface)
 }
 
 /// The class of a type, where the module has it.

@@ -9,11 +9,7 @@ use super::matching::Args;
 use super::scope::Sugar;
 use crate::error::Result;
 use crate::torchscript::code::ast::{Base, Call, Expr, ExprKind, Span};
-use crate::torchscript::{classes, types};
-
-/// Operators whose meaning changed, with the first archive version of the present one: `div` of ints
-/// rounded, `full` of an int made floats. Changes that only added arguments are not listed.
-const CHANGED: [(&str, u32); 3] = [("aten::div", 4), ("aten::div_", 4), ("aten::full", 5)];
+use crate::torchscript::{classes, packed, types};
 
 impl Emitter<'_, '_> {
     /// The meaning of a call.
@@ -70,7 +66,9 @@ impl Emitter<'_, '_> {
 
     /// Applies an operator to values.
     pub(super) fn operator(&mut self, name: &str, args: &Args, span: Span) -> Result<Sugar> {
-        self.check_version(name, span)?;
+        if let Some(upgraded) = self.upgraded(name, args, span)? {
+            return Ok(Sugar::Value(upgraded));
+        }
         let (op, inputs, outputs) = self
             .resolve(name, args, span)
             .map_err(|what| self.fail(span, what))?;
@@ -89,20 +87,6 @@ impl Emitter<'_, '_> {
         }
         let sugar = self.operator("aten::Bool", &Args::one(value), expr.span)?;
         self.desugar(sugar, expr.span)
-    }
-
-    /// Refuses operators that meant something else when the archive was written.
-    fn check_version(&self, name: &str, span: Span) -> Result<()> {
-        let version = self.program.version;
-        let changed = CHANGED.iter().find(|(op, _)| *op == name);
-        if let Some((_, since)) = changed.filter(|(_, since)| version < *since) {
-            let what = format!(
-                "`{name}` has another meaning in archives before version {since}, and this is \
-                 version {version}; save the model again with a newer PyTorch"
-            );
-            return Err(self.fail(span, what));
-        }
-        Ok(())
     }
 
     fn args(&mut self, call: &Call) -> Result<Args> {
@@ -204,8 +188,7 @@ impl Emitter<'_, '_> {
             }
         };
         let Some((file, method)) = self.program.method(class.as_str(), name)? else {
-            let what = format!("method `{name}` of native class `{class}` is not supported");
-            return Err(self.fail(span, what));
+            return self.call_native(object, class, name, &args, span);
         };
         let full = format!("{class}.{name}");
         let class = Some(class.as_str());
@@ -219,6 +202,26 @@ impl Emitter<'_, '_> {
         let node = self.insert(Op::of("prim::CallMethod"), &inputs, [output], span);
         self.graph.set_attr(node, "name", Literal::str(name));
         self.calls.push(full);
+        Ok(Sugar::Value(self.graph.output(node)))
+    }
+
+    /// A method of a class that PyTorch has no code for.
+    fn call_native(
+        &mut self,
+        object: ValueId,
+        class: Sym,
+        name: &str,
+        args: &Args,
+        span: Span,
+    ) -> Result<Sugar> {
+        let returned = packed::returns(class.as_str(), name);
+        let no_args = args.positional.is_empty() && args.named.is_empty();
+        let Some(returned) = returned.filter(|_| no_args) else {
+            let what = format!("method `{name}` of native class `{class}` is not supported");
+            return Err(self.fail(span, what));
+        };
+        let node = self.insert(Op::of("prim::CallMethod"), &[object], [returned], span);
+        self.graph.set_attr(node, "name", Literal::str(name));
         Ok(Sugar::Value(self.graph.output(node)))
     }
 

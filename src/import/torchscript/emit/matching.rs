@@ -96,7 +96,7 @@ impl Emitter<'_, '_> {
         }
     }
 
-    fn types_of(&self, args: &Args) -> (Vec<Argument>, Vec<(Sym, Argument)>) {
+    pub(super) fn types_of(&self, args: &Args) -> (Vec<Argument>, Vec<(Sym, Argument)>) {
         let of = |value: &ValueId| Argument::of(self.ty(*value).clone());
         let named = args.named.iter();
         (
@@ -107,7 +107,7 @@ impl Emitter<'_, '_> {
         )
     }
 
-    fn realize(&mut self, operand: &Operand, args: &Args, span: Span) -> ValueId {
+    pub(super) fn realize(&mut self, operand: &Operand, args: &Args, span: Span) -> ValueId {
         let given = |source: &Source| match source {
             Source::Positional(at) => args.positional[*at],
             Source::Keyword(at) => args.named[*at].1,

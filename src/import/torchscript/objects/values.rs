@@ -192,9 +192,8 @@ impl Objects<'_, '_, '_> {
         };
         let literal = if class.starts_with(packed::NAMESPACE) {
             let state = self.literal(state, None, path)?;
-            let packed = packed::rebuild(class, &state)
-                .map_err(|what| Error::object(shown(path), format!("class `{class}`: {what}")))?;
-            Literal::Packed(Arc::new(packed))
+            packed::rebuild(class, &state)
+                .map_err(|what| Error::object(shown(path), format!("class `{class}`: {what}")))?
         } else {
             self.script_object(class, state, path)?
         };
