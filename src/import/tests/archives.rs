@@ -530,7 +530,18 @@ fn code_errors_name_the_place_and_the_matter() {
             "if x:\n  return x\nelse:\n  pass\nreturn x",
             "4:7: a return before the end",
         ),
-        ("with x as y:\n  pass\nreturn x", "`with` is not supported"),
+        (
+            "with x as y:\n  pass\nreturn x",
+            "`with` of a value of type Tensor, which has no `__enter__`",
+        ),
+        (
+            "y = fork(x)\nreturn x",
+            "a fork of what is no nested function",
+        ),
+        (
+            "y = (x).tolist()\nreturn x",
+            "`tolist` without a declared type",
+        ),
         (
             "for i in x:\n  pass\nreturn x",
             "a loop over what is no range",
@@ -538,10 +549,6 @@ fn code_errors_name_the_place_and_the_matter() {
         (
             "a, b, = n\nreturn x",
             "a value of type int does not have 2 parts",
-        ),
-        (
-            "return torch.div(x, x)",
-            "`aten::div` has another meaning in archives before version 4",
         ),
         (
             "if x:\n  y = x\nelse:\n  pass\nreturn y",
@@ -599,12 +606,12 @@ fn object_errors_name_the_attribute() {
             vec![(
                 "p",
                 P::Object(
-                    "torch.classes.rnn.CellParamsBase",
+                    "torch.classes.xnnpack.LinearOpContext",
                     Box::new(P::Tuple(vec![])),
                 ),
             )],
-            "  p : __torch__.torch.classes.rnn.CellParamsBase\n",
-            "rebuild `p`: class `__torch__.torch.classes.rnn.CellParamsBase`: objects of this native class",
+            "  p : __torch__.torch.classes.xnnpack.LinearOpContext\n",
+            "rebuild `p`: class `__torch__.torch.classes.xnnpack.LinearOpContext`: objects of this native class",
         ),
         (
             vec![("o", object("Gone", vec![]))],
