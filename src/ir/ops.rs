@@ -9,6 +9,7 @@
 mod table;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::{LazyLock, PoisonError, RwLock};
 
@@ -231,8 +232,8 @@ impl Table {
 
     /// Declares what PyTorch has under a name, unless that was done before.
     fn load(&mut self, name: Sym) {
-        if !self.by_name.contains_key(&name) {
-            self.by_name.insert(name, Vec::new());
+        if let Entry::Vacant(entry) = self.by_name.entry(name) {
+            entry.insert(Vec::new());
             self.declare_all(name);
         }
     }

@@ -22,7 +22,7 @@ impl Emitter<'_, '_> {
         match self.expr(&call.callee, None)? {
             Sugar::Path(path) => self.call_path(&path, call, span),
             Sugar::Method(object, _) if self.ty(object).is_tensor() => {
-                self.to_list(object, hint, span)
+                self.nested_list(object, hint, span)
             }
             Sugar::Method(object, name) => {
                 let args = self.args(call)?;
@@ -282,7 +282,7 @@ impl Emitter<'_, '_> {
     }
 
     /// `(x).tolist()`: the declared type says how deep the lists nest and what they hold.
-    fn to_list(&mut self, tensor: ValueId, hint: Option<&Type>, span: Span) -> Result<Sugar> {
+    fn nested_list(&mut self, tensor: ValueId, hint: Option<&Type>, span: Span) -> Result<Sugar> {
         let Some(ty) = hint else {
             return Err(self.fail(span, "`tolist` without a declared type"));
         };
