@@ -16,7 +16,7 @@ use serde_json::Value;
 const DIFFERENT: [(&str, &str); 2] = [
     (
         "instance_norm_running_stats",
-        "PyTorch drops the running statistics: defect B8 of its Finalize",
+        "PyTorch drops the running statistics, defect B8 of its Finalize: planish makes batch norms",
     ),
     (
         "static_transformer",

@@ -26,7 +26,7 @@ mod tensor;
 mod types;
 
 pub use blobs::Blobs;
-pub use names::names;
+pub use names::{names, settle_names};
 pub use print::{Printer, Style};
 
 use crate::diag::Diagnostics;

@@ -1,7 +1,7 @@
 //! `const-fold`: computes what depends on constants alone.
 //!
 //! An operation is computed when all its inputs are constants, it is pure, has no blocks, and nothing writes to what it reads or makes.
-//! `aten::dequantize` is left alone, so that quantized weights stay quantized, and so is what makes packed weights, which `fold-prepack`
+//! `aten::dequantize` is left alone unless it makes a vector, so that quantized weights stay quantized, and so is what makes packed weights, which `fold-prepack`
 //! does. A `prim::If` with a constant condition becomes the branch that is taken; a `prim::Loop` that cannot run becomes what it is
 //! given. Independent operations are computed in parallel; the result does not depend on how many threads there are.
 //!
@@ -117,7 +117,7 @@ fn is_foldable(graph: &Graph, objects: &Objects, aliases: &Aliases, id: NodeId) 
         && !node.outputs().is_empty()
         && graph.effects(id) == Effects::Pure
         && aliases.is_stable(graph, objects, id)
-        && !LEFT_ALONE.iter().any(|name| node.op().is(name))
+        && (!LEFT_ALONE.iter().any(|name| node.op().is(name)) || dequantizes_vector(graph, id))
         && !node.op().is("prim::GetAttr")
         && node.inputs().iter().all(|input| {
             graph
@@ -128,6 +128,18 @@ fn is_foldable(graph: &Graph, objects: &Objects, aliases: &Aliases, id: NodeId) 
             .outputs()
             .iter()
             .any(|output| matches!(graph.ty(*output), Type::Class(_)))
+}
+
+/// Whether a node dequantizes what has one dimension: parameters of a norm, not a weight that is packed.
+fn dequantizes_vector(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    let constant = node
+        .inputs()
+        .first()
+        .and_then(|input| graph.constant(*input));
+    let vector =
+        |literal: &Literal| matches!(literal, Literal::Tensor(tensor) if tensor.shape().len() == 1);
+    node.op().is("aten::dequantize") && constant.is_some_and(vector)
 }
 
 fn constant_inputs(graph: &Graph, id: NodeId) -> Vec<Literal> {

@@ -13,6 +13,7 @@
 
 use std::sync::Arc;
 
+use planish_ir::text::settle_names;
 use planish_ir::{
     At, Attr, Graph, GraphModule, Literal, MethodId, NodeId, Op, SecondaryMap, Sym, Type, ValueId,
 };
@@ -41,7 +42,9 @@ impl Pass for Inline {
     fn run(&self, module: &mut GraphModule, cx: &mut PassCx<'_>) -> Result<Changed, PassError> {
         let mut changed = 0;
         for id in kept::kept_methods(module, &cx.options.preserved)? {
-            let graph = inline_calls(module, id, &mut changed)?;
+            let mut graph = inline_calls(module, id, &mut changed)?;
+            // Remarks of all passes name a value as the text does.
+            settle_names(&mut graph);
             module.method_mut(id).graph = graph;
         }
         Ok(Changed(changed))

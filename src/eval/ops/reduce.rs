@@ -118,8 +118,9 @@ fn sum_of_list(call: &Call<'_>) -> Result<Value> {
 fn mean(call: &Call<'_>) -> Result<Value> {
     let tensor = call.tensor(0)?;
     if tensor.dtype().is_quantized() {
-        let (dims, keep, _) = dims_of(call)?;
-        return Ok(quantized_mean(tensor, &dims, keep)?.into());
+        let (dims, keep, dtype) = dims_of(call)?;
+        let typed = !matches!(call.get(dtype), Value::None);
+        return Ok(quantized_mean(tensor, &dims, keep, typed)?.into());
     }
     let (rows, dtype) = reduction(call)?;
     let dtype = dtype.unwrap_or(rows.tensor.dtype());

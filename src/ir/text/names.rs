@@ -16,6 +16,15 @@ pub fn names(graph: &Graph, style: Style) -> Vec<(ValueId, String)> {
     values.map(|value| (value, names[value].clone())).collect()
 }
 
+/// Gives every value the name that a faithful text would print, so that it is known by it from now on, whatever becomes of the graph.
+pub fn settle_names(graph: &mut Graph) {
+    for (value, name) in names(graph, Style::Faithful) {
+        if graph.value(value).name.as_deref() != Some(name.as_str()) {
+            graph.set_name(value, Some(&name));
+        }
+    }
+}
+
 /// A value's name in the text, without its `%`.
 pub(super) type Names = SecondaryMap<ValueId, String>;
 

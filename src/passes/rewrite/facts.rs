@@ -131,9 +131,8 @@ impl<'m> Facts<'m> {
             let node = graph.node(id);
             match node.op().info().effects {
                 Effects::Unknown => return true,
-                // Attributes that are read after the assignment differ from those read before it.
-                Effects::SideEffects => return node.op().is("prim::SetAttr"),
-                Effects::Pure | Effects::Nondeterministic => return false,
+                // An attribute that is assigned is another one from then on: what was read before stays what it was.
+                Effects::SideEffects | Effects::Pure | Effects::Nondeterministic => return false,
                 Effects::Writes => {}
             }
             let mut written = node

@@ -53,7 +53,12 @@ const GUARDS: [Kind; 11] = [
     ),
     ("is_true", 1, "the constant true", is_true),
     ("is_false", 1, "the constant false", is_false),
-    ("is_none", 1, "the constant none", is_none),
+    (
+        "none_or_float",
+        1,
+        "none or 6, float: the quantized operator computes in float and cannot change its own type",
+        none_or_float,
+    ),
     (
         "quantized_like",
         4,
@@ -145,8 +150,12 @@ fn is_false(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
     literal_is(facts, graph, args[0], &Literal::Bool(false), "false")
 }
 
-fn is_none(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
-    literal_is(facts, graph, args[0], &Literal::None, "none")
+fn none_or_float(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    let float = Literal::Int(DType::Float.code());
+    if facts.literal(graph, args[0]) == Some(&float) {
+        return Verdict::Holds;
+    }
+    literal_is(facts, graph, args[0], &Literal::None, "none or float (6)")
 }
 
 /// Scale, zero point and type are read from the first argument itself.

@@ -288,7 +288,7 @@ fn operand(
             "quint8" => return constant(graph, Literal::Int(DType::QUInt8.code())),
             "is_true" => return constant(graph, Literal::Bool(true)),
             "is_false" => return constant(graph, Literal::Bool(false)),
-            "is_none" => return constant(graph, Literal::None),
+            "none_or_float" => return constant(graph, Literal::None),
             "constant" => {
                 let literal = match ty {
                     Type::Int => Literal::Int(1),

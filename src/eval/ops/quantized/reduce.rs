@@ -8,16 +8,21 @@ use crate::{MemoryFormat, Result, Tensor};
 
 /// The mean over dimensions; parameters stay.
 ///
-/// Over the innermost dimensions of a contiguous tensor the codes are averaged. Otherwise real numbers are summed in `f32`, in
-/// PyTorch's order: see [`columns`].
-pub(in crate::ops) fn mean(input: &Tensor, dims: &[usize], keep: bool) -> Result<Tensor> {
+/// Over the innermost dimensions of a contiguous tensor the codes are averaged, unless a type is asked for. Otherwise real numbers are
+/// summed in `f32`, in PyTorch's order: see [`columns`].
+pub(in crate::ops) fn mean(
+    input: &Tensor,
+    dims: &[usize],
+    keep: bool,
+    typed: bool,
+) -> Result<Tensor> {
     let affine = Affine::of(input)?;
     let (scale, zero_point) = per_tensor(input)?;
     let reduced = rows(input, dims, keep)?;
     let kept = input.rank() - dims.len();
     let innermost = dims.iter().all(|dim| *dim >= kept);
     let count = reduced.len;
-    let codes: Vec<i32> = if input.is_contiguous() && innermost {
+    let codes: Vec<i32> = if input.is_contiguous() && innermost && !typed {
         let codes = reduced.tensor.codes()?;
         let rows = codes.chunks_exact(count.max(1));
         let sums = rows.map(|row| row.iter().map(|q| i64::from(*q)).sum::<i64>());
@@ -164,7 +169,10 @@ mod tests {
     #[test]
     fn codes_are_averaged_without_the_zero_point() {
         let x = from_codes(DType::QUInt8, &[1, 2, 2], &[4, 2, 1], &[1, 2, 3, 4], 0.5, 1).unwrap();
-        assert_eq!(mean(&x, &[2], false).unwrap().codes().unwrap(), [2, 4]);
+        assert_eq!(
+            mean(&x, &[2], false, false).unwrap().codes().unwrap(),
+            [2, 4]
+        );
     }
 
     #[test]
