@@ -51,6 +51,7 @@ impl Pass for Freeze {
         let mut changed = 0;
         for id in &methods {
             changed += propagate_attributes(module, *id, &staying, cx);
+            cx.step("attributes", module);
             changed += optimize(module, *id, cx);
         }
         remove_unused(module, &methods, &kept);

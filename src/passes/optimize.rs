@@ -1,8 +1,8 @@
 //! What freezing makes of a graph whose attributes have become constants: fold, simplify and clean up until nothing changes.
 
-use planish_ir::{GraphModule, MethodId};
+use planish_ir::{Graph, GraphModule, MethodId};
 
-use crate::analysis::objects::objects;
+use crate::analysis::objects::{Objects, objects};
 use crate::build_lists::build_lists_at_once;
 use crate::const_fold::fold_constants;
 use crate::cse::{eliminate_common_subexpressions, pool_constants};
@@ -10,6 +10,19 @@ use crate::dce::eliminate_dead_code;
 use crate::pass::PassCx;
 use crate::peephole::simplify;
 use crate::unroll::unroll_loops;
+
+/// Changes a graph; returns how many rewrites it made.
+type Step = fn(&mut Graph, &Objects) -> usize;
+
+/// What a round does once constants are folded.
+const STEPS: [(&str, Step); 6] = [
+    ("peephole", simplify),
+    ("unroll", |graph, _| unroll_loops(graph)),
+    ("build-lists", |graph, _| build_lists_at_once(graph)),
+    ("dce", eliminate_dead_code),
+    ("pool-constants", |graph, _| pool_constants(graph)),
+    ("cse", eliminate_common_subexpressions),
+];
 
 /// Folds and simplifies a method until nothing changes; returns how many rewrites that took.
 pub(crate) fn optimize(module: &mut GraphModule, id: MethodId, cx: &mut PassCx<'_>) -> usize {
@@ -21,16 +34,20 @@ pub(crate) fn optimize(module: &mut GraphModule, id: MethodId, cx: &mut PassCx<'
         let objects = objects(module, module.root(), &module.method(id).graph);
         let graph = &mut module.method_mut(id).graph;
         let folded = fold_constants(graph, &objects, cx.options.contract);
-        let rewrites = folded.count
-            + simplify(graph, &objects)
-            + unroll_loops(graph)
-            + build_lists_at_once(graph)
-            + eliminate_dead_code(graph, &objects)
-            + pool_constants(graph)
-            + eliminate_common_subexpressions(graph, &objects);
+        let mut rewrites = folded.count;
+        if rewrites > 0 {
+            cx.step("const-fold", module);
+        }
+        for (name, step) in STEPS {
+            let made = step(&mut module.method_mut(id).graph, &objects);
+            if made > 0 {
+                cx.step(name, module);
+            }
+            rewrites += made;
+        }
         changed += rewrites;
         if rewrites == 0 || round == MAX_ROUNDS {
-            folded.remark(graph, method.as_str(), cx.remarks);
+            folded.remark(&module.method(id).graph, method.as_str(), cx.remarks);
             break;
         }
     }
