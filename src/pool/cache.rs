@@ -5,6 +5,7 @@
 //!   v1/<2 hex>/<62 hex>   entry: magic, key, digest, length, bytes
 //!   v1/tmp/               entries being written
 //!   v1/corrupt/           entries that failed their check
+//!   v1/claims/            who makes which entry just now
 //! ```
 //!
 //! What was not used for longest goes first when the store is kept within a size. Nothing in it names
@@ -27,9 +28,11 @@ use crate::hash::{Digest, JobKey};
 use crate::os;
 use crate::wire::MAX_PAYLOAD;
 
+mod claim;
 mod ownership;
 mod upkeep;
 
+pub(crate) use claim::{Claim, Claimed};
 use ownership::{check_ancestors, check_owned};
 pub use upkeep::{CacheStats, Collected, Verified};
 
@@ -37,7 +40,7 @@ pub use upkeep::{CacheStats, Collected, Verified};
 const MAGIC: [u8; 8] = *b"PLNCACH1";
 /// Bytes before the artefact: magic, key, digest, length.
 const HEADER: usize = 8 + 32 + 32 + 8;
-/// A file that has been in `tmp` for so long has no writer any more.
+/// A file that was not written to for so long has no writer any more.
 const ABANDONED: Duration = Duration::from_secs(3600);
 /// An entry's time of last use is written down again when it is older than this.
 const STALE: Duration = Duration::from_secs(600);
@@ -84,7 +87,8 @@ impl Cache {
             })?;
         check_owned(&path).map_err(refuse)?;
         let root = path.join("v1");
-        for room in [root.clone(), root.join("tmp"), root.join("corrupt")] {
+        let rooms = ["tmp", "corrupt", "claims"].map(|room| root.join(room));
+        for room in [root.clone()].into_iter().chain(rooms) {
             private_builder()
                 .recursive(true)
                 .create(&room)
@@ -92,6 +96,7 @@ impl Cache {
             check_owned(&room).map_err(|reason| refuse(format!("{}: {reason}", room.display())))?;
         }
         remove_abandoned(&root.join("tmp"));
+        remove_abandoned(&root.join("claims"));
         Ok(Self { root })
     }
 

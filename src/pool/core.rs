@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use crate::cache::{Cache, Lookup};
-use crate::dispatch::{Action, End, Event, Rules, State};
+use crate::cache::{Cache, Claim, Claimed, Lookup};
+use crate::dispatch::{Action, End, Event, Rules, Sought, State};
 use crate::error::JobError;
 use crate::hash::Digest;
 use crate::job::{Artefact, Job};
@@ -20,6 +20,9 @@ use crate::verdict::{Clocks, job_error};
 use crate::wire::{Failure, Frame, FrameKind, OrderRef, Welcome, WireError};
 use crate::worker::Handlers;
 use crate::worker_proc::{WorkerCommand, WorkerProc};
+
+/// Each claim is an open file, and a process may have 1,024 of them. What is above may be made twice.
+const MOST_CLAIMS: usize = 256;
 
 /// How the supervisor makes workers.
 #[derive(Debug)]
@@ -50,6 +53,10 @@ pub(crate) struct Core {
     promises: BTreeMap<u64, Promise>,
     /// What a lookup found, until its run is resolved.
     found: BTreeMap<u64, (Vec<u8>, Digest)>,
+    /// The right to make what a run makes, among all pools that share the cache.
+    claims: BTreeMap<u64, Claim>,
+    /// Since when runs wait for other pools.
+    waits: BTreeMap<u64, SystemTime>,
     events: VecDeque<Event>,
     stats: Arc<Mutex<Stats>>,
     observer: Option<Arc<dyn Observer>>,
@@ -82,6 +89,8 @@ impl Core {
             jobs: BTreeMap::new(),
             promises: BTreeMap::new(),
             found: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            waits: BTreeMap::new(),
             events: VecDeque::new(),
             stats,
             observer,
@@ -163,6 +172,7 @@ impl Core {
         while self.messages.try_recv().is_ok() {}
         self.promises.clear();
         self.jobs.clear();
+        self.claims.clear();
     }
 
     fn talks(&self) -> impl Iterator<Item = &WorkerProc> {
@@ -234,7 +244,10 @@ impl Core {
             }
             Action::Start { slot, generation } => self.starts.push((slot, generation)),
             Action::Give { slot, run, tickets } => self.give(slot, run, &tickets),
-            Action::Forget { run } => drop(self.jobs.remove(&run)),
+            Action::Forget { run } => {
+                self.jobs.remove(&run);
+                self.end_claim(run, None);
+            }
             Action::Interrupt { slot, run } => {
                 self.with_worker(slot, |proc| proc.send_bare(FrameKind::Cancel, run));
             }
@@ -266,22 +279,62 @@ impl Core {
     fn look_up(&mut self, run: u64) {
         let cacheable = self.jobs.get(&run).is_some_and(Job::cacheable);
         let key = self.promises.get(&run).map(Promise::key);
-        let lookup = match (&self.means.cache, key) {
-            (Some(cache), Some(key)) if cacheable => cache.get(&key),
-            _ => Lookup::Missing,
+        let sought = match (&self.means.cache, key) {
+            (Some(_), Some(key)) if cacheable => self.seek(run, &key),
+            _ => Sought::Missing,
         };
-        let found = match lookup {
-            Lookup::Found(bytes, digest) => {
+        self.events.push_back(Event::LookedUp { run, sought });
+    }
+
+    /// Looks into the cache, and asks for the right to make what is not there.
+    fn seek(&mut self, run: u64, key: &crate::JobKey) -> Sought {
+        if self.find(run, key) {
+            return Sought::Found;
+        }
+        let Some(cache) = self
+            .means
+            .cache
+            .as_ref()
+            .filter(|_| self.claims.len() < MOST_CLAIMS)
+        else {
+            return Sought::Missing;
+        };
+        match cache.claim(key, self.waits.get(&run).copied()) {
+            Ok(Claimed::Ours(claim, failure)) => {
+                self.waits.remove(&run);
+                if let Some(failure) = failure {
+                    claim.release_with(&failure);
+                    return Sought::Failed(failure);
+                }
+                self.claims.insert(run, claim);
+                // It may have come between the look and the claim.
+                if self.find(run, key) {
+                    return Sought::Found;
+                }
+                Sought::Missing
+            }
+            Ok(Claimed::Theirs) => {
+                self.waits.entry(run).or_insert_with(SystemTime::now);
+                Sought::Elsewhere
+            }
+            // Making it twice is better than not making it.
+            Err(_) => Sought::Missing,
+        }
+    }
+
+    fn find(&mut self, run: u64, key: &crate::JobKey) -> bool {
+        let lookup = self.means.cache.as_ref().map(|cache| cache.get(key));
+        match lookup {
+            Some(Lookup::Found(bytes, digest)) => {
                 self.found.insert(run, (bytes, digest));
                 true
             }
-            Lookup::Missing => false,
-            Lookup::Corrupt { .. } => {
+            Some(Lookup::Corrupt { .. }) => {
                 self.count(|stats| stats.cache_corrupt += 1);
                 false
             }
-        };
-        self.events.push_back(Event::LookedUp { run, found });
+            Some(Lookup::Missing) | None => false,
+        }
     }
 
     fn start(&mut self, watch: &Watch, slot: usize, generation: u64) {
@@ -383,6 +436,9 @@ impl Core {
             }
             (end, _) => Err(end),
         };
+        if result != Err(End::Cancelled) {
+            self.end_claim(run, result.as_ref().err());
+        }
         let clocks = Clocks {
             wall: job
                 .as_ref()
@@ -397,6 +453,20 @@ impl Core {
             let result = result.clone().map_err(|end| job_error(name, clocks, end));
             self.conclude(&promise, &result);
             promise.keep(result);
+        }
+    }
+
+    /// Lets other pools know. After the result is in the cache, so that who waits finds it there.
+    fn end_claim(&mut self, run: u64, end: Option<&End>) {
+        self.waits.remove(&run);
+        let Some(claim) = self.claims.remove(&run) else {
+            return;
+        };
+        match end {
+            Some(End::Failed(failure)) if failure.is_the_sources_fault() => {
+                claim.release_with(failure);
+            }
+            _ => claim.release(),
         }
     }
 

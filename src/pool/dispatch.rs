@@ -18,7 +18,7 @@
 //! when it dies, the first one without an answer is the one it died on, and the others were only in
 //! the way. They go back to the queue, and it is no attempt.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use crate::hash::JobKey;
@@ -29,7 +29,7 @@ mod endings;
 mod event;
 mod queue;
 
-pub(crate) use event::{Action, Death, End, Event, Rules, Trouble, Wish};
+pub(crate) use event::{Action, Death, End, Event, Rules, Sought, Trouble, Wish};
 use queue::{Place, Queue};
 
 /// The machine.
@@ -40,6 +40,8 @@ pub(crate) struct State {
     run_of_key: BTreeMap<JobKey, u64>,
     run_of_ticket: BTreeMap<u64, u64>,
     queue: Queue,
+    /// Runs that another pool makes, by when to look for them again.
+    elsewhere: BTreeSet<(Instant, u64)>,
     slots: Vec<Slot>,
     failed_starts: u32,
     /// No worker is started before this.
@@ -57,6 +59,8 @@ struct Run {
     attempts: u32,
     /// Where it waits, while it does.
     place: Option<Place>,
+    /// How often it was found to be another pool's.
+    looks: u32,
 }
 
 #[derive(Debug)]
@@ -111,6 +115,7 @@ impl State {
             run_of_key: BTreeMap::new(),
             run_of_ticket: BTreeMap::new(),
             queue: Queue::default(),
+            elsewhere: BTreeSet::new(),
             slots,
             failed_starts: 0,
             start_again: None,
@@ -124,7 +129,7 @@ impl State {
     pub(crate) fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
         match event {
             Event::Submit { ticket, key, wish } => self.submit(ticket, key, wish),
-            Event::LookedUp { run, found } => self.looked_up(run, found),
+            Event::LookedUp { run, sought } => self.looked_up(now, run, sought),
             Event::Cancel { ticket } => self.cancel(now, ticket),
             Event::Warm => self.warm(now),
             Event::Ready { slot, generation } if self.is_current(slot, generation) => {
@@ -182,7 +187,8 @@ impl State {
             .filter_map(|slot| self.slot_deadline(slot));
         let start = self.start_again.filter(|_| !self.queue.is_empty());
         let close = self.closing.filter(|_| !self.runs.is_empty());
-        slots.chain(start).chain(close).min()
+        let look = self.elsewhere.first().map(|(time, _)| *time);
+        slots.chain(start).chain(close).chain(look).min()
     }
 
     fn slot_deadline(&self, slot: &Slot) -> Option<Instant> {
@@ -230,6 +236,7 @@ impl State {
                 wish,
                 attempts: 0,
                 place: None,
+                looks: 0,
             },
         );
         self.run_of_key.insert(key, ticket);
@@ -237,11 +244,19 @@ impl State {
         self.actions.push(Action::LookUp { run: ticket });
     }
 
-    fn looked_up(&mut self, run: u64, found: bool) {
-        if found {
-            self.resolve(run, End::Cached);
-        } else if let Some(waiting) = self.runs.get_mut(&run) {
-            waiting.place = Some(self.queue.push_back(waiting.wish.urgency, run));
+    fn looked_up(&mut self, now: Instant, run: u64, sought: Sought) {
+        let Some(known) = self.runs.get_mut(&run) else {
+            return;
+        };
+        match sought {
+            Sought::Found => self.resolve(run, End::Cached),
+            Sought::Failed(failure) => self.resolve(run, End::Failed(failure)),
+            Sought::Missing => known.place = Some(self.queue.push_back(known.wish.urgency, run)),
+            Sought::Elsewhere => {
+                let pause = self.rules.look * (1 << known.looks.min(5));
+                known.looks += 1;
+                self.elsewhere.insert((now + pause, run));
+            }
         }
     }
 
@@ -388,6 +403,13 @@ impl State {
         }
         if self.start_again.is_some_and(|time| now >= time) {
             self.start_again = None;
+        }
+        while let Some((_, run)) = self.elsewhere.first().filter(|(time, _)| *time <= now) {
+            let run = *run;
+            self.elsewhere.pop_first();
+            if self.runs.contains_key(&run) {
+                self.actions.push(Action::LookUp { run });
+            }
         }
     }
 

@@ -282,5 +282,6 @@ fn rules(slots: usize) -> Rules {
         attempts: 2,
         spawns: 3,
         pause: Duration::from_millis(20),
+        look: Duration::from_millis(2),
     }
 }

@@ -316,6 +316,13 @@ impl Frame {
     }
 }
 
+impl Failure {
+    /// Whether every other worker would fail as this one did.
+    pub(crate) fn is_the_sources_fault(&self) -> bool {
+        matches!(self, Self::Compile { .. })
+    }
+}
+
 impl WireError {
     /// What should have come.
     pub fn expected(&self) -> String {

@@ -23,6 +23,8 @@ pub(crate) struct Rules {
     pub spawns: u32,
     /// The pause after the first failed start; it doubles each time.
     pub pause: Duration,
+    /// The pause before another pool's work is first looked for again; it doubles, five times.
+    pub look: Duration,
 }
 
 /// What a job asks of the machine.
@@ -45,8 +47,8 @@ pub(crate) enum Event {
         key: JobKey,
         wish: Wish,
     },
-    /// The cache was asked for a run, and has it or not.
-    LookedUp { run: u64, found: bool },
+    /// The cache was asked for a run.
+    LookedUp { run: u64, sought: Sought },
     /// A ticket is not wanted any more.
     Cancel { ticket: u64 },
     /// Start every worker now.
@@ -82,6 +84,19 @@ pub(crate) enum Event {
     Tick,
     /// No new jobs; what is not done at `by` is given up.
     Close { by: Instant },
+}
+
+/// What the cache says of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Sought {
+    /// It has the result.
+    Found,
+    /// It has nothing, and the result is ours to make.
+    Missing,
+    /// Another pool is making it.
+    Elsewhere,
+    /// Another pool has tried while we waited for it, and failed.
+    Failed(Failure),
 }
 
 /// Something to do.

@@ -12,6 +12,7 @@ const RULES: Rules = Rules {
     attempts: 2,
     spawns: 3,
     pause: Duration::from_millis(100),
+    look: Duration::from_millis(2),
 };
 const WALL: Duration = Duration::from_secs(60);
 const WISH: Wish = Wish {
@@ -87,7 +88,7 @@ impl Bench {
         if first == [Action::LookUp { run: ticket }] {
             self.event(Event::LookedUp {
                 run: ticket,
-                found: false,
+                sought: Sought::Missing,
             })
         } else {
             first
@@ -186,7 +187,7 @@ fn what_the_cache_has_starts_no_worker() {
     assert_eq!(
         bench.event(Event::LookedUp {
             run: 1,
-            found: true
+            sought: Sought::Found
         }),
         [resolve(1, End::Cached)]
     );
@@ -637,4 +638,51 @@ fn cancelling_what_was_sent_ahead_costs_the_worker_nothing() {
         result: Err(Failure::Cancelled),
     };
     assert_eq!(bench.event(answer), [give(0, 3)]);
+}
+
+#[test]
+fn what_another_pool_makes_is_looked_for_again_and_taken_over_when_it_is_gone() {
+    let mut bench = Bench::warmed();
+    let key = JobKey::from_bytes([1; 32]);
+    let look = [Action::LookUp { run: 1 }];
+    let submit = Event::Submit {
+        ticket: 1,
+        key,
+        wish: WISH,
+    };
+    assert_eq!(bench.event(submit), look);
+    let seen = |sought| Event::LookedUp { run: 1, sought };
+    for doubled in [1, 2, 4, 8, 16, 32, 32] {
+        assert_eq!(bench.event(seen(Sought::Elsewhere)), []);
+        let pause = RULES.look * doubled;
+        assert_eq!(bench.deadline(), Some(bench.now - bench.start + pause));
+        assert_eq!(bench.after(pause), look);
+    }
+    assert_eq!(bench.event(seen(Sought::Missing)), [give(0, 1)]);
+    assert_eq!(bench.done(0, 1, 1), [resolve(1, made())]);
+    assert_eq!(bench.deadline(), None);
+}
+
+#[test]
+fn another_pools_failure_is_ours_and_a_cancel_ends_the_wait() {
+    let mut bench = Bench::warmed();
+    let submit = |ticket| Event::Submit {
+        ticket,
+        key: JobKey::from_bytes([ticket as u8; 32]),
+        wish: WISH,
+    };
+    for run in [1, 2] {
+        bench.event(submit(run));
+        let sought = Sought::Elsewhere;
+        bench.event(Event::LookedUp { run, sought });
+    }
+    bench.event(Event::Cancel { ticket: 2 });
+    assert_eq!(bench.after(RULES.look), [Action::LookUp { run: 1 }]);
+    let failure = Failure::Cancelled;
+    let sought = Sought::Failed(failure.clone());
+    assert_eq!(
+        bench.event(Event::LookedUp { run: 1, sought }),
+        [resolve(1, End::Failed(failure))]
+    );
+    assert_eq!(bench.deadline(), None);
 }

@@ -14,6 +14,8 @@ mod faults;
 mod protocol;
 #[path = "processes/roles.rs"]
 mod roles;
+#[path = "processes/sharing.rs"]
+mod sharing;
 #[path = "processes/survivors.rs"]
 mod survivors;
 
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         compile::tests(),
         faults::tests(),
         protocol::tests(),
+        sharing::tests(),
         survivors::tests(),
     ];
     let mut arguments = Arguments::from_args();

@@ -205,6 +205,7 @@ case "$word" in
     spin) while :; do :; done ;;
     large) head -c 3000000 /dev/zero > kernel.so ;;
     gate) until test -e DIR/open; do sleep 0.02; done; cp DIR/object kernel.so ;;
+    late) until test -e DIR/open; do sleep 0.02; done; echo "kernel.c:1: error: $rest" >&2; exit 1 ;;
     environment) env | sort >&2; pwd -P >&2; echo "$@" >&2; exit 1 ;;
 esac
 "#;

@@ -1,0 +1,80 @@
+//! Pools that share a cache: what one of them makes, the others wait for.
+
+use std::fs;
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+use planish_pool::{JobError, Pool};
+
+use crate::bench::{Bench, object};
+use crate::test;
+
+pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        test("sharing::two_pools_make_one_job_once", once),
+        test("sharing::who_waits_is_told_of_a_failure", failure),
+        test("sharing::who_waits_takes_over", take_over),
+    ]
+}
+
+fn pools(bench: &Bench) -> [Pool; 2] {
+    [(); 2].map(|()| {
+        let builder = bench.builder(2).cache(bench.path("cache"));
+        builder.build().expect("a pool")
+    })
+}
+
+/// Time enough for a waiting pool to look several times.
+const A_WHILE: Duration = Duration::from_millis(60);
+
+fn once() {
+    let bench = Bench::new();
+    let [first, second] = pools(&bench);
+    let made = first.submit(bench.job("gate"));
+    bench.wait_for("gate", 1);
+    let waited = second.submit(bench.job("gate"));
+    assert!(waited.wait_timeout(A_WHILE).is_none());
+    fs::write(bench.path("open"), "").expect("open the gate");
+    let made = made.wait().expect("it is made");
+    let waited = waited.wait().expect("it is found");
+    assert_eq!((made.from_cache, waited.from_cache), (false, true));
+    assert_eq!(*waited.bytes, *object());
+    assert_eq!(bench.started("gate"), 1);
+    drop((first, second));
+    assert_eq!(crate::bench::files(&bench.path("cache/v1/claims")), 0);
+    bench.assert_nothing_left();
+}
+
+fn failure() {
+    let bench = Bench::new();
+    let [first, second] = pools(&bench);
+    let asked = first.submit(bench.job("late it is wrong"));
+    bench.wait_for("late", 1);
+    let waited = second.submit(bench.job("late it is wrong"));
+    assert!(waited.wait_timeout(A_WHILE).is_none());
+    fs::write(bench.path("open"), "").expect("open the gate");
+    for ticket in [asked, waited] {
+        let error = ticket.wait().expect_err("it is refused");
+        assert!(matches!(&error, JobError::Compile { .. }), "{error:?}");
+        assert!(error.to_string().contains("it is wrong"), "{error}");
+    }
+    assert_eq!(bench.started("late"), 1);
+    // Who comes later tries for itself.
+    let later = first.submit(bench.job("late it is wrong"));
+    later.wait().expect_err("it is refused again");
+    assert_eq!(bench.started("late"), 2);
+}
+
+fn take_over() {
+    let bench = Bench::new();
+    let [first, second] = pools(&bench);
+    let given_up = first.submit(bench.job("gate"));
+    bench.wait_for("gate", 1);
+    let waits = second.submit(bench.job("gate"));
+    assert!(waits.wait_timeout(A_WHILE).is_none());
+    given_up.cancel();
+    bench.wait_for("gate", 2);
+    fs::write(bench.path("open"), "").expect("open the gate");
+    assert!(!waits.wait().expect("it is made").from_cache);
+    assert!(matches!(given_up.wait(), Err(JobError::Cancelled { .. })));
+}
