@@ -6,6 +6,7 @@
 //!   v1/tmp/               entries being written
 //!   v1/corrupt/           entries that failed their check
 //!   v1/claims/            who makes which entry just now
+//!   v1/quarantine/        jobs that killed their compilers
 //! ```
 //!
 //! What was not used for longest goes first when the store is kept within a size. Nothing in it names
@@ -87,7 +88,7 @@ impl Cache {
             })?;
         check_owned(&path).map_err(refuse)?;
         let root = path.join("v1");
-        let rooms = ["tmp", "corrupt", "claims"].map(|room| root.join(room));
+        let rooms = ["tmp", "corrupt", "claims", "quarantine"].map(|room| root.join(room));
         for room in [root.clone()].into_iter().chain(rooms) {
             private_builder()
                 .recursive(true)
@@ -142,6 +143,11 @@ impl Cache {
         }
         file.persist(&path).map_err(|error| error.error)?;
         Ok(digest)
+    }
+
+    /// Where jobs that kill are noted.
+    pub(crate) fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
     }
 
     fn path(&self, key: &JobKey) -> PathBuf {

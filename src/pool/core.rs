@@ -8,11 +8,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::cache::{Cache, Claim, Claimed, Lookup};
 use crate::dispatch::{Action, End, Event, Rules, Sought, State};
-use crate::error::JobError;
+use crate::error::{JobError, Process};
 use crate::hash::Digest;
 use crate::job::{Artefact, Job};
 use crate::mailbox::Message;
 use crate::observe::{Observer, Report, Stats, Status};
+use crate::quarantine::Quarantine;
 use crate::scratch::Scratch;
 use crate::supervisor::{Seen, Watch};
 use crate::ticket::Promise;
@@ -57,6 +58,7 @@ pub(crate) struct Core {
     claims: BTreeMap<u64, Claim>,
     /// Since when runs wait for other pools.
     waits: BTreeMap<u64, SystemTime>,
+    quarantine: Quarantine,
     events: VecDeque<Event>,
     stats: Arc<Mutex<Stats>>,
     observer: Option<Arc<dyn Observer>>,
@@ -80,8 +82,10 @@ impl Core {
         stats: Arc<Mutex<Stats>>,
         observer: Option<Arc<dyn Observer>>,
     ) -> Self {
+        let room = means.cache.as_ref().map(Cache::quarantine);
         Self {
             state: State::new(rules),
+            quarantine: Quarantine::new(room),
             messages,
             means,
             workers: (0..slots).map(|_| None).collect(),
@@ -279,8 +283,12 @@ impl Core {
     fn look_up(&mut self, run: u64) {
         let cacheable = self.jobs.get(&run).is_some_and(Job::cacheable);
         let key = self.promises.get(&run).map(Promise::key);
-        let sought = match (&self.means.cache, key) {
-            (Some(_), Some(key)) if cacheable => self.seek(run, &key),
+        let given_up = key
+            .filter(|_| cacheable)
+            .and_then(|key| self.quarantine.verdict(&key));
+        let sought = match (given_up, key) {
+            (Some(evidence), _) => Sought::GivenUp(evidence),
+            (None, Some(key)) if cacheable && self.means.cache.is_some() => self.seek(run, &key),
             _ => Sought::Missing,
         };
         self.events.push_back(Event::LookedUp { run, sought });
@@ -416,6 +424,7 @@ impl Core {
         if matches!(end, End::Died(_)) {
             self.count(|stats| stats.crashes += 1);
         }
+        self.note_deaths(run, tickets, &end);
         let found = self.found.remove(&run);
         let key = self
             .promises
@@ -453,6 +462,33 @@ impl Core {
             let result = result.clone().map_err(|end| job_error(name, clocks, end));
             self.conclude(&promise, &result);
             promise.keep(result);
+        }
+    }
+
+    /// Evidence against a job that kills.
+    fn note_deaths(&mut self, run: u64, tickets: &[u64], end: &End) {
+        let ticket = tickets.first().unwrap_or(&run);
+        let Some(key) = self.promises.get(ticket).map(Promise::key) else {
+            return;
+        };
+        match end {
+            // It had every attempt.
+            End::Died(death) => {
+                let attempts = self.state.attempts();
+                let (signal, stderr) = (death.signal, &death.stderr);
+                self.quarantine
+                    .note(key, attempts, Process::Worker, signal, stderr);
+            }
+            End::Failed(Failure::Crashed { signal, stderr, .. }) => {
+                self.quarantine
+                    .note(key, 1, Process::Compiler, *signal, stderr);
+            }
+            End::Failed(Failure::CpuTime { stderr }) => {
+                const SIGXCPU: i32 = 24;
+                self.quarantine
+                    .note(key, 1, Process::Compiler, Some(SIGXCPU), stderr);
+            }
+            _ => {}
         }
     }
 

@@ -179,6 +179,11 @@ impl State {
         std::mem::take(&mut self.actions)
     }
 
+    /// How often a job is given to a worker.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.rules.attempts
+    }
+
     /// When [`Event::Tick`] is next needed.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let slots = self
@@ -251,6 +256,7 @@ impl State {
         match sought {
             Sought::Found => self.resolve(run, End::Cached),
             Sought::Failed(failure) => self.resolve(run, End::Failed(failure)),
+            Sought::GivenUp(evidence) => self.resolve(run, End::GivenUp(evidence)),
             Sought::Missing => known.place = Some(self.queue.push_back(known.wish.urgency, run)),
             Sought::Elsewhere => {
                 let pause = self.rules.look * (1 << known.looks.min(5));

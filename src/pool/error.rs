@@ -6,6 +6,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::quarantine::Evidence;
+
 /// Why a pool, a cache or a toolchain could not be set up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -90,6 +94,21 @@ pub enum JobError {
         /// The end of what it wrote.
         stderr: String,
     },
+    /// The job has killed so often that it is not run any more, until its record is removed with the
+    /// cache or the compiler changes.
+    #[error(
+        "finish `{job}`: it is not tried again, for {} died on it, the last one, the {}, by {}{}",
+        evidence.deaths,
+        evidence.process,
+        signal_name(evidence.signal),
+        tail(&evidence.stderr)
+    )]
+    GivenUp {
+        /// The job's name.
+        job: String,
+        /// What is known.
+        evidence: Evidence,
+    },
     /// The job ran into a limit and was killed.
     #[error("finish `{job}` within {limit}{}", tail(stderr))]
     TimedOut {
@@ -169,7 +188,7 @@ pub struct Diagnostics {
 }
 
 /// A process that can die on a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Process {
     /// The worker.
     Worker,
@@ -193,6 +212,7 @@ impl JobError {
             Self::Refused { job, .. }
             | Self::Compile { job, .. }
             | Self::Crashed { job, .. }
+            | Self::GivenUp { job, .. }
             | Self::TimedOut { job, .. }
             | Self::Spawn { job, .. }
             | Self::Protocol { job, .. }

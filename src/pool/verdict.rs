@@ -43,6 +43,7 @@ pub(crate) fn job_error(job: String, clocks: Clocks, end: End) -> JobError {
             code,
             stderr,
         },
+        End::GivenUp(evidence) => JobError::GivenUp { job, evidence },
         End::Overran { limit } => JobError::TimedOut {
             job,
             limit: Limit::Wall(limit),

@@ -109,8 +109,9 @@ impl Cache {
         Ok(verified)
     }
 
-    /// Removes everything in the store.
+    /// Removes everything in the store, and what is known of jobs that kill.
     pub fn clear(&self) -> io::Result<Collected> {
+        empty(&self.quarantine())?;
         self.keep_within(0)
     }
 

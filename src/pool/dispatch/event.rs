@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::hash::JobKey;
+use crate::quarantine::Evidence;
 use crate::wire::{Failure, WireError};
 
 /// The times and counts the machine decides by.
@@ -97,6 +98,8 @@ pub(crate) enum Sought {
     Elsewhere,
     /// Another pool has tried while we waited for it, and failed.
     Failed(Failure),
+    /// The job has killed too often.
+    GivenUp(Evidence),
 }
 
 /// Something to do.
@@ -149,6 +152,8 @@ pub(crate) enum End {
     Died(Death),
     /// Its worker did not end it at the limit.
     Overran { limit: Duration },
+    /// It is not run any more.
+    GivenUp(Evidence),
     /// No worker can be started.
     NoWorker(Trouble),
     /// Nobody wants it any more.

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use planish_pool::{JobError, Pool};
+use planish_pool::{Cache, JobError, Pool};
 
 use crate::bench::{Bench, object};
 use crate::test;
@@ -14,6 +14,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("sharing::two_pools_make_one_job_once", once),
         test("sharing::who_waits_is_told_of_a_failure", failure),
         test("sharing::who_waits_takes_over", take_over),
+        test(
+            "sharing::a_job_that_kills_is_given_up_by_every_pool",
+            given_up,
+        ),
     ]
 }
 
@@ -77,4 +81,32 @@ fn take_over() {
     fs::write(bench.path("open"), "").expect("open the gate");
     assert!(!waits.wait().expect("it is made").from_cache);
     assert!(matches!(given_up.wait(), Err(JobError::Cancelled { .. })));
+}
+
+fn given_up() {
+    let bench = Bench::new();
+    let [first, second] = pools(&bench);
+    for _ in 0..2 {
+        let error = first.submit(bench.job("segv")).wait().expect_err("crashed");
+        assert!(matches!(error, JobError::Crashed { .. }), "{error:?}");
+    }
+    for pool in [&first, &second] {
+        let error = pool.submit(bench.job("segv")).wait().expect_err("given up");
+        let JobError::GivenUp { evidence, .. } = &error else {
+            panic!("{error:?}")
+        };
+        assert_eq!((evidence.deaths, evidence.signal), (2, 11));
+        let text = "finish `segv`: it is not tried again, for 2 died on it, the last one, the \
+                    compiler, by SIGSEGV (11)";
+        assert_eq!(error.to_string(), text);
+    }
+    assert_eq!(bench.started("segv"), 2);
+    // Others are not touched, and a cleared cache has forgotten.
+    second.submit(bench.job("good")).wait().expect("made");
+    drop((first, second));
+    let cache = Cache::open(bench.path("cache")).expect("a cache");
+    cache.clear().expect("it clears");
+    let [pool, _] = pools(&bench);
+    let error = pool.submit(bench.job("segv")).wait().expect_err("crashed");
+    assert!(matches!(error, JobError::Crashed { .. }), "{error:?}");
 }
