@@ -8,8 +8,8 @@ use bytes::Bytes;
 use planish_ir::{GraphModule, Literal, Op, Sym};
 use planish_kernels::{Contract, Isa, Kernel};
 use planish_passes::{
-    Counterexample, Fuel, Instrument, KernelSink, NoKernels, Observer, Options, Pass, PassCx,
-    PassReport, Pipeline, PipelineError, Proof, Prover, QuantType, Remarks, kept_methods,
+    Counterexample, Coverage, Fuel, Instrument, KernelSink, NoKernels, Observer, Options, Pass,
+    PassCx, PassReport, Pipeline, PipelineError, Proof, Prover, QuantType, Remarks, kept_methods,
 };
 use planish_pool::{Pool, Toolchain};
 use planish_runtime::{Parts, Program, RunError};
@@ -48,6 +48,8 @@ pub struct Finalize<'p> {
     options: Options,
     /// Arguments of `forward` to prove rewrites with.
     proof: Option<Vec<Literal>>,
+    /// The least share of what multiplies that must be computed on codes.
+    min_coverage: f64,
 }
 
 /// A finalized module, its kernels, and how it came about.
@@ -63,6 +65,8 @@ pub struct Finalized {
     pub packed: Vec<(Sym, Kernel, Bytes)>,
     /// What passes did, and what they declined to do.
     pub remarks: Remarks,
+    /// What is computed on codes, and what stays in float and why.
+    pub coverage: Coverage,
     /// What was proven of the passes, when that was asked for.
     pub proof: Option<Proof>,
     /// The passes.
@@ -97,6 +101,14 @@ pub enum FinalizeError {
         /// Where it stands in the source, or what it computes.
         place: String,
     },
+    /// Too much stays in float.
+    #[error("quantize at least {:.1} % of what multiplies:\n{coverage}", least * 100.0)]
+    Coverage {
+        /// The share that was asked for.
+        least: f64,
+        /// What is computed on codes, and what is not.
+        coverage: Coverage,
+    },
     /// Kernels are asked for and nothing is there to compile them.
     #[error("compile kernels: no pool was given (`Finalize::compiler`)")]
     NoCompiler,
@@ -120,6 +132,7 @@ impl<'p> Finalize<'p> {
             compiler: None,
             options: Options::default(),
             proof: None,
+            min_coverage: 0.0,
         }
     }
 
@@ -134,6 +147,13 @@ impl<'p> Finalize<'p> {
     #[must_use]
     pub fn quant_type(mut self, quant_type: QuantType) -> Self {
         self.options.quant_type = quant_type;
+        self
+    }
+
+    /// Refuses a module of whose operators that multiply weights or matrices a smaller share is computed on codes.
+    #[must_use]
+    pub fn min_coverage(mut self, least: f64) -> Self {
+        self.min_coverage = least;
         self
     }
 
@@ -182,6 +202,7 @@ impl<'p> Finalize<'p> {
         };
         let (passes, proof) = self.run_passes(&mut module, &mut sink, &mut remarks, &mut clock)?;
         let began = clock.began.unwrap_or_else(Instant::now);
+        let coverage = self.coverage(&module, &remarks)?;
         self.check_meanings(&module)?;
         let kernels = sink.finish()?;
         let packed = packed_attributes(&module, &sink);
@@ -191,6 +212,7 @@ impl<'p> Finalize<'p> {
             kernels,
             packed,
             remarks,
+            coverage,
             proof,
             passes,
             requests: sink.report(began),
@@ -219,6 +241,17 @@ impl<'p> Finalize<'p> {
             return Err(FinalizeError::Disproved { found });
         }
         Ok((ran?, prover.map(|prover| prover.proof().clone())))
+    }
+
+    /// What is computed on codes, if it is enough.
+    fn coverage(&self, module: &GraphModule, remarks: &Remarks) -> Result<Coverage, FinalizeError> {
+        let coverage = Coverage::of(module, &self.options, remarks)
+            .map_err(|error| KernelError::Needs(error.to_string()))?;
+        if coverage.share() < self.min_coverage {
+            let least = self.min_coverage;
+            return Err(FinalizeError::Coverage { least, coverage });
+        }
+        Ok(coverage)
     }
 
     /// Refuses operators that nothing computes: what is finalized runs.
@@ -252,6 +285,7 @@ impl<'p> Finalize<'p> {
     pub fn graph_only(&self, module: &mut GraphModule) -> Result<Remarks, FinalizeError> {
         let mut remarks = Remarks::default();
         self.run_passes(module, &mut NoKernels, &mut remarks, &mut ())?;
+        self.coverage(module, &remarks)?;
         self.check_meanings(module)?;
         Ok(remarks)
     }

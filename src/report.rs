@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use planish_passes::{Coverage, FloatOp};
 use planish_pool::Toolchain;
 use planish_runtime::{Fallback, Stats};
 use serde::Serialize;
@@ -30,6 +31,8 @@ pub struct Report {
     pub passes: Vec<PassEntry>,
     /// The kernels.
     pub kernels: KernelEntries,
+    /// What is computed on codes, and what stays in float and why.
+    pub quantized: CoverageEntry,
     /// Share of multiply-accumulates that ran in integer kernels; known when the program was checked.
     pub coverage: Option<f64>,
     /// Tensor operators that run by the reference evaluator.
@@ -97,6 +100,40 @@ pub struct RequestEntry {
     pub seconds: f64,
 }
 
+/// How far the module is quantized.
+#[derive(Clone, Debug, Serialize)]
+pub struct CoverageEntry {
+    /// Operators that multiply weights or matrices.
+    pub multiplying: usize,
+    /// Of these, computed on codes.
+    pub quantized: usize,
+    /// The share of these.
+    pub share: f64,
+    /// Operators that stay in float.
+    pub float: Vec<FloatEntry>,
+}
+
+/// An operator that stays in float.
+#[derive(Clone, Debug, Serialize)]
+pub struct FloatEntry {
+    /// The operator.
+    pub operator: String,
+    /// The value it computes.
+    pub value: String,
+    /// The method it stands in.
+    pub method: String,
+    /// Its place in the source.
+    pub place: Option<String>,
+    /// Whether it multiplies weights or matrices.
+    pub multiplies: bool,
+    /// The number of the rule that came nearest.
+    pub rule: Option<u32>,
+    /// The name of the rule that came nearest.
+    pub rule_name: Option<String>,
+    /// Why no rule fused it.
+    pub reason: String,
+}
+
 /// A tensor operator that runs by the reference evaluator.
 #[derive(Clone, Debug, Serialize)]
 pub struct FallbackEntry {
@@ -128,6 +165,7 @@ impl Report {
             import_seconds: import.as_secs_f64(),
             passes: finalized.passes.iter().map(PassEntry::new).collect(),
             kernels: KernelEntries::new(&finalized.requests),
+            quantized: CoverageEntry::new(&finalized.coverage),
             coverage: None,
             fallbacks: FallbackEntry::all(fallbacks, &Stats::default()),
             check: None,
@@ -188,6 +226,33 @@ impl RequestEntry {
             cancelled: report.cancelled,
             from_cache: report.from_cache,
             seconds: report.seconds,
+        }
+    }
+}
+
+impl CoverageEntry {
+    fn new(coverage: &Coverage) -> Self {
+        Self {
+            multiplying: coverage.multiplying,
+            quantized: coverage.quantized,
+            share: coverage.share(),
+            float: coverage.float.iter().map(FloatEntry::new).collect(),
+        }
+    }
+}
+
+impl FloatEntry {
+    fn new(found: &FloatOp) -> Self {
+        let rule = found.rule.as_ref();
+        Self {
+            operator: found.op.to_string(),
+            value: found.value.clone(),
+            method: found.method.clone(),
+            place: found.loc.map(|loc| loc.to_string()),
+            multiplies: found.multiplies,
+            rule: rule.map(|(number, _)| *number),
+            rule_name: rule.map(|(_, name)| name.clone()),
+            reason: found.reason.clone(),
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod analysis;
 mod build_lists;
 mod clear_profiling;
 mod const_fold;
+mod coverage;
 mod cse;
 mod dce;
 mod fold_prepack;
@@ -32,6 +33,7 @@ mod why_not;
 
 pub use clear_profiling::ClearProfiling;
 pub use const_fold::ConstFold;
+pub use coverage::{Coverage, FloatOp};
 pub use cse::Cse;
 pub use dce::Dce;
 pub use fold_prepack::FoldPrepack;

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 
 use planish_ir::{GraphModule, NodeId, Phase};
 
-use crate::pass::{Changed, Pass, PassCx, PassError, QuantType};
+use crate::pass::{Changed, Pass, PassCx, PassError};
 use crate::{rules, scope};
 
 /// The pass.
@@ -38,10 +38,7 @@ impl Pass for QuantFusion {
     }
 
     fn run(&self, module: &mut GraphModule, cx: &mut PassCx<'_>) -> Result<Changed, PassError> {
-        let rules = match cx.options.quant_type {
-            QuantType::Static => rules::quant_fusion(),
-            QuantType::Dynamic => rules::dynamic(),
-        };
+        let rules = rules::fusion(cx.options.quant_type);
         scope::each_kept_method(module, cx, |mut scope, graph, cx| {
             let fused = scope.rewrite(graph, rules, cx);
             let mut misses = scope.misses(graph, rules);

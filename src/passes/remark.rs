@@ -111,6 +111,13 @@ impl Remark {
     }
 }
 
+impl Remark {
+    /// The number and the name of its rule; `None` when it is not about a rule.
+    pub fn numbered_rule(&self) -> Option<(u32, String)> {
+        Some((self.number?, self.rule.clone()))
+    }
+}
+
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {

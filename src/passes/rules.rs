@@ -3,6 +3,9 @@
 use std::fmt::Write;
 use std::sync::LazyLock;
 
+use planish_ir::Sym;
+
+use crate::pass::QuantType;
 use crate::rewrite::{Bound, Rule, RuleSet, overlaps as overlaps_of};
 
 /// Float operators with quantized weights get packed weights.
@@ -49,6 +52,19 @@ pub fn sets() -> [(&'static str, &'static RuleSet); 4] {
         ("prepack", prepack()),
         ("undo-prepack", undo_prepack()),
     ]
+}
+
+/// Whether some rule speaks about an operator.
+pub(crate) fn speak_about(quant_type: QuantType, op: Sym) -> bool {
+    fusion(quant_type).speaks_about(op)
+}
+
+/// What fuses under a way to quantize.
+pub(crate) fn fusion(quant_type: QuantType) -> &'static RuleSet {
+    match quant_type {
+        QuantType::Static => quant_fusion(),
+        QuantType::Dynamic => dynamic(),
+    }
 }
 
 /// The file that a set is read from.

@@ -116,11 +116,7 @@ fn ask(
     let Some(node) = graph.producer(value) else {
         return Answer::Parameter;
     };
-    let fusion = match quant_type {
-        QuantType::Static => rules::quant_fusion(),
-        QuantType::Dynamic => rules::dynamic(),
-    };
-    let sets = [rules::prepack(), fusion];
+    let sets = [rules::prepack(), rules::fusion(quant_type)];
     let mut near = Vec::new();
     for set in &sets[usize::from(phase >= Phase::Prepacked)..] {
         match nearest(graph, set, facts, node) {

@@ -230,6 +230,37 @@ fn remarks_tell_of_every_rewrite() {
 }
 
 #[test]
+fn what_stays_in_float_is_told_with_the_reason() {
+    let room = Room::new();
+    let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/oracle");
+    let run = |case: &str, args: &[&str]| {
+        let model = oracle.join(case).join("before.pt");
+        room.planish("finalize").arg(model).args(args)
+    };
+    let told = "quantized: 1 of 2 operators that multiply weights or matrices (50.0 %)";
+    let float = "float: aten::conv1d %4";
+    let args = ["--quant-type", "dynamic", "--report", "report.json"];
+    run("dyn_pc_conv_mix", &args).succeeds().prints(&[
+        told,
+        float,
+        "no rule of dynamic quantization fuses",
+    ]);
+    let quantized = &report(&room)["quantized"];
+    assert_eq!(quantized["share"], 0.5);
+    let entry = &quantized["float"][0];
+    assert_eq!(entry["operator"], "aten::conv1d");
+    assert_eq!(
+        entry["reason"],
+        "no rule of dynamic quantization fuses aten::conv1d"
+    );
+    let args = ["--quant-type", "dynamic", "--min-coverage", "0.6"];
+    run("dyn_pc_conv_mix", &args).fails(1, &["quantize at least 60.0 %", told, float]);
+    let args = ["--quant-type", "dynamic", "--min-coverage", "0.5"];
+    run("dyn_pc_conv_mix", &args).succeeds();
+    run("op_gelu", &["--min-coverage", "2"]).fails(2, &["a number from 0 to 1"]);
+}
+
+#[test]
 fn usage_is_explained() {
     let room = Room::new();
     room.planish("polish")

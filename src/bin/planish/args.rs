@@ -55,6 +55,9 @@ pub struct Finalize {
     /// How activations were quantized
     #[arg(long, value_enum, default_value_t = QuantType::Static)]
     pub quant_type: QuantType,
+    /// Refuse the model when a smaller share (0 to 1) of what multiplies weights or matrices is computed on codes
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, hide_default_value = true, value_parser = share)]
+    pub min_coverage: f64,
     /// Instruction set of the kernels: portable, avx512vnni, or host
     #[arg(long, default_value = "host", value_name = "ISA", value_parser = isa)]
     pub isa: Isa,
@@ -259,6 +262,15 @@ fn size(text: &str) -> Result<u64, String> {
     number
         .and_then(|number| number.checked_mul(1 << shift))
         .ok_or_else(|| "expected a number of bytes such as 4096, 512M or 2G".to_owned())
+}
+
+/// Reads a share of a whole.
+fn share(text: &str) -> Result<f64, String> {
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
 }
 
 /// Reads the name of an instruction set.

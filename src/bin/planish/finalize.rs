@@ -40,7 +40,8 @@ pub fn finalize(args: &args::Finalize, out: &mut impl Write) -> Result<(), Failu
     let mut finalize = Finalize::for_target(target)
         .compiler(&pool, &toolchain)
         .quant_type(args.quant_type.into())
-        .preserve(args.preserve.iter().cloned());
+        .preserve(args.preserve.iter().cloned())
+        .min_coverage(args.min_coverage);
     if let Some(inputs) = proven {
         finalize = finalize.prove(inputs);
     }
@@ -159,6 +160,7 @@ fn summarize(
     if let Some(proof) = &finalized.proof {
         writeln!(out, "{proof}")?;
     }
+    writeln!(out, "{}", finalized.coverage)?;
     if let Some(check) = &report.check {
         print_check(check, out)?;
     }

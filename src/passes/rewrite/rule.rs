@@ -219,6 +219,11 @@ impl RuleSet {
         &self.rules
     }
 
+    /// Whether a rule speaks about an operator.
+    pub(crate) fn speaks_about(&self, op: Sym) -> bool {
+        self.about.contains_key(&op)
+    }
+
     /// The rules that speak about an operator.
     pub(super) fn about(&self, op: Sym) -> &[usize] {
         self.about.get(&op).map_or(&[], Vec::as_slice)
