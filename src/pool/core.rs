@@ -6,9 +6,9 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::cache::{Cache, Claim, Claimed, Lookup};
-use crate::dispatch::{Action, End, Event, Rules, Sought, State};
-use crate::error::{JobError, Process};
+use crate::cache::{Cache, Claim};
+use crate::dispatch::{Action, End, Event, Rules, State};
+use crate::error::JobError;
 use crate::hash::Digest;
 use crate::job::{Artefact, Job};
 use crate::mailbox::Message;
@@ -22,8 +22,7 @@ use crate::wire::{Failure, Frame, FrameKind, OrderRef, Welcome, WireError};
 use crate::worker::Handlers;
 use crate::worker_proc::{WorkerCommand, WorkerProc};
 
-/// Each claim is an open file, and a process may have 1,024 of them. What is above may be made twice.
-const MOST_CLAIMS: usize = 256;
+mod store;
 
 /// How the supervisor makes workers.
 #[derive(Debug)]
@@ -280,71 +279,6 @@ impl Core {
         }
     }
 
-    fn look_up(&mut self, run: u64) {
-        let cacheable = self.jobs.get(&run).is_some_and(Job::cacheable);
-        let key = self.promises.get(&run).map(Promise::key);
-        let given_up = key
-            .filter(|_| cacheable)
-            .and_then(|key| self.quarantine.verdict(&key));
-        let sought = match (given_up, key) {
-            (Some(evidence), _) => Sought::GivenUp(evidence),
-            (None, Some(key)) if cacheable && self.means.cache.is_some() => self.seek(run, &key),
-            _ => Sought::Missing,
-        };
-        self.events.push_back(Event::LookedUp { run, sought });
-    }
-
-    /// Looks into the cache, and asks for the right to make what is not there.
-    fn seek(&mut self, run: u64, key: &crate::JobKey) -> Sought {
-        if self.find(run, key) {
-            return Sought::Found;
-        }
-        let Some(cache) = self
-            .means
-            .cache
-            .as_ref()
-            .filter(|_| self.claims.len() < MOST_CLAIMS)
-        else {
-            return Sought::Missing;
-        };
-        match cache.claim(key, self.waits.get(&run).copied()) {
-            Ok(Claimed::Ours(claim, failure)) => {
-                self.waits.remove(&run);
-                if let Some(failure) = failure {
-                    claim.release_with(&failure);
-                    return Sought::Failed(failure);
-                }
-                self.claims.insert(run, claim);
-                // It may have come between the look and the claim.
-                if self.find(run, key) {
-                    return Sought::Found;
-                }
-                Sought::Missing
-            }
-            Ok(Claimed::Theirs) => {
-                self.waits.entry(run).or_insert_with(SystemTime::now);
-                Sought::Elsewhere
-            }
-            // Making it twice is better than not making it.
-            Err(_) => Sought::Missing,
-        }
-    }
-
-    fn find(&mut self, run: u64, key: &crate::JobKey) -> bool {
-        let lookup = self.means.cache.as_ref().map(|cache| cache.get(key));
-        match lookup {
-            Some(Lookup::Found(bytes, digest)) => {
-                self.found.insert(run, (bytes, digest));
-                true
-            }
-            Some(Lookup::Corrupt { .. }) => {
-                self.count(|stats| stats.cache_corrupt += 1);
-                false
-            }
-            Some(Lookup::Missing) | None => false,
-        }
-    }
-
     fn start(&mut self, watch: &Watch, slot: usize, generation: u64) {
         let Means {
             command,
@@ -462,89 +396,6 @@ impl Core {
             let result = result.clone().map_err(|end| job_error(name, clocks, end));
             self.conclude(&promise, &result);
             promise.keep(result);
-        }
-    }
-
-    /// Evidence against a job that kills.
-    fn note_deaths(&mut self, run: u64, tickets: &[u64], end: &End) {
-        let ticket = tickets.first().unwrap_or(&run);
-        let Some(key) = self.promises.get(ticket).map(Promise::key) else {
-            return;
-        };
-        match end {
-            // It had every attempt.
-            End::Died(death) => {
-                let attempts = self.state.attempts();
-                let (signal, stderr) = (death.signal, &death.stderr);
-                self.quarantine
-                    .note(key, attempts, Process::Worker, signal, stderr);
-            }
-            End::Failed(Failure::Crashed { signal, stderr, .. }) => {
-                self.quarantine
-                    .note(key, 1, Process::Compiler, *signal, stderr);
-            }
-            End::Failed(Failure::CpuTime { stderr }) => {
-                const SIGXCPU: i32 = 24;
-                self.quarantine
-                    .note(key, 1, Process::Compiler, Some(SIGXCPU), stderr);
-            }
-            _ => {}
-        }
-    }
-
-    /// Lets other pools know. After the result is in the cache, so that who waits finds it there.
-    fn end_claim(&mut self, run: u64, end: Option<&End>) {
-        self.waits.remove(&run);
-        let Some(claim) = self.claims.remove(&run) else {
-            return;
-        };
-        match end {
-            Some(End::Failed(failure)) if failure.is_the_sources_fault() => {
-                claim.release_with(failure);
-            }
-            _ => claim.release(),
-        }
-    }
-
-    /// Stores a fresh result.
-    fn made(
-        &self,
-        job: Option<&Job>,
-        key: crate::JobKey,
-        bytes: Vec<u8>,
-        after: Duration,
-    ) -> Artefact {
-        let seconds = after.as_secs_f64();
-        self.count(|stats| {
-            stats.compiled += 1;
-            stats.seconds += seconds;
-        });
-        let stored = match &self.means.cache {
-            Some(cache) if job.is_some_and(Job::cacheable) => cache.put(&key, &bytes),
-            _ => Ok(Digest::of(&bytes)),
-        };
-        let digest = stored.unwrap_or_else(|error| {
-            self.count(|stats| {
-                stats.cache_unwritten += 1;
-                stats.cache_complaint = Some(error.to_string());
-            });
-            Digest::of(&bytes)
-        });
-        Artefact {
-            bytes: bytes.into(),
-            digest,
-            key,
-            from_cache: false,
-            seconds,
-        }
-    }
-
-    fn trim_cache(&self) {
-        let grown = self.counted(|stats| stats.compiled > stats.cache_unwritten);
-        if let Some(cache) = self.means.cache.as_ref().filter(|_| grown)
-            && let Err(error) = cache.keep_within(self.means.cache_limit)
-        {
-            self.count(|stats| stats.cache_complaint = Some(error.to_string()));
         }
     }
 
