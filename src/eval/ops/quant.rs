@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use planish_ir::{DType, QParams, Type};
+use planish_ir::{DType, QParams, Type, cast_elements};
 
 use super::{Kernel, Table};
 use crate::call::Call;
@@ -74,24 +74,37 @@ impl Affine {
         code.clamp(self.low, self.high) as i32
     }
 
-    /// The codes of many values, as bytes; `None` for a type of other codes or a zero point that is none.
+    /// The codes of many values as they are stored.
+    fn quantize_all(&self, values: &[f32], codes: &mut [u8]) {
+        if self.high - self.low <= 255 {
+            return self.quantize_bytes(values, codes);
+        }
+        for (code, value) in codes.chunks_exact_mut(4).zip(values) {
+            code.copy_from_slice(&self.quantize(*value).to_le_bytes());
+        }
+    }
+
+    /// The codes of many values, for a type whose codes have a byte each.
     ///
     /// The same codes as [`Self::quantize`], in a form that vectorizes: steps are bounded before they are rounded, which between integers
-    /// is the same, and adding and subtracting 1.5 · 2^23 rounds what is small to an integer, ties to even.
-    fn quantize_bytes(&self, values: &[f32], codes: &mut [u8]) -> Option<()> {
+    /// is the same. Adding 1.5 · 2^23 then rounds to an integer, ties to even, and leaves it in the low bits of the sum.
+    fn quantize_bytes(&self, values: &[f32], codes: &mut [u8]) {
         const ROUND: f32 = 12_582_912.0;
-        if self.high - self.low != 255 || !(self.low..=self.high).contains(&i64::from(self.zero)) {
-            return None;
+        if !(self.low..=self.high).contains(&i64::from(self.zero)) {
+            for (code, value) in codes.iter_mut().zip(values) {
+                *code = self.quantize(*value) as u8;
+            }
+            return;
         }
         let zero = self.zero as f32;
         let (low, high) = (self.low as f32 - zero, self.high as f32 - zero);
         for (code, value) in codes.iter_mut().zip(values) {
             let steps = value * self.inverse;
-            let steps = if steps.is_nan() { high } else { steps };
-            let steps = steps.max(low).min(high) + ROUND - ROUND;
-            *code = (steps as i32).wrapping_add(self.zero) as u8;
+            // In this form NaN becomes the upper bound.
+            let steps = if steps < high { steps } else { high };
+            let steps = if steps > low { steps } else { low };
+            *code = ((steps + ROUND).to_bits() as u8).wrapping_add(self.zero as u8);
         }
-        Some(())
     }
 
     /// The code that a value which includes the zero point rounds to.
@@ -217,11 +230,8 @@ pub(super) fn quantized(
     dtype: DType,
 ) -> Result<Tensor> {
     let affine = Affine::new(scale, zero_point, dtype)?;
-    let values = tensor.to_f32()?;
-    let strides = tensor.memory_format().strides(tensor.shape());
-    let out = empty(dtype, tensor.shape(), &strides, scale, zero_point)?;
-    write_quantized(&out, &values, &[affine], values.len())?;
-    Ok(out)
+    let out = quantized_codes(tensor, dtype, &[affine], 0)?;
+    out.with_qparams(QParams::PerTensor { scale, zero_point })
 }
 
 /// `quantize_per_channel(tensor, scales, zero_points, axis, dtype)`
@@ -242,14 +252,7 @@ fn quantize_per_channel(call: &Call<'_>) -> Result<Value> {
         .zip(&zeros)
         .map(|(s, z)| Affine::new(*s, *z, dtype));
     let affines: Vec<Affine> = affines.collect::<Result<_>>()?;
-    let inner: usize = tensor.shape()[axis + 1..]
-        .iter()
-        .map(|size| *size as usize)
-        .product();
-    let values = tensor.to_f32()?;
-    let strides = tensor.memory_format().strides(tensor.shape());
-    let out = Tensor::zeros_strided(dtype, tensor.shape(), &strides)?;
-    write_quantized(&out, &values, &affines, inner)?;
+    let out = quantized_codes(tensor, dtype, &affines, axis)?;
     let qparams = QParams::PerChannel {
         scales: scales.into(),
         zero_points: zeros.into(),
@@ -288,21 +291,44 @@ fn quantize_between_codes(call: &Call<'_>, tensor: &Tensor) -> Result<Value> {
     Ok(out.with_qparams(qparams)?.into())
 }
 
-/// Writes the codes of `values`, in logical order; every `inner` of them take the next of the parameters, again and again.
-fn write_quantized(out: &Tensor, values: &[f32], affines: &[Affine], inner: usize) -> Result<()> {
-    let runs = || values.chunks(inner.max(1)).zip(affines.iter().cycle());
-    if out.dtype().size() == 1 {
-        let mut codes = vec![0; values.len()];
-        let written = runs().zip(codes.chunks_mut(inner.max(1)));
-        let mut written = written.map(|((run, affine), codes)| affine.quantize_bytes(run, codes));
-        if written.all(|written| written.is_some()) {
-            return out.write_elements(&codes);
-        }
+/// The codes of a tensor, of each index of `axis` with its own parameters, or of all with the same.
+///
+/// One pass in memory order: a weight is read once, at the speed of memory.
+fn quantized_codes(
+    tensor: &Tensor,
+    dtype: DType,
+    affines: &[Affine],
+    axis: usize,
+) -> Result<Tensor> {
+    let format = tensor.memory_format();
+    let mut source = tensor.contiguous(format)?;
+    if source.dtype() != DType::Float {
+        source = super::elementwise::like(&source, DType::Float)?;
+        source.write_f32(&tensor.to_f32()?)?;
     }
-    let codes: Vec<i32> = runs()
-        .flat_map(|(run, affine)| run.iter().map(|value| affine.quantize(*value)))
-        .collect();
-    out.write_codes(&codes)
+    let strides = format.strides(tensor.shape());
+    let out = Tensor::zeros_strided(dtype, tensor.shape(), &strides)?;
+    // Elements that lie closer than the axis steps have its index in common; after the last index the first one comes again.
+    let run = match affines {
+        [_] => tensor.numel(),
+        _ => strides[axis] as usize,
+    };
+    let write = |values: &[f32], codes: &mut [u8]| {
+        let runs = codes.chunks_mut(run.max(1) * dtype.size());
+        let runs = values.chunks(run.max(1)).zip(runs);
+        for ((values, codes), affine) in runs.zip(affines.iter().cycle()) {
+            affine.quantize_all(values, codes);
+        }
+    };
+    if tensor.numel() > 0 {
+        let written = source.with_bytes(|values| {
+            let values = cast_elements(values);
+            out.with_bytes_mut(|codes| write(&values, codes))
+        });
+        let written = written.transpose()?.flatten();
+        written.ok_or_else(|| Error::Invalid(format!("{tensor:?} has gaps")))?;
+    }
+    Ok(out)
 }
 
 fn dequantize(call: &Call<'_>) -> Result<Value> {
@@ -547,16 +573,59 @@ mod tests {
         values.extend((-2000..2000).map(|at| at as f32 * 0.125));
         values.extend((-2000..2000).map(|at| (at as f32 * 0.125).next_up()));
         for (dtype, zeros) in [
-            (DType::QUInt8, [0, 1, 128, 255]),
-            (DType::QInt8, [-128, -1, 0, 127]),
+            (DType::QUInt8, [0, 1, 128, 255, -300]),
+            (DType::QInt8, [-128, -1, 0, 127, 1000]),
         ] {
-            for (zero, scale) in zeros.into_iter().zip([0.25, 0.5, 0.1, 1.0]) {
+            for (zero, scale) in zeros.into_iter().zip([0.25, 0.5, 0.1, 1.0, 1.0]) {
                 let affine = Affine::new(scale, zero, dtype).unwrap();
                 let mut codes = vec![0; values.len()];
-                affine.quantize_bytes(&values, &mut codes).unwrap();
+                affine.quantize_bytes(&values, &mut codes);
                 let one_by_one: Vec<u8> =
                     values.iter().map(|x| affine.quantize(*x) as u8).collect();
                 assert_eq!(codes, one_by_one);
+            }
+        }
+    }
+
+    #[test]
+    fn channels_are_found_in_every_layout() {
+        let values: Vec<f32> = (0..120).map(|at| at as f32).collect();
+        let logical = Tensor::from_values(&[2, 3, 4, 5], &values).unwrap();
+        let gaps = Tensor::zeros_strided(DType::Float, &[2, 3, 4, 5], &[200, 60, 13, 2]).unwrap();
+        gaps.write_elements(&values).unwrap();
+        for axis in 0..4 {
+            let channels = logical.shape()[axis];
+            let scales: Vec<f64> = (1..=channels).map(|at| at as f64 * 0.5).collect();
+            for dtype in [DType::QInt8, DType::QUInt8, DType::QInt32] {
+                let affines = scales.iter().map(|scale| Affine::new(*scale, 7, dtype));
+                let affines: Vec<Affine> = affines.collect::<Result<_>>().unwrap();
+                let inner: i64 = logical.shape()[axis + 1..].iter().product();
+                let channel = |at: usize| at as i64 / inner % channels;
+                let wanted: Vec<i32> = (0..120)
+                    .map(|at| affines[channel(at) as usize].quantize(values[at]))
+                    .collect();
+                let last = logical.copied(Some(MemoryFormat::ChannelsLast)).unwrap();
+                let turned = logical.permute(&[3, 1, 0, 2]).unwrap();
+                let turned = turned.contiguous(MemoryFormat::Contiguous).unwrap();
+                let turned = turned.permute(&[2, 1, 3, 0]).unwrap();
+                for tensor in [&logical, &last, &gaps, &turned] {
+                    let out = quantized_codes(tensor, dtype, &affines, axis).unwrap();
+                    let qparams = QParams::PerTensor {
+                        scale: 1.0,
+                        zero_point: 0,
+                    };
+                    let out = out.with_qparams(qparams).unwrap();
+                    assert_eq!(
+                        out.codes().unwrap(),
+                        wanted,
+                        "{axis} {:?}",
+                        tensor.strides()
+                    );
+                    assert_eq!(
+                        out.strides(),
+                        &*tensor.memory_format().strides(tensor.shape())
+                    );
+                }
             }
         }
     }

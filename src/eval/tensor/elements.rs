@@ -2,7 +2,7 @@
 
 use bytemuck::{AnyBitPattern, NoUninit};
 use half::{bf16, f16};
-use planish_ir::{DType, Element};
+use planish_ir::{DType, Dims, Element};
 
 use super::Tensor;
 use crate::limits::room;
@@ -201,7 +201,7 @@ impl Tensor {
 /// The elements of a strided view in logical order.
 pub(crate) fn gather<T: Raw>(bytes: &[u8], shape: &[i64], strides: &[i64], offset: i64) -> Vec<T> {
     let size = size_of::<T>();
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(shape.iter().map(|size| *size as usize).product());
     match bytemuck::try_cast_slice::<u8, T>(bytes) {
         Ok(all) => for_each_run(
             shape,
@@ -247,7 +247,7 @@ pub(crate) fn scatter<T: Raw>(
     });
 }
 
-/// Calls `run(start, stride, count)` for each row of the last dimension, in logical order.
+/// Calls `run(start, stride, count)` for runs of elements that lie evenly apart, in logical order; as few as the strides allow.
 fn for_each_run(
     shape: &[i64],
     strides: &[i64],
@@ -257,14 +257,14 @@ fn for_each_run(
     if shape.contains(&0) {
         return;
     }
-    let Some((count, outer)) = shape.split_last() else {
+    let (shape, strides) = merged(shape, strides);
+    let (Some((count, outer)), Some(stride)) = (shape.split_last(), strides.last()) else {
         return run(offset as usize, 1, 1);
     };
-    let stride = strides[outer.len()];
-    let mut index = vec![0; outer.len()];
+    let mut index: Dims = outer.iter().map(|_| 0).collect();
     let mut start = offset;
     loop {
-        run(start as usize, stride, *count as usize);
+        run(start as usize, *stride, *count as usize);
         let mut dim = outer.len();
         loop {
             if dim == 0 {
@@ -280,6 +280,24 @@ fn for_each_run(
             index[dim] = 0;
         }
     }
+}
+
+/// The same elements in the same order with as few dimensions as possible: one that steps over exactly the next one joins it.
+fn merged(shape: &[i64], strides: &[i64]) -> (Dims, Dims) {
+    let (mut sizes, mut steps) = (Dims::new(), Dims::new());
+    for (size, stride) in shape.iter().zip(strides).filter(|(size, _)| **size != 1) {
+        match (sizes.last_mut(), steps.last_mut()) {
+            (Some(outer), Some(step)) if Some(*step) == stride.checked_mul(*size) => {
+                *outer *= size;
+                *step = *stride;
+            }
+            _ => {
+                sizes.push(*size);
+                steps.push(*stride);
+            }
+        }
+    }
+    (sizes, steps)
 }
 
 fn at(start: usize, stride: i64, index: usize) -> usize {
@@ -305,6 +323,25 @@ mod tests {
         assert_eq!(turned.values::<i32>().unwrap(), [1, 4, 2, 5, 3, 6]);
         turned.write_i64(&[10, 40, 20, 50, 30, 60]).unwrap();
         assert_eq!(tensor.to_f32().unwrap(), [10., 20., 30., 40., 50., 60.]);
+    }
+
+    #[test]
+    fn runs_are_as_long_as_the_strides_allow() {
+        let runs = |shape: &[i64], strides: &[i64]| {
+            let mut runs = Vec::new();
+            for_each_run(shape, strides, 7, |start, stride, count| {
+                runs.push((start, stride, count));
+            });
+            runs
+        };
+        assert_eq!(runs(&[2, 3, 4], &[12, 4, 1]), [(7, 1, 24)]);
+        assert_eq!(runs(&[2, 1, 4], &[8, 99, 2]), [(7, 2, 8)]);
+        assert_eq!(runs(&[2, 3], &[1, 2]), [(7, 2, 3), (8, 2, 3)]);
+        assert_eq!(runs(&[2, 2, 2], &[9, 2, 1]), [(7, 1, 4), (16, 1, 4)]);
+        assert_eq!(runs(&[3, 2], &[0, 0]), [(7, 0, 6)]);
+        assert_eq!(runs(&[1, 1], &[5, 5]), [(7, 1, 1)]);
+        assert_eq!(runs(&[], &[]), [(7, 1, 1)]);
+        assert_eq!(runs(&[2, 0], &[1, 1]), []);
     }
 
     #[test]

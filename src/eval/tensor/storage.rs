@@ -1,4 +1,4 @@
-//! Bytes under tensors: shared, read-only until the first write.
+//! Bytes under tensors: shared, read-only until they are written to.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -13,8 +13,8 @@ pub const ALIGNMENT: usize = 64;
 
 /// A buffer of bytes that tensors view.
 ///
-/// Tensors that share a storage see each other's writes. A storage that was made from [`Bytes`] (a mapped file, a constant) is copied by
-/// the first write, so that what it came from never changes.
+/// Tensors that share a storage see each other's writes. A storage that was made from [`Bytes`] (a mapped file, a constant), or of which
+/// a snapshot was taken, is copied by the next write, so that what others hold never changes.
 #[derive(Debug)]
 pub struct Storage {
     data: RwLock<Data>,
@@ -29,7 +29,7 @@ enum Data {
 }
 
 /// Bytes that start at a multiple of [`ALIGNMENT`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Aligned {
     buffer: Vec<u8>,
     start: usize,
@@ -92,12 +92,15 @@ impl Storage {
         Ok(BytesMut(data))
     }
 
-    /// The bytes as they are now; later writes do not show. Copies only what was written here.
+    /// The bytes as they are now; later writes do not show. Nothing is copied: from now on they are shared, and the next write copies.
     pub fn snapshot(&self) -> Bytes {
-        match &*self.data.read().unwrap_or_else(PoisonError::into_inner) {
-            Data::Shared(bytes) => bytes.clone(),
-            Data::Owned(own) => Bytes::copy_from_slice(own),
-        }
+        let mut data = self.data.write().unwrap_or_else(PoisonError::into_inner);
+        let bytes = match &mut *data {
+            Data::Shared(bytes) => return bytes.clone(),
+            Data::Owned(own) => Bytes::from_owner(std::mem::take(own)),
+        };
+        *data = Data::Shared(bytes.clone());
+        bytes
     }
 }
 
@@ -167,6 +170,12 @@ impl Deref for Aligned {
     }
 }
 
+impl AsRef<[u8]> for Aligned {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl DerefMut for Aligned {
     fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.buffer[self.start..self.start + self.len]
@@ -186,6 +195,23 @@ mod tests {
             (&storage.read()[..], &source[..]),
             (&b"xbc"[..], &b"abc"[..])
         );
+    }
+
+    #[test]
+    fn a_snapshot_is_no_copy_and_keeps_what_it_shows() {
+        let storage = Storage::copied(b"abc").unwrap();
+        let before = storage.read().as_ptr();
+        let snapshot = storage.snapshot();
+        assert_eq!(
+            (snapshot.as_ptr(), storage.read().as_ptr()),
+            (before, before)
+        );
+        storage.write().unwrap()[0] = b'x';
+        assert_eq!(
+            (&storage.read()[..], &snapshot[..]),
+            (&b"xbc"[..], &b"abc"[..])
+        );
+        assert_eq!(&storage.snapshot()[..], b"xbc");
     }
 
     #[test]
