@@ -1,20 +1,19 @@
 //! Modules: a tree of objects with attributes, submodules and methods.
 //!
-//! The tree is a directed acyclic graph, since a submodule may be shared: modules are its nodes, attribute names its edges. Methods
-//! belong to a class, and all modules of the class share them.
+//! The tree is a directed acyclic graph, since a submodule may be shared. Every module knows its submodules by name: networks have tens of
+//! thousands in one container, and analyses ask for each of them. Methods belong to a class, and all modules of the class share them.
 
 use std::fmt;
 
-use indexmap::IndexMap;
-use petgraph::Direction;
-use petgraph::stable_graph::{NodeIndex, StableDiGraph};
-use petgraph::visit::EdgeRef;
-
-use crate::entity::{PrimaryMap, entity_id};
+use crate::entity::{EntityId, PrimaryMap, entity_id};
 use crate::{Graph, Literal, Sym, Type};
+use indexmap::IndexMap;
 
-/// A module of a [`GraphModule`]; valid for as long as the module is not removed.
-pub type ModuleId = NodeIndex<u32>;
+entity_id!(
+    /// A module of a [`GraphModule`]; valid for as long as the module is not removed.
+    ModuleId,
+    "o"
+);
 
 entity_id!(
     /// A method or function of a [`GraphModule`].
@@ -25,7 +24,8 @@ entity_id!(
 /// A model: modules, the classes they are of, and the graphs of their methods.
 #[derive(Clone, Debug)]
 pub struct GraphModule {
-    tree: StableDiGraph<Module, Sym>,
+    /// `None` for a module that was removed.
+    modules: PrimaryMap<ModuleId, Option<Module>>,
     root: ModuleId,
     methods: PrimaryMap<MethodId, Method>,
     /// Classes by qualified name: of modules, script classes, enums, named tuples and interfaces.
@@ -45,6 +45,7 @@ pub struct Module {
     pub class: Sym,
     /// Attributes that are not modules, in declaration order.
     pub attrs: IndexMap<Sym, Literal>,
+    submodules: IndexMap<Sym, ModuleId>,
 }
 
 /// A class.
@@ -108,15 +109,12 @@ pub enum Phase {
 impl GraphModule {
     /// A model whose root is an object of `class` without attributes.
     pub fn new(class: Sym, origin: &str) -> Self {
-        let mut tree = StableDiGraph::new();
-        let root = tree.add_node(Module {
-            class,
-            attrs: IndexMap::new(),
-        });
+        let mut modules = PrimaryMap::new();
+        let root = modules.push(Some(Module::new(class)));
         let mut classes = IndexMap::new();
         classes.insert(class, Class::new(ClassKind::Module));
         Self {
-            tree,
+            modules,
             root,
             methods: PrimaryMap::new(),
             classes,
@@ -132,89 +130,81 @@ impl GraphModule {
     }
 
     /// A module.
+    ///
+    /// # Panics
+    /// When the module was removed.
     pub fn module(&self, id: ModuleId) -> &Module {
-        &self.tree[id]
+        let module = self.modules[id].as_ref();
+        module.expect("a module is asked for while it is part of the model")
     }
 
     /// A module, to change.
+    ///
+    /// # Panics
+    /// When the module was removed.
     pub fn module_mut(&mut self, id: ModuleId) -> &mut Module {
-        &mut self.tree[id]
+        let module = self.modules[id].as_mut();
+        module.expect("a module is asked for while it is part of the model")
     }
 
     /// All modules, in the order in which they were added.
     pub fn modules(&self) -> impl Iterator<Item = ModuleId> + '_ {
-        self.tree.node_indices()
+        let modules = self.modules.iter();
+        modules.filter_map(|(id, module)| module.is_some().then_some(id))
     }
 
-    /// The tree of modules.
-    pub fn tree(&self) -> &StableDiGraph<Module, Sym> {
-        &self.tree
+    /// A module and all modules below it, each once; a module stands before what only it refers to.
+    pub fn reachable(&self, from: ModuleId) -> Vec<ModuleId> {
+        let mut met = vec![false; self.modules.len()];
+        let (mut order, mut open) = (Vec::new(), vec![from]);
+        while let Some(id) = open.pop() {
+            if !std::mem::replace(&mut met[id.index()], true) {
+                order.push(id);
+                open.extend(self.module(id).submodules.values().rev());
+            }
+        }
+        order
     }
 
     /// Adds a module that nothing refers to yet.
     pub fn add_module(&mut self, class: Sym) -> ModuleId {
-        self.tree.add_node(Module {
-            class,
-            attrs: IndexMap::new(),
-        })
+        self.modules.push(Some(Module::new(class)))
     }
 
     /// Makes `child` the submodule `name` of `parent`, in place of the one that has that name.
     pub fn set_submodule(&mut self, parent: ModuleId, name: Sym, child: ModuleId) {
-        if let Some(edge) = self
-            .tree
-            .edges(parent)
-            .find(|edge| *edge.weight() == name)
-            .map(|edge| edge.id())
-        {
-            self.tree.remove_edge(edge);
-        }
-        self.tree.add_edge(parent, child, name);
+        self.module_mut(parent).submodules.insert(name, child);
     }
 
     /// The submodules of a module with their names, in the order in which they were added.
-    pub fn submodules(&self, parent: ModuleId) -> Vec<(Sym, ModuleId)> {
-        // petgraph lists edges newest first.
-        let mut edges: Vec<_> = self
-            .tree
-            .edges_directed(parent, Direction::Outgoing)
-            .map(|edge| (edge.id(), *edge.weight(), edge.target()))
-            .collect();
-        edges.sort_by_key(|(id, ..)| *id);
-        edges
-            .into_iter()
-            .map(|(_, name, child)| (name, child))
-            .collect()
+    pub fn submodules(&self, parent: ModuleId) -> impl DoubleEndedIterator<Item = (Sym, ModuleId)> {
+        let submodules = self.module(parent).submodules.iter();
+        submodules.map(|(name, child)| (*name, *child))
     }
 
     /// The submodule `name` of a module.
     pub fn submodule(&self, parent: ModuleId, name: Sym) -> Option<ModuleId> {
-        self.tree
-            .edges(parent)
-            .find(|edge| *edge.weight() == name)
-            .map(|edge| edge.target())
+        self.module(parent).submodules.get(&name).copied()
     }
 
-    /// Removes a submodule's name from its parent; the module itself stays until [`Self::remove_unreachable`].
-    pub fn remove_submodule(&mut self, parent: ModuleId, name: Sym) {
-        if let Some(edge) = self
-            .tree
-            .edges(parent)
-            .find(|edge| *edge.weight() == name)
-            .map(|edge| edge.id())
-        {
-            self.tree.remove_edge(edge);
-        }
+    /// Keeps those submodules of a module whose names `keep` says yes to; the others stay in the model until
+    /// [`Self::remove_unreachable`].
+    pub fn retain_submodules(&mut self, parent: ModuleId, mut keep: impl FnMut(Sym) -> bool) {
+        let submodules = &mut self.module_mut(parent).submodules;
+        submodules.retain(|name, _| keep(*name));
     }
 
     /// Removes the modules that cannot be reached from the root.
     pub fn remove_unreachable(&mut self) {
-        let mut reached = std::collections::HashSet::new();
-        let mut dfs = petgraph::visit::Dfs::new(&self.tree, self.root);
-        while let Some(id) = dfs.next(&self.tree) {
-            reached.insert(id);
+        let mut reached = vec![false; self.modules.len()];
+        for id in self.reachable(self.root) {
+            reached[id.index()] = true;
         }
-        self.tree.retain_nodes(|_, id| reached.contains(&id));
+        for (id, module) in self.modules.iter_mut() {
+            if !reached[id.index()] {
+                *module = None;
+            }
+        }
     }
 
     /// Adds a graph as a method of a class.
@@ -278,7 +268,7 @@ impl GraphModule {
     /// The method `name` of a module's class.
     pub fn find_method(&self, module: ModuleId, name: &str) -> Option<MethodId> {
         self.classes
-            .get(&self.tree[module].class)?
+            .get(&self.module(module).class)?
             .methods
             .get(&Sym::new(name))
             .copied()
@@ -291,7 +281,7 @@ impl GraphModule {
 
     /// All methods of the root's class, in declaration order.
     pub fn root_methods(&self) -> Vec<(Sym, MethodId)> {
-        let class = self.classes.get(&self.tree[self.root].class);
+        let class = self.classes.get(&self.module(self.root).class);
         class.map_or_else(Vec::new, |class| {
             class
                 .methods
@@ -314,6 +304,16 @@ impl GraphModule {
     pub fn resolve(&self, from: ModuleId, path: &[Sym]) -> Option<ModuleId> {
         path.iter()
             .try_fold(from, |module, name| self.submodule(module, *name))
+    }
+}
+
+impl Module {
+    fn new(class: Sym) -> Self {
+        Self {
+            class,
+            attrs: IndexMap::new(),
+            submodules: IndexMap::new(),
+        }
     }
 }
 
@@ -365,10 +365,11 @@ mod tests {
         let child = model.add_module("__torch__.C".into());
         model.set_submodule(root, "a".into(), child);
         model.set_submodule(root, "b".into(), child);
-        model.remove_submodule(root, "a".into());
+        assert_eq!(model.reachable(root), [root, child]);
+        model.retain_submodules(root, |name| name == *"b");
         model.remove_unreachable();
-        assert_eq!(model.submodules(root), [("b".into(), child)]);
-        model.remove_submodule(root, "b".into());
+        assert!(model.submodules(root).eq([("b".into(), child)]));
+        model.retain_submodules(root, |_| false);
         model.remove_unreachable();
         assert_eq!(model.modules().count(), 1);
     }

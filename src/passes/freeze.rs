@@ -104,7 +104,7 @@ fn staying_attributes(
             staying.entry(key).or_insert(Reason::Preserved);
         }
         let whole = kept.whole_module(module).into_iter();
-        for inner in whole.flat_map(|whole| reachable(module, whole)) {
+        for inner in whole.flat_map(|whole| module.reachable(whole)) {
             for name in module.module(inner).attrs.keys() {
                 staying.entry((inner, *name)).or_insert(Reason::Preserved);
             }
@@ -297,7 +297,7 @@ fn remove_unused(module: &mut GraphModule, methods: &[MethodId], kept: &[Kept]) 
         whole.extend(
             kept.whole_module(module)
                 .into_iter()
-                .flat_map(|inner| reachable(module, inner)),
+                .flat_map(|inner| module.reachable(inner)),
         );
         if kept.kind == KeptKind::Method {
             kept_methods.extend(module.find_method(kept.owner, kept.name.as_str()));
@@ -319,11 +319,7 @@ fn remove_unused(module: &mut GraphModule, methods: &[MethodId], kept: &[Kept]) 
             .module_mut(*inner)
             .attrs
             .retain(|name, _| read.contains(&(*inner, *name)));
-        for (name, _) in module.submodules(*inner) {
-            if !read.contains(&(*inner, name)) {
-                module.remove_submodule(*inner, name);
-            }
-        }
+        module.retain_submodules(*inner, |name| read.contains(&(*inner, name)));
     }
     module.remove_unreachable();
     let live: HashSet<Sym> = module
@@ -340,12 +336,7 @@ fn remove_unused(module: &mut GraphModule, methods: &[MethodId], kept: &[Kept]) 
                 .keys()
                 .map(move |name| (class, *name));
             attrs
-                .chain(
-                    module
-                        .submodules(inner)
-                        .into_iter()
-                        .map(move |(name, _)| (class, name)),
-                )
+                .chain(module.submodules(inner).map(move |(name, _)| (class, name)))
                 .collect::<Vec<_>>()
         })
         .collect();
@@ -365,12 +356,6 @@ fn remove_unused(module: &mut GraphModule, methods: &[MethodId], kept: &[Kept]) 
         // Every call of a kept method is inlined.
         module.functions.clear();
     }
-}
-
-/// A module and all modules below it.
-fn reachable(module: &GraphModule, root: ModuleId) -> Vec<ModuleId> {
-    let mut dfs = petgraph::visit::Dfs::new(module.tree(), root);
-    std::iter::from_fn(|| dfs.next(module.tree())).collect()
 }
 
 #[cfg(test)]

@@ -100,7 +100,6 @@ fn unknown(module: &GraphModule, at: ModuleId, path: &str) -> PassError {
     let found = module.module(at);
     let mut names: Vec<String> = module
         .submodules(at)
-        .into_iter()
         .map(|(name, _)| name.to_string())
         .collect();
     names.extend(found.attrs.keys().map(ToString::to_string));

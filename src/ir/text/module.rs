@@ -51,7 +51,7 @@ impl Printer<'_> {
                     first.entry(model.module(id).class).or_insert(id);
                     self.attrs_of(model, id);
                     todo.push(Todo::Close);
-                    for (name, child) in model.submodules(id).into_iter().rev() {
+                    for (name, child) in model.submodules(id).rev() {
                         let mut path = path.clone();
                         path.push(name);
                         todo.push(Todo::Child(child, path));
@@ -185,8 +185,6 @@ fn derived_fields(model: &GraphModule, object: ModuleId) -> Vec<(Sym, Type)> {
         .iter()
         .map(|(name, literal)| (*name, attr_type(model, object, *name, literal)));
     let children = model.submodules(object);
-    let children = children
-        .into_iter()
-        .map(|(name, child)| (name, Type::Class(model.module(child).class)));
+    let children = children.map(|(name, child)| (name, Type::Class(model.module(child).class)));
     attrs.chain(children).collect()
 }
