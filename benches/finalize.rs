@@ -1,0 +1,74 @@
+//! Answers how long Finalize takes, to a script that asks another implementation the same (`benches/peers/finalize.py`).
+//!
+//! It reads requests, one a line, and answers each with a line of JSON:
+//!
+//! - `file PATH` imports a model and runs the passes of Finalize over it. `import_ms`: from the path to the module. `finalize_ms`: all
+//!   passes and the verification after each; weights come out quantized and packed, as values (`PackedParams`), and no kernel is compiled.
+//! - `chain LAYERS` measures each pass on a chain of convolutions: `passes_ms`.
+//! - `peak` tells the most memory that this process has had: `peak_bytes`.
+
+#![expect(clippy::print_stdout, reason = "its answers are what it is for")]
+
+mod networks;
+mod stages;
+
+use std::error::Error;
+use std::io::BufRead;
+use std::time::{Duration, Instant};
+
+use planish::passes::FINALIZE;
+use serde_json::{Value, json};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for line in std::io::stdin().lock().lines() {
+        println!("{}", answer(&line?)?);
+    }
+    Ok(())
+}
+
+fn answer(request: &str) -> Result<Value, Box<dyn Error>> {
+    match request.split_once(' ').unwrap_or((request, "")) {
+        ("file", path) => file(path),
+        ("chain", layers) => chain(layers.parse()?),
+        ("peak", _) => Ok(json!({ "peak_bytes": peak()? })),
+        _ => Err(format!("answer {request:?}: it is file, chain or peak").into()),
+    }
+}
+
+fn file(path: &str) -> Result<Value, Box<dyn Error>> {
+    let start = Instant::now();
+    let mut module = planish::import::open(path)?;
+    let imported = start.elapsed();
+    let start = Instant::now();
+    let reports = stages::run_all(FINALIZE, &mut module);
+    let finalized = start.elapsed();
+    let passes = reports
+        .iter()
+        .map(|report| (report.name.to_owned(), millis(report.end - report.start)));
+    Ok(json!({
+        "import_ms": millis(imported),
+        "finalize_ms": millis(finalized),
+        "passes_ms": Value::Object(passes.collect()),
+    }))
+}
+
+fn chain(layers: usize) -> Result<Value, Box<dyn Error>> {
+    let times = FINALIZE.iter().zip(stages::times_of_chain(layers));
+    let times = times.map(|(pass, time)| (pass.name().to_owned(), millis(time)));
+    Ok(json!({ "layers": layers, "passes_ms": Value::Object(times.collect()) }))
+}
+
+/// The most resident memory so far, file pages included, as the kernel counts it.
+fn peak() -> Result<u64, Box<dyn Error>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes = line.and_then(|line| line.split_whitespace().next());
+    let kibibytes: u64 = kibibytes
+        .ok_or("find VmHWM in /proc/self/status")?
+        .parse()?;
+    Ok(kibibytes * 1024)
+}
+
+fn millis(time: Duration) -> Value {
+    json!(time.as_secs_f64() * 1e3)
+}

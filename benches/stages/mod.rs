@@ -1,0 +1,54 @@
+//! Running passes to measure them.
+
+use std::time::{Duration, Instant};
+
+use planish::ir::GraphModule;
+use planish::passes::{
+    FINALIZE, Fuel, NoKernels, Options, Pass, PassCx, PassReport, Pipeline, Remarks,
+};
+
+use crate::networks::Network;
+
+/// Runs one pass alone.
+pub fn run(pass: &dyn Pass, module: &mut GraphModule) {
+    with_cx(|cx| {
+        pass.run(module, cx).expect("the pass runs");
+    });
+}
+
+/// Runs passes as Finalize does, each verified; no kernels are asked for.
+pub fn run_all(passes: &[&'static dyn Pass], module: &mut GraphModule) -> Vec<PassReport> {
+    with_cx(|cx| {
+        let reports = Pipeline::new(passes).run(module, cx, &mut ());
+        reports.expect("the passes run")
+    })
+}
+
+/// What each pass of Finalize takes on a chain: the least of a few runs, of which short chains get more.
+pub fn times_of_chain(layers: usize) -> Vec<Duration> {
+    let runs = (40_000 / layers).clamp(3, 20);
+    let mut module = Network::Chain(layers).build(1);
+    let times = FINALIZE.iter().map(|pass| {
+        let mut least = Duration::MAX;
+        for _ in 0..runs {
+            let mut module = module.clone();
+            let start = Instant::now();
+            run(*pass, &mut module);
+            least = least.min(start.elapsed());
+        }
+        run_all(&[*pass], &mut module);
+        least
+    });
+    times.collect()
+}
+
+fn with_cx<R>(run: impl FnOnce(&mut PassCx<'_>) -> R) -> R {
+    let (mut remarks, mut fuel) = (Remarks::default(), Fuel::unlimited());
+    run(&mut PassCx {
+        remarks: &mut remarks,
+        kernels: &mut NoKernels,
+        fuel: &mut fuel,
+        options: &Options::default(),
+        observer: None,
+    })
+}
