@@ -4,7 +4,8 @@
 //!
 //! - `file PATH` imports a model and runs the passes of Finalize over it. `import_ms`: from the path to the module. `finalize_ms`: all
 //!   passes and the verification after each; weights come out quantized and packed, as values (`PackedParams`), and no kernel is compiled.
-//! - `chain LAYERS` measures each pass on a chain of convolutions: `passes_ms`.
+//! - `made NETWORK` measures each pass on a network that it makes itself (`resnet18`, `resnet50`, `mobilenet_v2`, `densenet121`, or a
+//!   number: a chain of as many convolutions): `passes_ms`.
 //! - `peak` tells the most memory that this process has had: `peak_bytes`.
 
 #![expect(clippy::print_stdout, reason = "its answers are what it is for")]
@@ -16,6 +17,7 @@ use std::error::Error;
 use std::io::BufRead;
 use std::time::{Duration, Instant};
 
+use networks::Network;
 use planish::passes::FINALIZE;
 use serde_json::{Value, json};
 
@@ -29,9 +31,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn answer(request: &str) -> Result<Value, Box<dyn Error>> {
     match request.split_once(' ').unwrap_or((request, "")) {
         ("file", path) => file(path),
-        ("chain", layers) => chain(layers.parse()?),
+        ("made", network) => made(network),
         ("peak", _) => Ok(json!({ "peak_bytes": peak()? })),
-        _ => Err(format!("answer {request:?}: it is file, chain or peak").into()),
+        _ => Err(format!("answer {request:?}: it is file, made or peak").into()),
     }
 }
 
@@ -52,10 +54,17 @@ fn file(path: &str) -> Result<Value, Box<dyn Error>> {
     }))
 }
 
-fn chain(layers: usize) -> Result<Value, Box<dyn Error>> {
-    let times = FINALIZE.iter().zip(stages::times_of_chain(layers));
+fn made(network: &str) -> Result<Value, Box<dyn Error>> {
+    let network = match network {
+        "resnet18" => Network::ResNet18,
+        "resnet50" => Network::ResNet50,
+        "mobilenet_v2" => Network::MobileNetV2,
+        "densenet121" => Network::DenseNet121,
+        layers => Network::Chain(layers.parse()?),
+    };
+    let times = FINALIZE.iter().zip(stages::times(network));
     let times = times.map(|(pass, time)| (pass.name().to_owned(), millis(time)));
-    Ok(json!({ "layers": layers, "passes_ms": Value::Object(times.collect()) }))
+    Ok(json!({ "passes_ms": Value::Object(times.collect()) }))
 }
 
 /// The most resident memory so far, file pages included, as the kernel counts it.

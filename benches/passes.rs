@@ -74,7 +74,9 @@ fn pipeline(bencher: Bencher<'_, '_>, network: Network) {
 /// Prints each pass's time for every length, and the factor by which it grows when the length doubles.
 fn growth() {
     println!("\nmilliseconds for {LENGTHS:?} layers, and the factors for twice the length");
-    let times: Vec<Vec<Duration>> = LENGTHS.map(stages::times_of_chain).into();
+    let times: Vec<Vec<Duration>> = LENGTHS
+        .map(|layers| stages::times(Network::Chain(layers)))
+        .into();
     for (pass, of) in FINALIZE.iter().enumerate() {
         let times: Vec<f64> = times.iter().map(|times| millis(times[pass])).collect();
         let figures: String = times.iter().map(|time| format!("{time:9.2}")).collect();

@@ -13,7 +13,7 @@ use planish::ir::{
 
 /// A network that can be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Network {
+pub(crate) enum Network {
     /// So many convolutions of 4 channels with relu, one after another.
     Chain(usize),
     /// ResNet-18.
@@ -28,7 +28,7 @@ pub enum Network {
 
 impl Network {
     /// Makes the network, with channels divided by `thinness` (chains are always thin).
-    pub fn build(self, thinness: i64) -> GraphModule {
+    pub(crate) fn build(self, thinness: i64) -> GraphModule {
         let mut net = Net::new(thinness);
         let x = net.input();
         let y = match self {

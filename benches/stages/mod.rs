@@ -10,24 +10,27 @@ use planish::passes::{
 use crate::networks::Network;
 
 /// Runs one pass alone.
-pub fn run(pass: &dyn Pass, module: &mut GraphModule) {
+pub(crate) fn run(pass: &dyn Pass, module: &mut GraphModule) {
     with_cx(|cx| {
         pass.run(module, cx).expect("the pass runs");
     });
 }
 
 /// Runs passes as Finalize does, each verified; no kernels are asked for.
-pub fn run_all(passes: &[&'static dyn Pass], module: &mut GraphModule) -> Vec<PassReport> {
+pub(crate) fn run_all(passes: &[&'static dyn Pass], module: &mut GraphModule) -> Vec<PassReport> {
     with_cx(|cx| {
         let reports = Pipeline::new(passes).run(module, cx, &mut ());
         reports.expect("the passes run")
     })
 }
 
-/// What each pass of Finalize takes on a chain: the least of a few runs, of which short chains get more.
-pub fn times_of_chain(layers: usize) -> Vec<Duration> {
-    let runs = (40_000 / layers).clamp(3, 20);
-    let mut module = Network::Chain(layers).build(1);
+/// What each pass of Finalize takes on a network: the least of a few runs, of which small networks get more.
+pub(crate) fn times(network: Network) -> Vec<Duration> {
+    let runs = match network {
+        Network::Chain(layers) => (40_000 / layers.max(1)).clamp(3, 20),
+        _ => 10,
+    };
+    let mut module = network.build(1);
     let times = FINALIZE.iter().map(|pass| {
         let mut least = Duration::MAX;
         for _ in 0..runs {

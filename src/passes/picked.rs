@@ -35,7 +35,7 @@ pub(crate) fn expand(
     let &[container, index] = pick.inputs() else {
         return None;
     };
-    let held = module.submodules(objects[container]?);
+    let held: Vec<_> = module.submodules(objects[container]?).collect();
     let method = graph.node(call).literal("name")?.clone();
     let ty = graph.ty(graph.output(call)).clone();
     let by_place = *graph.ty(index) == Type::Int;

@@ -105,7 +105,7 @@ impl Interpreter<'_> {
         let [Value::Module(container), index] = inputs else {
             return Err(Error::invalid("an index into what holds no modules"));
         };
-        let held = self.model()?.submodules(*container);
+        let held: Vec<_> = self.model()?.submodules(*container).collect();
         let found = match index {
             Value::Int(at) => {
                 let at = if *at < 0 { at + held.len() as i64 } else { *at };
