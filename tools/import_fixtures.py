@@ -17,6 +17,7 @@ loading, and what it loads is what the case shows.
 import argparse
 import json
 import math
+import re
 import shutil
 import sys
 import zipfile
@@ -39,6 +40,9 @@ from torch.ao.quantization.quantize_jit import (
 import reference
 
 CASES = {}
+
+# A line of a printed graph that is an operator.
+NODE = re.compile(r"\s+(%.* )?= \w+::\w+")
 
 
 def case(**options):
@@ -652,6 +656,39 @@ def numbers():
     return Numbers(), [batch(2, 3)]
 
 
+class OddCalls(nn.Module):
+    """Calls that need a conversion, a default or the second round of overload resolution."""
+
+    def forward(self, x, n):
+        k = x.size(0)
+        y = torch.add(x, 1) + torch.add(x, 1, alpha=2) + torch.add(x, x, alpha=k) + torch.sub(x, 1.5, alpha=1) + torch.rsub(x, 2)
+        y = y + torch.mul(x, True) + torch.div(x, 2, rounding_mode="floor") + torch.pow(x.abs(), 2) + torch.pow(2.5, x) + x**k
+        z = F.pad(x, (1, 1)) + F.pad(x, [1, 1], value=1.0)
+        w = torch.zeros(k, 3) + torch.ones((k, 3)) + torch.zeros([2, 3], dtype=torch.float64) + torch.full((2, 3), 1.0)
+        u = x.view(3, 2).view((2, 3)).reshape(-1).reshape(2, -1).permute(1, 0).permute((1, 0)).expand(2, 3).repeat(1, 1)
+        image = x.reshape(1, 1, 2, 3)
+        p = F.max_pool2d(image, 2, 1) + F.avg_pool2d(image, (2, 2), stride=1) + F.max_pool2d(image, kernel_size=[2, 2], stride=1)
+        c = F.conv2d(image, torch.ones(1, 1, 2, 2), padding=0) + F.conv2d(image, torch.ones(1, 1, 2, 2), None, 1, "valid")
+        s = x.sum() + x.sum(1).sum() + x.sum([0, 1]) + x.sum(dim=(0, 1), keepdim=True) + x.mean(dtype=torch.float32) + x.mean(1, True).sum()
+        m = torch.max(x) + torch.max(x, x).sum() + torch.max(x, 1)[0].sum() + torch.max(x, dim=0, keepdim=True).values.sum() + max(1, k)
+        t = x.transpose(0, 1).size(0) + x.size()[1] + len(x) + int(n.sum()) + int(n[0]) + float(n[1]) + int(2.7)
+        g = x[n] + x.index_select(0, n) + torch.gather(x, 1, n.unsqueeze(1)) + x.select(0, int(n[0])) + x[int(n[1])]
+        a = x.clamp(0) + x.clamp(max=1.0) + torch.clamp(x, -1, 1.0) + torch.where(x > 0, x, 0.0) + torch.where(x > 0, 1, x)
+        r = torch.arange(3) + torch.arange(0.0, 3.0) + torch.arange(k + 1) + torch.arange(0, 3, 1, dtype=torch.float32)
+        e = (x == 1).sum() + (x != x).sum() + (x < 2).sum() + torch.eq(x, 1.0).sum() + int(k == 2.0) + int(k < 2.5) + int("a" < "b")
+        f = 2 * k + 2.0 * k + k / 2 + k // 2 + k % 2 + k**2 + k**-1 + (k + 0.5) // 1 + divmod(k, 2)[0] + float(k) + (k - 0.5)
+        q = torch.quantize_per_tensor(x, 0.1, k, torch.quint8).dequantize() + torch.quantize_per_tensor(x, torch.tensor(0.1), torch.tensor(3), torch.quint8).dequantize()
+        h = torch.cat([x, x]).sum() + torch.cat((x, x), dim=1).sum() + torch.stack((x, x), 0).sum() + torch.split(x, 1)[0].sum()
+        d = torch.split(x, [1, 2], dim=1)[0].sum() + x.chunk(2)[0].sum() + x.unbind()[0].sum() + torch.squeeze(x, 0).sum() + x.flatten(0, -1).sum()
+        b = torch.tensor(k) + torch.tensor([k, 1]).sum() + torch.tensor([[1.0], [2.0]]).sum() + torch.tensor(True) + torch.tensor(0.5)
+        return y + w.float() + u + g + a + r + q + z.sum() + p.sum() + c.sum() + s.sum() + m + t + e + f + h + d + b
+
+
+@case()
+def odd_calls():
+    return OddCalls(), [batch(2, 3), torch.tensor([1, 0])]
+
+
 class Tensors(nn.Module):
     def forward(self, x, i):
         a = x[0] + x[-1, 1] + x[:, 1].sum() + x[..., None].squeeze(-1) + x[None, 1:, ::2].sum()
@@ -1124,12 +1161,28 @@ def plain(tensor):
 
 
 def graphs(module):
-    """The graphs of every method of every module, as text."""
+    """The graphs of every method of every module, as text; each operator with its overload in a comment."""
     for path, part in module.named_modules():
         for method in sorted(part._c._method_names()):
-            text = str(part._c._get_method(method).graph)
-            text = "\n".join(line.split(" # ")[0].rstrip() for line in text.splitlines())
-            yield f"# module {path or '<root>'} type {part._c.qualified_name} method {method}\n{text}\n"
+            graph = part._c._get_method(method).graph
+            overloads = list(overloads_of(graph))
+            lines = [line.split(" # ")[0].rstrip() for line in str(graph).splitlines()]
+            # The bodies of forks are printed behind the graph.
+            nodes = [at for at, line in enumerate(lines) if NODE.match(line)][: len(overloads)]
+            for at, (name, overload) in zip(nodes, overloads):
+                assert f"= {name}" in lines[at], lines[at]
+                if overload is not None:
+                    lines[at] += f" # @overload={overload or 'default'}"
+            yield f"# module {path or '<root>'} type {part._c.qualified_name} method {method}\n" + "\n".join(lines) + "\n"
+
+
+def overloads_of(block):
+    """The operators of a graph or block with their overloads, in the order in which they are printed."""
+    for node in block.nodes():
+        schema = node.schema()
+        yield node.kind(), schema.split("(")[0].partition(".")[2] if schema != "(no schema)" else None
+        for inner in node.blocks():
+            yield from overloads_of(inner)
 
 
 def set_version(path, version):

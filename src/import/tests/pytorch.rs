@@ -8,7 +8,7 @@ use compare::same_graph;
 use planish_eval::{Contract, Interpreter, Tensor, Value};
 use planish_import::open;
 use planish_ir::text::parse_graph;
-use planish_ir::{DType, Graph, GraphModule, ModuleId, Sym};
+use planish_ir::{DType, Graph, GraphModule, ModuleId, Op, Sym};
 use planish_passes::{FINALIZE, Fuel, NoKernels, Options, PassCx, Pipeline, QuantType, Remarks};
 use safetensors::{Dtype, SafeTensors};
 
@@ -68,10 +68,8 @@ fn check(case: &Path) -> Result<(), String> {
     check_outputs(&model, &file, "before")?;
     finalize(&mut model, &meta)?;
     // PyTorch changes numbers only where it quantizes; where its Finalize fails there is nothing to compare with but the module before.
-    let after = match file.names().iter().any(|name| name.starts_with("after")) {
-        true => "after_fbgemm",
-        false => "before",
-    };
+    let is_finalized = file.names().iter().any(|name| name.starts_with("after"));
+    let after = if is_finalized { "after_fbgemm" } else { "before" };
     let found = check_outputs(&model, &file, after);
     let name = case.file_name().unwrap_or_default().to_string_lossy();
     match BETTER.iter().find(|(better, _)| *better == name) {
@@ -93,8 +91,20 @@ fn check_graphs(model: &GraphModule, text: &str) -> Result<(), String> {
         let wanted = parse_graph(text).map_err(|e| format!("{place}: PyTorch's text: {e}"))?;
         let found = find(model, path, method).ok_or_else(|| format!("{place} is missing"))?;
         same_graph(found, &wanted).map_err(|difference| format!("{place}: {difference}"))?;
+        // These texts say which overload each operator is.
+        let pairs = overloads(found).into_iter().zip(overloads(&wanted));
+        if let Some((ours, theirs)) = pairs.into_iter().find(|(ours, theirs)| ours != theirs) {
+            return Err(format!("{place}: {ours} instead of {theirs}"));
+        }
     }
     Ok(())
+}
+
+/// The declared operators in program order. PyTorch names the first overload of `EnumValue`, whatever the value.
+fn overloads(graph: &Graph) -> Vec<Op> {
+    let ops = graph.walk().into_iter().map(|node| graph.node(node).op());
+    ops.filter(|op| op.schema().is_some() && !op.is("prim::EnumValue"))
+        .collect()
 }
 
 fn find<'m>(model: &'m GraphModule, path: &str, method: &str) -> Option<&'m Graph> {
@@ -109,9 +119,10 @@ fn find<'m>(model: &'m GraphModule, path: &str, method: &str) -> Option<&'m Grap
 fn finalize(model: &mut GraphModule, meta: &serde_json::Value) -> Result<(), String> {
     let preserved = meta["preserved"].as_array().into_iter().flatten();
     let options = Options {
-        quant_type: match meta["qt"] == "dynamic" {
-            true => QuantType::Dynamic,
-            false => QuantType::Static,
+        quant_type: if meta["qt"] == "dynamic" {
+            QuantType::Dynamic
+        } else {
+            QuantType::Static
         },
         preserved: preserved
             .filter_map(|name| name.as_str().map(str::to_owned))
