@@ -245,9 +245,6 @@ impl<'m> Interpreter<'m> {
                 self.messages.push(words.join(" "));
                 Ok(Vec::new())
             }
-            // Nothing here records gradients.
-            "aten::set_grad_enabled" => Ok(Vec::new()),
-            "aten::is_grad_enabled" => Ok(vec![false.into()]),
             "aten::warn" => {
                 self.messages
                     .extend(inputs.first().map(ToString::to_string));

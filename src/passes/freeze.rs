@@ -47,12 +47,26 @@ impl Pass for Freeze {
         for id in &methods {
             refuse_modules_as_results(module, *id)?;
         }
-        let staying = staying_attributes(module, &methods, &kept)?;
+        let mut staying = staying_attributes(module, &methods, &kept)?;
         let mut changed = 0;
+        loop {
+            for id in &methods {
+                changed += propagate_attributes(module, *id, &staying);
+                cx.step("attributes", module);
+                changed += optimize(module, *id, cx);
+            }
+            if !staying.values().any(|reason| *reason == Reason::Written) {
+                break;
+            }
+            // What was written to only where the program never comes, or by a normalization that turned out not to train, is a constant.
+            let still = staying_attributes(module, &methods, &kept)?;
+            if still.len() == staying.len() {
+                break;
+            }
+            staying = still;
+        }
         for id in &methods {
-            changed += propagate_attributes(module, *id, &staying, cx);
-            cx.step("attributes", module);
-            changed += optimize(module, *id, cx);
+            remark_on(module, *id, &staying, cx);
         }
         remove_unused(module, &methods, &kept);
         Ok(Changed(changed))
@@ -212,33 +226,16 @@ fn propagate_attributes(
     module: &mut GraphModule,
     id: MethodId,
     staying: &IndexMap<(ModuleId, Sym), Reason>,
-    cx: &mut PassCx<'_>,
 ) -> usize {
     let graph = &module.method(id).graph;
     let objects = objects(module, module.root(), graph);
-    let method = module.method(id).name;
     let mut reads = Vec::new();
-    let mut remarked = HashSet::new();
     for node in graph.walk() {
         let Some(key) = attribute_read(graph, &objects, node) else {
             continue;
         };
-        if module.submodule(key.0, key.1).is_some() {
-            continue;
-        }
-        match staying.get(&key) {
-            None => reads.push((node, key)),
-            Some(reason) if remarked.insert(key) => {
-                let at = (method.as_str(), graph, node);
-                cx.remarks.push(Remark::at(
-                    RemarkKind::Analysis,
-                    NAME,
-                    key.1.as_str(),
-                    at,
-                    reason.text(),
-                ));
-            }
-            Some(_) => {}
+        if module.submodule(key.0, key.1).is_none() && !staying.contains_key(&key) {
+            reads.push((node, key));
         }
     }
     let mut constants: IndexMap<(ModuleId, Sym), ValueId> = IndexMap::new();
@@ -270,6 +267,36 @@ fn propagate_attributes(
         changed += 1;
     }
     changed
+}
+
+/// Says of each attribute that a method still reads why it stays, where it is first read.
+fn remark_on(
+    module: &GraphModule,
+    id: MethodId,
+    staying: &IndexMap<(ModuleId, Sym), Reason>,
+    cx: &mut PassCx<'_>,
+) {
+    let graph = &module.method(id).graph;
+    let objects = objects(module, module.root(), graph);
+    let method = module.method(id).name;
+    let mut remarked = HashSet::new();
+    for node in graph.walk() {
+        let Some(key) = attribute_read(graph, &objects, node) else {
+            continue;
+        };
+        if let Some(reason) = staying.get(&key)
+            && module.submodule(key.0, key.1).is_none()
+            && remarked.insert(key)
+        {
+            cx.remarks.push(Remark::at(
+                RemarkKind::Analysis,
+                NAME,
+                key.1.as_str(),
+                (method.as_str(), graph, node),
+                reason.text(),
+            ));
+        }
+    }
 }
 
 /// The value of an attribute, or of a constant of the class.

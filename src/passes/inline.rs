@@ -22,6 +22,7 @@ use crate::analysis::objects::{Objects, attribute_read, objects};
 use crate::kept;
 use crate::pass::{Changed, Pass, PassCx, PassError};
 use crate::picked;
+use crate::unbox::unbox_objects;
 
 /// Nodes that a method may grow to; a bound for inputs whose calls double at every level.
 const MAX_NODES: usize = 20_000_000;
@@ -43,6 +44,7 @@ impl Pass for Inline {
         let mut changed = 0;
         for id in kept::kept_methods(module, &cx.options.preserved)? {
             let mut graph = inline_calls(module, id, &mut changed)?;
+            changed += forget_gradients(&mut graph) + unbox_objects(module, &mut graph);
             // Remarks of all passes name a value as the text does.
             settle_names(&mut graph);
             module.method_mut(id).graph = graph;
@@ -269,6 +271,24 @@ fn join_futures(graph: &mut Graph) {
             graph.erase(id);
         }
     }
+}
+
+/// Nothing here records gradients: switches that say whether to do so mean nothing.
+fn forget_gradients(graph: &mut Graph) -> usize {
+    let mut forgotten = 0;
+    for node in graph.walk() {
+        let op = graph.node(node).op();
+        if op.is("aten::is_grad_enabled") {
+            let off = graph.insert_constant(At::Before(node), Literal::Bool(false));
+            let output = graph.output(node);
+            graph.replace_all_uses(output, off);
+        } else if !op.is("aten::set_grad_enabled") {
+            continue;
+        }
+        graph.erase(node);
+        forgotten += 1;
+    }
+    forgotten
 }
 
 fn without_futures(ty: &Type) -> Type {

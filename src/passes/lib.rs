@@ -28,6 +28,7 @@ pub mod rewrite;
 pub mod rules;
 mod scope;
 mod string_padding;
+mod unbox;
 mod unroll;
 mod why_not;
 

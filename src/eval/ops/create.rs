@@ -9,7 +9,7 @@ use crate::call::{Call, Scalar};
 use crate::promote::{Operand, common_type, number_type, promote};
 use crate::tensor::preserved_strides;
 use crate::{Error, MemoryFormat, Result, Tensor, Value};
-use Kernel::One;
+use Kernel::{Many, One};
 
 pub(super) const OPS: Table = &[
     ("aten::zeros", One(zeros)),
@@ -52,6 +52,8 @@ pub(super) const OPS: Table = &[
     ("prim::layout", One(layout)),
     ("prim::is_quantized", One(is_quantized)),
     ("prim::is_cuda", One(no)),
+    ("aten::is_grad_enabled", One(no)),
+    ("aten::set_grad_enabled", Many(nothing)),
     ("prim::requires_grad", One(no)),
     ("aten::device", One(device_named)),
     ("aten::is_scripting", One(yes)),
@@ -453,6 +455,11 @@ fn is_quantized(call: &Call<'_>) -> Result<Value> {
 
 fn yes(_: &Call<'_>) -> Result<Value> {
     Ok(true.into())
+}
+
+/// Nothing here records gradients, whether it is to or not.
+fn nothing(_: &Call<'_>) -> Result<Vec<Value>> {
+    Ok(Vec::new())
 }
 
 fn no(_: &Call<'_>) -> Result<Value> {

@@ -69,7 +69,11 @@ fn check(case: &Path) -> Result<(), String> {
     finalize(&mut model, &meta)?;
     // PyTorch changes numbers only where it quantizes; where its Finalize fails there is nothing to compare with but the module before.
     let is_finalized = file.names().iter().any(|name| name.starts_with("after"));
-    let after = if is_finalized { "after_fbgemm" } else { "before" };
+    let after = if is_finalized {
+        "after_fbgemm"
+    } else {
+        "before"
+    };
     let found = check_outputs(&model, &file, after);
     let name = case.file_name().unwrap_or_default().to_string_lossy();
     match BETTER.iter().find(|(better, _)| *better == name) {
