@@ -10,8 +10,11 @@ mod const_fold;
 mod coverage;
 mod cse;
 mod dce;
+mod dedup_module_uses;
 mod fold_prepack;
 mod freeze;
+mod fuse_linear;
+mod fuse_quantized_add_relu;
 mod inline;
 mod insert_prepack_unpack;
 mod kept;
@@ -24,10 +27,13 @@ mod pipeline;
 mod prove;
 mod quant_fusion;
 mod remark;
+mod replicate_dequant;
 pub mod rewrite;
 pub mod rules;
 mod scope;
 mod string_padding;
+
+mod swap_functional_linear;
 mod unbox;
 mod unroll;
 mod why_not;
@@ -37,8 +43,11 @@ pub use const_fold::ConstFold;
 pub use coverage::{Coverage, FloatOp};
 pub use cse::Cse;
 pub use dce::Dce;
+pub use dedup_module_uses::DedupModuleUses;
 pub use fold_prepack::FoldPrepack;
 pub use freeze::Freeze;
+pub use fuse_linear::FuseLinear;
+pub use fuse_quantized_add_relu::FuseQuantizedAddRelu;
 pub use inline::Inline;
 pub use insert_prepack_unpack::InsertPrepackUnpack;
 pub use kept::kept_methods;
@@ -49,6 +58,8 @@ pub use pipeline::{Instrument, PassReport, Pipeline, PipelineError};
 pub use prove::{Counterexample, Proof, Prover};
 pub use quant_fusion::QuantFusion;
 pub use remark::{Remark, RemarkKind, Remarks};
+pub use replicate_dequant::ReplicateDequant;
+pub use swap_functional_linear::SwapFunctionalLinear;
 pub use why_not::{Answer, WhyNot, WhyNotError, why_not};
 
 /// What Finalize runs, in order.
@@ -66,6 +77,16 @@ pub const FINALIZE: &[&dyn Pass] = &[
 
 /// Every pass: those of [`FINALIZE`] in their order, then the others.
 pub fn passes() -> Vec<&'static dyn Pass> {
-    let others: [&dyn Pass; 4] = [&ConstFold, &Cse, &Dce, &Peephole];
+    let others: [&dyn Pass; 9] = [
+        &ConstFold,
+        &Cse,
+        &Dce,
+        &Peephole,
+        &DedupModuleUses,
+        &SwapFunctionalLinear,
+        &FuseLinear,
+        &ReplicateDequant,
+        &FuseQuantizedAddRelu,
+    ];
     FINALIZE.iter().copied().chain(others).collect()
 }

@@ -44,13 +44,29 @@ pub fn undo_prepack() -> &'static RuleSet {
     &RULES
 }
 
+/// Sums of quantized tensors take a relu in.
+pub fn add_relu() -> &'static RuleSet {
+    static RULES: LazyLock<RuleSet> =
+        LazyLock::new(|| parse("add_relu.rules", include_str!("rules/add_relu.rules")));
+    &RULES
+}
+
+/// Products with transposed weights become linear maps.
+pub fn linear() -> &'static RuleSet {
+    static RULES: LazyLock<RuleSet> =
+        LazyLock::new(|| parse("linear.rules", include_str!("rules/linear.rules")));
+    &RULES
+}
+
 /// Every set with its name.
-pub fn sets() -> [(&'static str, &'static RuleSet); 4] {
+pub fn sets() -> [(&'static str, &'static RuleSet); 6] {
     [
         ("quant-fusion", quant_fusion()),
         ("dynamic", dynamic()),
         ("prepack", prepack()),
         ("undo-prepack", undo_prepack()),
+        ("add-relu", add_relu()),
+        ("linear", linear()),
     ]
 }
 

@@ -31,7 +31,7 @@ type Check = fn(&Facts<'_>, &Graph, &[ValueId]) -> Verdict;
 /// A guard: its name, its number of arguments, what it asks of the first one, and how.
 type Kind = (&'static str, usize, &'static str, Check);
 
-const GUARDS: [Kind; 11] = [
+const GUARDS: [Kind; 13] = [
     (
         "one",
         1,
@@ -72,6 +72,13 @@ const GUARDS: [Kind; 11] = [
         private,
     ),
     ("constant", 1, "the same on every run", constant),
+    ("matrix", 1, "a constant with two dimensions", matrix),
+    (
+        "bias_of",
+        2,
+        "a constant vector with an element for each row of the weight",
+        bias_of,
+    ),
     (
         "int8_weight",
         1,
@@ -200,6 +207,26 @@ fn private(_: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
         return Verdict::Fails("is written to, and others read it".to_owned());
     }
     Verdict::Holds
+}
+
+fn matrix(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    match facts.shape(graph, args[0]) {
+        Some(shape) if shape.len() == 2 => Verdict::Holds,
+        Some(shape) => Verdict::Fails(format!("has the shape {shape:?}, not two dimensions")),
+        None => Verdict::Fails("has no known shape".to_owned()),
+    }
+}
+
+fn bias_of(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    let rows = facts.shape(graph, args[1]);
+    let rows = rows.as_ref().and_then(|shape| shape.first());
+    match (facts.shape(graph, args[0]).as_deref(), rows) {
+        (Some([size]), Some(rows)) if size == rows => Verdict::Holds,
+        (Some(shape), Some(rows)) => {
+            Verdict::Fails(format!("has the shape {shape:?}, not [{rows}]"))
+        }
+        _ => Verdict::Fails("has no known shape".to_owned()),
+    }
 }
 
 fn constant(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {

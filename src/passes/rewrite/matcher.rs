@@ -281,9 +281,14 @@ pub(super) fn names(pattern: Op, found: Op) -> bool {
 
 /// What only reads from a quantized tensor costs nothing: it may have other users, and then it stays.
 fn may_be_shared(op: Op) -> bool {
-    ["aten::q_scale", "aten::q_zero_point", "prim::dtype"]
-        .iter()
-        .any(|name| op.is(name))
+    [
+        "aten::q_scale",
+        "aten::q_zero_point",
+        "prim::dtype",
+        "aten::t",
+    ]
+    .iter()
+    .any(|name| op.is(name))
 }
 
 impl Why<'_> {

@@ -1,0 +1,192 @@
+//! `dedup-module-uses`: gives every call of a submodule a module of its own.
+//!
+//! What is observed or changed for one use of a shared module must not show in the others. The first call keeps the module; each further
+//! one gets a copy beside it, `name_0`, `name_1`, …, with the same attributes. Calls are counted by module, whatever path leads to it.
+//! PyTorch's pass of this name moves all calls through one value to the same copy; here each call has its own. A module that assigns its
+//! attributes, or one below it does, stays shared: its calls speak to each other through them.
+//!
+//! ```text
+//! before: %a : __torch__.M = prim::GetAttr[name="a"](%self)
+//!         %1 : Tensor = prim::CallMethod[name="forward"](%a, %x)
+//!         %2 : Tensor = prim::CallMethod[name="forward"](%a, %1)
+//! after:  %a : __torch__.M = prim::GetAttr[name="a"](%self)
+//!         %1 : Tensor = prim::CallMethod[name="forward"](%a, %x)
+//!         %a_0 : __torch__.M = prim::GetAttr[name="a_0"](%self)
+//!         %2 : Tensor = prim::CallMethod[name="forward"](%a_0, %1)
+//! ```
+
+use std::collections::{HashMap, HashSet};
+
+use planish_ir::{At, Effects, GraphModule, Literal, MethodId, ModuleId, NodeId, Op, Sym, Type};
+
+use crate::analysis::objects::{attribute_read, objects};
+use crate::pass::{Changed, Pass, PassCx, PassError};
+use crate::remark::{Remark, RemarkKind};
+
+/// The pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DedupModuleUses;
+
+const NAME: &str = "dedup-module-uses";
+
+impl Pass for DedupModuleUses {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn doc(&self) -> &'static str {
+        "gives every call of a submodule a module of its own"
+    }
+
+    fn run(&self, module: &mut GraphModule, cx: &mut PassCx<'_>) -> Result<Changed, PassError> {
+        let (mut changed, mut used) = (0, HashSet::new());
+        for (name, id) in module.root_methods() {
+            for call in further_calls(module, id, &mut used) {
+                if changes(module, call.callee) {
+                    let at = (name.as_str(), &module.method(id).graph, call.node);
+                    let reason = "the module stays shared: it changes what it holds";
+                    let remark = Remark::at(RemarkKind::Missed, NAME, "copy", at, reason);
+                    cx.remarks.push(remark);
+                } else {
+                    give_its_own(module, id, &call);
+                    changed += 1;
+                }
+            }
+        }
+        Ok(Changed(changed))
+    }
+}
+
+/// A call of a module that another call uses already.
+struct Call {
+    node: NodeId,
+    callee: ModuleId,
+    /// The module that it is a submodule of where it is called, and its name there.
+    owner: ModuleId,
+    name: Sym,
+}
+
+fn further_calls(module: &GraphModule, id: MethodId, used: &mut HashSet<ModuleId>) -> Vec<Call> {
+    let graph = &module.method(id).graph;
+    let objects = objects(module, module.root(), graph);
+    let mut calls = Vec::new();
+    for node in graph.walk() {
+        if !graph.node(node).op().is("prim::CallMethod") {
+            continue;
+        }
+        let this = graph.node(node).inputs().first();
+        let Some((value, callee)) = this.and_then(|this| Some((*this, objects[*this]?))) else {
+            continue;
+        };
+        let read = graph.producer(value);
+        let read = read.and_then(|read| attribute_read(graph, &objects, read));
+        if let Some((owner, name)) = read
+            && !used.insert(callee)
+        {
+            calls.push(Call {
+                node,
+                callee,
+                owner,
+                name,
+            });
+        }
+    }
+    calls
+}
+
+/// Whether a method of the module, or of one below it, may assign or write to something that lasts.
+fn changes(module: &GraphModule, callee: ModuleId) -> bool {
+    let mut dfs = petgraph::visit::Dfs::new(module.tree(), callee);
+    while let Some(inner) = dfs.next(module.tree()) {
+        let class = module.classes.get(&module.module(inner).class);
+        let methods = class.into_iter().flat_map(|class| class.methods.values());
+        for method in methods {
+            let graph = &module.method(*method).graph;
+            let lasting = |node: NodeId| {
+                let node = graph.node(node);
+                let op = node.op();
+                op.is("prim::SetAttr")
+                    || op.info().effects == Effects::Writes && {
+                        let written = node.inputs().iter().enumerate();
+                        let mut written = written.filter(|(at, _)| op.writes(*at));
+                        written.any(|(_, value)| {
+                            let read = graph.producer(*value);
+                            read.is_none_or(|read| graph.node(read).op().is("prim::GetAttr"))
+                        })
+                    }
+            };
+            if graph.walk().into_iter().any(lasting) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+fn give_its_own(module: &mut GraphModule, id: MethodId, call: &Call) {
+    let name = free_name(module, call.owner, call.name);
+    let copy = copied(module, call.callee);
+    module.set_submodule(call.owner, name, copy);
+    let (owner, class) = (
+        module.module(call.owner).class,
+        module.module(call.callee).class,
+    );
+    if let Some(owner) = module.classes.get_mut(&owner)
+        && !owner.fields.is_empty()
+    {
+        owner.fields.insert(name, Type::Class(class));
+    }
+    let graph = &mut module.method_mut(id).graph;
+    let this = graph.node(call.node).inputs()[0];
+    let Some(read) = graph.producer(this) else {
+        return;
+    };
+    let (parent, ty) = (graph.node(read).inputs()[0], graph.ty(this).clone());
+    let new = graph.insert(
+        At::Before(call.node),
+        Op::of("prim::GetAttr"),
+        &[parent],
+        [ty],
+    );
+    graph.set_attr(new, "name", Literal::str(name.as_str()));
+    graph.set_loc(new, graph.node(read).loc);
+    let new = graph.output(new);
+    graph.set_name(new, Some(name.as_str()));
+    graph.set_input(call.node, 0, new);
+    if graph.value(this).uses().is_empty() {
+        graph.erase(read);
+    }
+}
+
+fn free_name(module: &GraphModule, owner: ModuleId, name: Sym) -> Sym {
+    let taken = |name: Sym| {
+        module.submodule(owner, name).is_some() || module.module(owner).attrs.contains_key(&name)
+    };
+    let names = (0_usize..).map(|number| Sym::new(&format!("{name}_{number}")));
+    let mut free = names.filter(|name| !taken(*name));
+    free.next().expect("there are more numbers than names")
+}
+
+/// A copy of a module with everything below it; what is shared there is shared in the copy.
+fn copied(module: &mut GraphModule, from: ModuleId) -> ModuleId {
+    let mut copies: HashMap<ModuleId, ModuleId> = HashMap::new();
+    let mut open = vec![from];
+    let mut order = Vec::new();
+    while let Some(old) = open.pop() {
+        if copies.contains_key(&old) {
+            continue;
+        }
+        let (class, attrs) = (module.module(old).class, module.module(old).attrs.clone());
+        let new = module.add_module(class);
+        module.module_mut(new).attrs = attrs;
+        copies.insert(old, new);
+        order.push(old);
+        open.extend(module.submodules(old).into_iter().map(|(_, inner)| inner));
+    }
+    for old in order {
+        for (name, inner) in module.submodules(old) {
+            module.set_submodule(copies[&old], name, copies[&inner]);
+        }
+    }
+    copies[&from]
+}
