@@ -96,8 +96,7 @@ fn further_calls(module: &GraphModule, id: MethodId, used: &mut HashSet<ModuleId
 
 /// Whether a method of the module, or of one below it, may assign or write to something that lasts.
 fn changes(module: &GraphModule, callee: ModuleId) -> bool {
-    let mut dfs = petgraph::visit::Dfs::new(module.tree(), callee);
-    while let Some(inner) = dfs.next(module.tree()) {
+    for inner in module.reachable(callee) {
         let class = module.classes.get(&module.module(inner).class);
         let methods = class.into_iter().flat_map(|class| class.methods.values());
         for method in methods {
@@ -169,22 +168,17 @@ fn free_name(module: &GraphModule, owner: ModuleId, name: Sym) -> Sym {
 
 /// A copy of a module with everything below it; what is shared there is shared in the copy.
 fn copied(module: &mut GraphModule, from: ModuleId) -> ModuleId {
+    let originals = module.reachable(from);
     let mut copies: HashMap<ModuleId, ModuleId> = HashMap::new();
-    let mut open = vec![from];
-    let mut order = Vec::new();
-    while let Some(old) = open.pop() {
-        if copies.contains_key(&old) {
-            continue;
-        }
-        let (class, attrs) = (module.module(old).class, module.module(old).attrs.clone());
+    for old in &originals {
+        let (class, attrs) = (module.module(*old).class, module.module(*old).attrs.clone());
         let new = module.add_module(class);
         module.module_mut(new).attrs = attrs;
-        copies.insert(old, new);
-        order.push(old);
-        open.extend(module.submodules(old).into_iter().map(|(_, inner)| inner));
+        copies.insert(*old, new);
     }
-    for old in order {
-        for (name, inner) in module.submodules(old) {
+    for old in originals {
+        let below: Vec<(Sym, ModuleId)> = module.submodules(old).collect();
+        for (name, inner) in below {
             module.set_submodule(copies[&old], name, copies[&inner]);
         }
     }
