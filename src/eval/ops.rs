@@ -79,6 +79,7 @@ const TABLES: &[Table] = &[
     quantized::embedding::OPS,
     quantized::linear::OPS,
     quantized::norm::OPS,
+    quantized::recurrent::OPS,
     quantized::unary::OPS,
     reduce::OPS,
     rnn::OPS,

@@ -3,6 +3,22 @@
 //! Nothing in a file is executed: pickles are read by an own machine with an allow-list, code by an
 //! own parser of the small subset that PyTorch prints. Sizes, counts and depths are bounded, and
 //! every error names the place.
+//!
+//! # Operators of one's own
+//!
+//! Code names an operator without its overload and leaves out arguments that equal their defaults, so its schema must be known. PyTorch's
+//! own operators are; those of a library of custom operators are declared before the file is read, in PyTorch's spelling, overloads in the
+//! order of their registration there:
+//!
+//! ```no_run
+//! use planish_ir::Op;
+//!
+//! Op::register("mylib::scale(Tensor x, float by=2.0, *, int[2] kernel=1) -> Tensor")?;
+//! let model = planish_import::open("net.pt")?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Passes treat such an operator as its alias annotations say and leave it where it stands.
 
 mod detect;
 mod error;

@@ -298,7 +298,11 @@ impl fmt::Display for Mismatch {
 impl fmt::Display for ResolveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.candidates.is_empty() {
-            return write!(f, "call `{}`: nobody declared it", self.name);
+            let name = self.name;
+            return write!(
+                f,
+                "call `{name}`: nobody declared it; `Op::register` takes declarations of operators that PyTorch does not have"
+            );
         }
         write!(f, "call `{}`: no overload fits", self.name)?;
         for (op, reason) in &self.candidates {

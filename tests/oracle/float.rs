@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use planish::ir::Graph;
+use planish::ir::{Attr, Graph, Type};
 
 /// Operators that compute in float what could be computed on codes, and the way between the two.
 const COUNTED: &[&str] = &[
@@ -85,18 +85,33 @@ const NOT_PINNED: &[&str] = &[
     "quantized::embedding_bag_4bit",
 ];
 
-/// How often each operator stands in the graphs; in-place forms count as the others.
+/// How often each operator stands in the graphs and in the bodies of their forks; in-place forms count as the others, and numbers and
+/// strings do not count.
 pub(crate) fn counts<'g>(graphs: impl Iterator<Item = &'g Graph>) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    for graph in graphs {
+    let mut open: Vec<&Graph> = graphs.collect();
+    while let Some(graph) = open.pop() {
         for node in graph.walk() {
-            let name = plain(graph.node(node).op().name().as_str());
-            if COUNTED.contains(&name) {
+            let node = graph.node(node);
+            open.extend(node.attrs().filter_map(|(_, attr)| match attr {
+                Attr::Graph(body) => Some(&**body),
+                _ => None,
+            }));
+            let mut outputs = node.outputs().iter().map(|value| graph.ty(*value));
+            let name = plain(node.op().name().as_str());
+            if COUNTED.contains(&name) && !outputs.all(is_plain) {
                 *counts.entry(name.to_owned()).or_default() += 1;
             }
         }
     }
     counts
+}
+
+fn is_plain(ty: &Type) -> bool {
+    matches!(
+        ty,
+        Type::Int | Type::Float | Type::Bool | Type::Scalar | Type::Str
+    )
 }
 
 /// The smaller number of each.

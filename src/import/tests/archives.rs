@@ -3,6 +3,7 @@
 
 mod archive;
 mod compare;
+mod registered;
 
 use std::fmt::Write;
 

@@ -196,7 +196,7 @@ fn errors_list_the_candidates_with_the_first_reason() {
     let unknown = resolve("mine::unheard_of".into(), &[], &[]).expect_err("not declared");
     assert_eq!(
         unknown.to_string(),
-        "call `mine::unheard_of`: nobody declared it"
+        "call `mine::unheard_of`: nobody declared it; `Op::register` takes declarations of operators that PyTorch does not have"
     );
 }
 
