@@ -8,8 +8,9 @@ use bytes::Bytes;
 use planish_ir::{GraphModule, Literal, Op, Sym};
 use planish_kernels::{Contract, Isa, Kernel};
 use planish_passes::{
-    Counterexample, Coverage, Fuel, Instrument, KernelSink, NoKernels, Observer, Options, Pass,
-    PassCx, PassReport, Pipeline, PipelineError, Proof, Prover, QuantType, Remarks, kept_methods,
+    ClearProfiling, Counterexample, Coverage, FinalizeOnDevice, Fuel, Instrument, KernelSink,
+    NoKernels, Observer, Options, Pass, PassCx, PassReport, Pipeline, PipelineError, Proof, Prover,
+    QuantType, Remarks, kept_methods,
 };
 use planish_pool::{Pool, Toolchain};
 use planish_runtime::{Parts, Program, RunError};
@@ -289,6 +290,21 @@ impl<'p> Finalize<'p> {
         self.check_meanings(module)?;
         Ok(remarks)
     }
+}
+
+/// Finalizes a model that is quantized on the device: every method `quantize_<m>` of the root is split into packing its weights, which is to
+/// be called once, and `quantized_<m>`, which runs on them. Nothing is frozen or folded, since observers still have to see the weights.
+pub fn finalize_on_device(module: &mut GraphModule) -> Result<Remarks, FinalizeError> {
+    let mut remarks = Remarks::default();
+    let mut cx = PassCx {
+        remarks: &mut remarks,
+        kernels: &mut NoKernels,
+        fuel: &mut Fuel::unlimited(),
+        options: &Options::default(),
+        observer: None,
+    };
+    Pipeline::new(&[&ClearProfiling, &FinalizeOnDevice]).run(module, &mut cx, &mut ())?;
+    Ok(remarks)
 }
 
 /// Whether an operator is part of the program's structure, which has a meaning without an entry in the evaluator's tables.

@@ -28,7 +28,7 @@ mod pipeline;
 pub mod report;
 
 pub use artefact::{Artefact, ArtefactError};
-pub use finalize::{Finalize, FinalizeError, Finalized, Target};
+pub use finalize::{Finalize, FinalizeError, Finalized, Target, finalize_on_device};
 pub use pipeline::{CompiledKernel, KernelError, Kernels, PackedWeight, RequestReport};
 
 pub use planish_eval as eval;

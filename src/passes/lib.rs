@@ -11,6 +11,7 @@ mod coverage;
 mod cse;
 mod dce;
 mod dedup_module_uses;
+mod finalize_on_device;
 mod fold_prepack;
 mod freeze;
 mod fuse_linear;
@@ -32,7 +33,6 @@ pub mod rewrite;
 pub mod rules;
 mod scope;
 mod string_padding;
-
 mod swap_functional_linear;
 mod unbox;
 mod unroll;
@@ -44,6 +44,7 @@ pub use coverage::{Coverage, FloatOp};
 pub use cse::Cse;
 pub use dce::Dce;
 pub use dedup_module_uses::DedupModuleUses;
+pub use finalize_on_device::FinalizeOnDevice;
 pub use fold_prepack::FoldPrepack;
 pub use freeze::Freeze;
 pub use fuse_linear::FuseLinear;
@@ -77,7 +78,7 @@ pub const FINALIZE: &[&dyn Pass] = &[
 
 /// Every pass: those of [`FINALIZE`] in their order, then the others.
 pub fn passes() -> Vec<&'static dyn Pass> {
-    let others: [&dyn Pass; 9] = [
+    let others: [&dyn Pass; 10] = [
         &ConstFold,
         &Cse,
         &Dce,
@@ -87,6 +88,7 @@ pub fn passes() -> Vec<&'static dyn Pass> {
         &FuseLinear,
         &ReplicateDequant,
         &FuseQuantizedAddRelu,
+        &FinalizeOnDevice,
     ];
     FINALIZE.iter().copied().chain(others).collect()
 }

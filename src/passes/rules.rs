@@ -58,8 +58,15 @@ pub fn linear() -> &'static RuleSet {
     &RULES
 }
 
+/// Weights are packed on the device.
+pub fn on_device() -> &'static RuleSet {
+    static RULES: LazyLock<RuleSet> =
+        LazyLock::new(|| parse("on_device.rules", include_str!("rules/on_device.rules")));
+    &RULES
+}
+
 /// Every set with its name.
-pub fn sets() -> [(&'static str, &'static RuleSet); 6] {
+pub fn sets() -> [(&'static str, &'static RuleSet); 7] {
     [
         ("quant-fusion", quant_fusion()),
         ("dynamic", dynamic()),
@@ -67,6 +74,7 @@ pub fn sets() -> [(&'static str, &'static RuleSet); 6] {
         ("undo-prepack", undo_prepack()),
         ("add-relu", add_relu()),
         ("linear", linear()),
+        ("on-device", on_device()),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! Where rules are applied: to every method that is kept, with what is known of the attributes that all of them share.
 
-use planish_ir::{Graph, GraphModule, NodeId};
+use planish_ir::{Graph, GraphModule, MethodId, NodeId};
 
 use crate::analysis::alias::Aliases;
 use crate::kept;
@@ -20,16 +20,26 @@ pub(crate) struct Scope<'m> {
 pub(crate) fn each_kept_method(
     module: &mut GraphModule,
     cx: &mut PassCx<'_>,
-    mut body: impl FnMut(Scope<'_>, &mut Graph, &mut PassCx<'_>) -> usize,
+    body: impl FnMut(Scope<'_>, &mut Graph, &mut PassCx<'_>) -> usize,
 ) -> Result<Changed, PassError> {
     let methods = kept::kept_methods(module, &cx.options.preserved)?;
+    Ok(each_method(module, &methods, cx, body))
+}
+
+/// The same for these methods of the root.
+pub(crate) fn each_method(
+    module: &mut GraphModule,
+    methods: &[MethodId],
+    cx: &mut PassCx<'_>,
+    mut body: impl FnMut(Scope<'_>, &mut Graph, &mut PassCx<'_>) -> usize,
+) -> Changed {
     let mut written = Written::new();
-    for id in &methods {
+    for id in methods {
         let graph = &module.method(*id).graph;
         written.extend(Aliases::new(graph, &root_objects(module, graph)).written_attributes());
     }
     let mut changed = 0;
-    for id in methods {
+    for id in methods.iter().copied() {
         // Rules read attributes of the module while they change the graph.
         let mut graph = std::mem::take(&mut module.method_mut(id).graph);
         let method = module.method(id).name.to_string();
@@ -40,7 +50,7 @@ pub(crate) fn each_kept_method(
         changed += body(scope, &mut graph, cx);
         module.method_mut(id).graph = graph;
     }
-    Ok(Changed(changed))
+    Changed(changed)
 }
 
 impl Scope<'_> {

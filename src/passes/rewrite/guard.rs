@@ -31,7 +31,7 @@ type Check = fn(&Facts<'_>, &Graph, &[ValueId]) -> Verdict;
 /// A guard: its name, its number of arguments, what it asks of the first one, and how.
 type Kind = (&'static str, usize, &'static str, Check);
 
-const GUARDS: [Kind; 13] = [
+const GUARDS: [Kind; 14] = [
     (
         "one",
         1,
@@ -72,6 +72,12 @@ const GUARDS: [Kind; 13] = [
         private,
     ),
     ("constant", 1, "the same on every run", constant),
+    (
+        "attribute",
+        1,
+        "read from an attribute of a module",
+        attribute,
+    ),
     ("matrix", 1, "a constant with two dimensions", matrix),
     (
         "bias_of",
@@ -207,6 +213,14 @@ fn private(_: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
         return Verdict::Fails("is written to, and others read it".to_owned());
     }
     Verdict::Holds
+}
+
+fn attribute(_: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    match graph.producer(args[0]).map(|node| graph.node(node).op()) {
+        Some(op) if op.is("prim::GetAttr") => Verdict::Holds,
+        Some(op) => Verdict::Fails(format!("is computed by {op}")),
+        None => Verdict::Fails("is a parameter".to_owned()),
+    }
 }
 
 fn matrix(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {

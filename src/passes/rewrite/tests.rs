@@ -297,6 +297,12 @@ fn operand(
                 };
                 return constant(graph, literal);
             }
+            "attribute" => {
+                let owner = constant(graph, Literal::None);
+                let read = made(graph, "prim::GetAttr", owner);
+                graph.set_attr(read, "name", Literal::str("weight"));
+                return graph.output(read);
+            }
             "matrix" => {
                 let matrix = Tensor::from_values(&[1, 1], &[2_f32]);
                 return constant(graph, Literal::Tensor(matrix.expect("one element")));
