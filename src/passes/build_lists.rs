@@ -1,4 +1,5 @@
-//! A list that is appended to right after it is made is made with all its elements, so that nothing writes to it.
+//! A list that is appended to right after it is made is made with all its elements, and one that is read between appends becomes a list
+//! for each reader, so that nothing writes to either.
 //!
 //! ```text
 //! before: %l : int[] = prim::ListConstruct(%a)
@@ -8,10 +9,14 @@
 
 use std::collections::HashMap;
 
-use planish_ir::{At, Graph, NodeId, Op, ValueId};
+use planish_ir::{At, Graph, NodeId, Op, Use, ValueId};
 
 /// Builds lists at once; returns how many appends went.
-pub(crate) fn build_lists_at_once(graph: &mut Graph) -> usize {
+pub(crate) fn build_lists(graph: &mut Graph) -> usize {
+    build_at_once(graph) + build_for_each_reader(graph)
+}
+
+fn build_at_once(graph: &mut Graph) -> usize {
     // Lists that nobody has read since they were made, by the node that made them.
     let mut fresh: HashMap<ValueId, NodeId> = HashMap::new();
     let mut changed = 0;
@@ -62,4 +67,90 @@ fn lengthen(graph: &mut Graph, made: NodeId, append: NodeId, element: ValueId) -
     graph.replace_all_uses(old, list);
     graph.erase(made);
     new
+}
+
+/// Operators that read a list and keep nothing of it.
+const READERS: [&str; 5] = [
+    "aten::cat",
+    "aten::stack",
+    "quantized::cat",
+    "quantized::cat_relu",
+    "aten::len",
+];
+/// Most operands that the lists of one list's readers may have together: what is read after each of many appends grows with their square.
+const MOST_OPERANDS: usize = 1 << 16;
+
+/// Makes a list for each reader of a list that grows between them, where everything about it happens in one block.
+fn build_for_each_reader(graph: &mut Graph) -> usize {
+    let lists: Vec<NodeId> = graph
+        .walk()
+        .into_iter()
+        .filter(|id| graph.node(*id).op().is("prim::ListConstruct"))
+        .collect();
+    lists.into_iter().map(|made| divide(graph, made)).sum()
+}
+
+fn divide(graph: &mut Graph, made: NodeId) -> usize {
+    let list = graph.output(made);
+    let Some(users) = growing(graph, made) else {
+        return 0;
+    };
+    let mut elements = graph.node(made).inputs().to_vec();
+    let ty = graph.ty(list).clone();
+    let mut current = list;
+    let mut appends = 0;
+    for user in users {
+        if graph.node(user).op().is("aten::append") {
+            elements.push(graph.node(user).inputs()[1]);
+            graph.erase(user);
+            appends += 1;
+            current = list;
+            continue;
+        }
+        if appends > 0 {
+            if current == list {
+                let new = Op::of("prim::ListConstruct");
+                let new = graph.insert(At::Before(user), new, &elements, [ty.clone()]);
+                graph.set_loc(new, graph.node(made).loc);
+                current = graph.output(new);
+            }
+            let mut inputs = graph.node(user).inputs().to_vec();
+            inputs[0] = current;
+            graph.set_inputs(user, &inputs);
+        }
+    }
+    appends
+}
+
+/// The readers and the appends of a list in their order, if that is all that is done with it, and at least one reads after an append.
+fn growing(graph: &Graph, made: NodeId) -> Option<Vec<NodeId>> {
+    let list = graph.output(made);
+    let block = graph.node(made).block();
+    let mut users = Vec::new();
+    for at in graph.value(list).uses() {
+        let Use::Input(user, 0) = at else {
+            return None;
+        };
+        let node = graph.node(*user);
+        let appends =
+            node.op().is("aten::append") && graph.value(node.outputs()[0]).uses().is_empty();
+        if node.block() != block || !(appends || READERS.contains(&node.op().name().as_str())) {
+            return None;
+        }
+        users.push(*user);
+    }
+    if !users
+        .iter()
+        .any(|user| graph.node(*user).op().is("aten::append"))
+    {
+        return None;
+    }
+    let place: HashMap<NodeId, usize> = graph
+        .nodes(block)
+        .enumerate()
+        .map(|(place, id)| (id, place))
+        .collect();
+    users.sort_by_key(|user| place[user]);
+    let longest = graph.node(made).inputs().len() + users.len();
+    (longest * users.len() <= MOST_OPERANDS).then_some(users)
 }

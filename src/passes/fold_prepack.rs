@@ -2,7 +2,7 @@
 //!
 //! Every prepack operation whose inputs are constants is computed, its packed weight becomes an attribute of the root module, and the
 //! operation becomes a read of that attribute. So does every packed weight that already stands in the graph as a constant. Equal packed
-//! weights share one attribute, in all methods. A prepack that fails is an error that names the node; PyTorch leaves it in the graph
+//! weights share one attribute, in all methods. Small constants that are still dequantized are computed too. A prepack that fails is an error that names the node; PyTorch leaves it in the graph
 //! without a word, and never folds half-precision weights (defect B5 of its Finalize).
 //!
 //! ```text
@@ -54,6 +54,8 @@ impl Pass for FoldPrepack {
         let mut attributes = Attributes::default();
         for id in kept::kept_methods(module, &cx.options.preserved)? {
             changed += fold(module, id, &mut attributes, cx)?;
+            let graph = &mut module.method_mut(id).graph;
+            changed += fold_dequantize(graph, cx.options.contract)?;
             let objects = objects(module, module.root(), &module.method(id).graph);
             eliminate_dead_code(&mut module.method_mut(id).graph, &objects);
         }
@@ -144,6 +146,37 @@ fn fold(
         read_attribute(&mut module.method_mut(id).graph, *node, name);
     }
     Ok(nodes.len())
+}
+
+/// Computes what is left of dequantized constants, unless they are large: before fusion they are what rules match, now they are work for
+/// each run. A large one is a weight without a fused operator, and four times as large as floats.
+fn fold_dequantize(graph: &mut Graph, contract: Contract) -> Result<usize, PassError> {
+    const LARGE: usize = 1 << 16;
+    let mut folded = 0;
+    for id in graph.walk() {
+        let node = graph.node(id);
+        if node.op() != Op::of("aten::dequantize.self") {
+            continue;
+        }
+        let Some(codes @ Literal::Tensor(tensor)) = graph.constant(node.inputs()[0]) else {
+            continue;
+        };
+        if tensor.numel() > LARGE {
+            continue;
+        }
+        let values = evaluate(graph, id, std::slice::from_ref(codes), contract);
+        let values = values.map_err(|error| {
+            PassError::Refused(format!("compute {}: {error}", describe(graph, id)))
+        })?;
+        if let Some(values) = values.into_iter().next() {
+            let output = graph.output(id);
+            let constant = graph.insert_constant(At::Before(id), values);
+            graph.replace_all_uses(output, constant);
+            graph.erase(id);
+            folded += 1;
+        }
+    }
+    Ok(folded)
 }
 
 /// Lays out packed weights that were attributes before, and stay because they are preserved.

@@ -3,7 +3,7 @@
 use planish_ir::{Graph, GraphModule, MethodId};
 
 use crate::analysis::objects::{Objects, objects};
-use crate::build_lists::build_lists_at_once;
+use crate::build_lists::build_lists;
 use crate::const_fold::fold_constants;
 use crate::cse::{eliminate_common_subexpressions, pool_constants};
 use crate::dce::eliminate_dead_code;
@@ -18,7 +18,7 @@ type Step = fn(&mut Graph, &Objects) -> usize;
 const STEPS: [(&str, Step); 6] = [
     ("peephole", simplify),
     ("unroll", |graph, _| unroll_loops(graph)),
-    ("build-lists", |graph, _| build_lists_at_once(graph)),
+    ("build-lists", |graph, _| build_lists(graph)),
     ("dce", eliminate_dead_code),
     ("pool-constants", |graph, _| pool_constants(graph)),
     ("cse", eliminate_common_subexpressions),

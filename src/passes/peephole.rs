@@ -1,7 +1,8 @@
 //! `peephole`: small simplifications that need no evaluation.
 //!
 //! Taking apart what was just put together (tuples, and lists that nothing writes to), comparing with `None` what cannot be `None`, casts
-//! to the type that a value has anyway, branches that give back their condition, and the rank of what a quantized convolution makes.
+//! to the type that a value has anyway, branches that give back their condition, the rank of what a quantized convolution makes, dropout
+//! that does not train, and numbers that tracing turned into tensors and back.
 //!
 //! ```text
 //! before: %t : (int, int) = prim::TupleConstruct(%a, %b)
@@ -10,7 +11,7 @@
 //! after:  return (%b)
 //! ```
 
-use planish_ir::{At, Graph, GraphModule, Literal, NodeId, Op, Type, ValueId};
+use planish_ir::{At, DType, Graph, GraphModule, Literal, NodeId, Op, Type, ValueId};
 
 use crate::analysis::alias::Aliases;
 use crate::analysis::objects::{Objects, objects};
@@ -95,6 +96,14 @@ fn replacement(graph: &mut Graph, aliases: &Aliases, id: NodeId) -> Option<Vec<V
             let rank = Literal::Int(rank(graph, aliases, first)?);
             Some(vec![graph.insert_constant(At::Before(id), rank)])
         }
+        "aten::dropout"
+        | "aten::alpha_dropout"
+        | "aten::feature_dropout"
+        | "aten::feature_alpha_dropout" => {
+            let trains = graph.constant(*node.inputs().get(2)?)?.as_bool()?;
+            (!trains).then(|| vec![first])
+        }
+        "aten::Int" => number_of(graph, id, first),
         "prim::If" if node.outputs().len() == 1 => {
             let result = |block: usize| {
                 let block = graph.block(*node.blocks().get(block)?);
@@ -147,6 +156,33 @@ fn at_index(elements: &[ValueId], index: i64) -> Option<ValueId> {
         .copied()
 }
 
+/// The number in a tensor that holds one: an integer, or an integer divided by a constant, rounded down.
+fn number_of(graph: &mut Graph, id: NodeId, tensor: ValueId) -> Option<Vec<ValueId>> {
+    let integer = |graph: &Graph, tensor: ValueId| {
+        let number = *made_by(graph, tensor, "prim::NumToTensor")?.first()?;
+        (*graph.ty(number) == Type::Int).then_some(number)
+    };
+    if let Some(number) = integer(graph, tensor) {
+        return Some(vec![number]);
+    }
+    let operands = made_by(graph, tensor, "aten::floor_divide")?;
+    let dividend = integer(graph, operands[0])?;
+    let Literal::Tensor(divisor) = graph.constant(*operands.get(1)?)? else {
+        return None;
+    };
+    if divisor.dtype() != DType::Long || !divisor.shape().is_empty() {
+        return None;
+    }
+    let divisor = i64::from_le_bytes(divisor.bytes().as_ref().try_into().ok()?);
+    if divisor == 0 {
+        return None;
+    }
+    let divisor = graph.insert_constant(At::Before(id), Literal::Int(divisor));
+    let divide = Op::of("aten::floordiv.int");
+    let quotient = graph.insert(At::Before(id), divide, &[dividend, divisor], [Type::Int]);
+    Some(vec![graph.output(quotient)])
+}
+
 /// How many dimensions a tensor has, when what made it says so.
 fn rank(graph: &Graph, aliases: &Aliases, tensor: ValueId) -> Option<i64> {
     /// Operators looked through on the way up.
@@ -167,6 +203,14 @@ fn rank(graph: &Graph, aliases: &Aliases, tensor: ValueId) -> Option<i64> {
             "conv2d" | "conv2d_relu" | "conv_transpose2d" => return quantized_rank(name, 4),
             "conv3d" | "conv3d_relu" | "conv_transpose3d" => return quantized_rank(name, 5),
             _ if KEEPS_RANK.contains(&name) => at = *node.inputs().first()?,
+            // Joining ignores tensors of one dimension without elements; none of more dimensions is.
+            "cat" | "cat_relu" => {
+                let list = *node.inputs().first()?;
+                if aliases.is_written(list) {
+                    return None;
+                }
+                at = *made_by(graph, list, "prim::ListConstruct")?.first()?;
+            }
             _ => return None,
         }
     }
@@ -179,7 +223,7 @@ fn quantized_rank(name: &str, rank: i64) -> Option<i64> {
 }
 
 /// Operators whose output has as many dimensions as their first input.
-const KEEPS_RANK: [&str; 16] = [
+const KEEPS_RANK: [&str; 19] = [
     "aten::quantize_per_tensor",
     "aten::dequantize",
     "aten::relu",
@@ -192,7 +236,10 @@ const KEEPS_RANK: [&str; 16] = [
     "aten::max_pool2d",
     "aten::avg_pool2d",
     "aten::adaptive_avg_pool2d",
+    "quantized::batch_norm",
+    "quantized::batch_norm_relu",
     "quantized::batch_norm2d",
+    "quantized::batch_norm2d_relu",
     "quantized::hardswish",
     "quantized::leaky_relu",
     "quantized::elu",
