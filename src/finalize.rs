@@ -7,10 +7,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use planish_ir::{GraphModule, Literal, Op, Sym};
 use planish_kernels::{Contract, Isa, Kernel};
+use planish_passes::analysis::codes::mixed;
 use planish_passes::{
     ClearProfiling, Counterexample, Coverage, FinalizeOnDevice, Fuel, Instrument, KernelSink,
     NoKernels, Observer, Options, Pass, PassCx, PassReport, Pipeline, PipelineError, Proof, Prover,
-    QuantType, Remarks, kept_methods,
+    QuantType, Remarks, kept_methods, node_text,
 };
 use planish_pool::{Pool, Toolchain};
 use planish_runtime::{Parts, Program, RunError};
@@ -101,6 +102,18 @@ pub enum FinalizeError {
         op: String,
         /// Where it stands in the source, or what it computes.
         place: String,
+    },
+    /// An operator reads quantized tensors and others, and computes only what is all one or the other.
+    #[error(
+        "compute {node}: {codes} is quantized and {plain} is not; dequantize the one, or quantize the other"
+    )]
+    Mixed {
+        /// The operator and what it computes, with its place.
+        node: String,
+        /// A quantized operand.
+        codes: String,
+        /// One that is not.
+        plain: String,
     },
     /// Too much stays in float.
     #[error("quantize at least {:.1} % of what multiplies:\n{coverage}", least * 100.0)]
@@ -255,23 +268,26 @@ impl<'p> Finalize<'p> {
         Ok(coverage)
     }
 
-    /// Refuses operators that nothing computes: what is finalized runs.
+    /// Refuses operators that nothing computes, or not of such operands: what is finalized runs.
     fn check_meanings(&self, module: &GraphModule) -> Result<(), FinalizeError> {
         let methods = kept_methods(module, &self.options.preserved)
             .map_err(|error| KernelError::Needs(error.to_string()))?;
         for id in methods {
             let graph = &module.method(id).graph;
-            for node in graph.walk() {
-                let node = graph.node(node);
+            for id in graph.walk() {
+                if let Some((codes, plain)) = mixed(graph, id) {
+                    return Err(FinalizeError::Mixed {
+                        node: node_text(graph, id),
+                        codes: graph.label(codes),
+                        plain: graph.label(plain),
+                    });
+                }
+                let node = graph.node(id);
                 let op = node.op();
                 if is_structure(op) || planish_eval::is_known(op) {
                     continue;
                 }
-                let output = || {
-                    let output = *node.outputs().first()?;
-                    let name = graph.value(output).name.as_deref();
-                    Some(name.map_or_else(|| output.to_string(), |name| format!("%{name}")))
-                };
+                let output = || node.outputs().first().map(|value| graph.label(*value));
                 let place = node.loc.map(|loc| loc.to_string()).or_else(output);
                 return Err(FinalizeError::NoMeaning {
                     op: op.to_string(),

@@ -1,4 +1,5 @@
 //! Analyses: pure functions from a graph to what is known of it.
 
 pub mod alias;
+pub mod codes;
 pub mod objects;

@@ -61,7 +61,7 @@ pub use quant_fusion::QuantFusion;
 pub use remark::{Remark, RemarkKind, Remarks};
 pub use replicate_dequant::ReplicateDequant;
 pub use swap_functional_linear::SwapFunctionalLinear;
-pub use why_not::{Answer, WhyNot, WhyNotError, why_not};
+pub use why_not::{Answer, WhyNot, WhyNotError, node_text, why_not};
 
 /// What Finalize runs, in order.
 ///

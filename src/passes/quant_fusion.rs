@@ -42,13 +42,17 @@ impl Pass for QuantFusion {
         scope::each_kept_method(module, cx, |mut scope, graph, cx| {
             let fused = scope.rewrite(graph, rules, cx);
             let mut misses = scope.misses(graph, rules);
-            let undone = scope.rewrite(graph, rules::undo_prepack(), cx).applied;
-            let instead: HashMap<NodeId, NodeId> =
-                undone.iter().map(|undo| (undo.root, undo.made)).collect();
+            let undone = scope.rewrite(graph, rules::undo_prepack(), cx);
+            let instead: HashMap<NodeId, NodeId> = undone
+                .applied
+                .iter()
+                .map(|undo| (undo.root, undo.made))
+                .collect();
             for (node, _) in &mut misses {
                 *node = instead.get(node).copied().unwrap_or(*node);
             }
-            scope.report(NAME, graph, &fused, misses, cx) + undone.len()
+            scope.report(NAME, graph, &fused, misses, cx)
+                + scope.report(NAME, graph, &undone, Vec::new(), cx)
         })
     }
 }

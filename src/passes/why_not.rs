@@ -138,8 +138,8 @@ fn printed(graph: &Graph, value: ValueId) -> String {
     node_text(graph, node)
 }
 
-/// `%y = aten::linear(%x, %w, %b) (model.py:12)`
-fn node_text(graph: &Graph, node: NodeId) -> String {
+/// A node as messages show it: `%y = aten::linear(%x, %w, %b) (model.py:12)`.
+pub fn node_text(graph: &Graph, node: NodeId) -> String {
     let node = graph.node(node);
     let labels = |values: &[ValueId]| {
         let labels = values.iter().map(|value| graph.label(*value));

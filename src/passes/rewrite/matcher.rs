@@ -9,6 +9,7 @@ use planish_ir::{Def, Graph, Literal, NodeId, Op, Use, ValueId};
 use super::facts::Facts;
 use super::guard::{Verdict, show};
 use super::rule::{Rule, Step, Term};
+use crate::analysis::codes::plain_among;
 
 /// Where the values and steps of a rule are found in a graph.
 #[derive(Debug)]
@@ -228,6 +229,7 @@ impl<'r> Search<'_, 'r> {
                 });
             }
         }
+        self.dequantizes_codes()?;
         for guard in &self.rule.guards {
             let args: Vec<ValueId> = guard
                 .args
@@ -248,6 +250,34 @@ impl<'r> Search<'_, 'r> {
             }
         }
         self.nothing_written(root)
+    }
+
+    /// Dequantizing plain numbers leaves them as they are; an operator on codes would not take them.
+    fn dequantizes_codes(&self) -> Result<(), Why<'r>> {
+        let steps = self.rule.pattern.iter();
+        for step in steps.filter(|step| step.op.is("aten::dequantize")) {
+            let [Term::Var(var)] = step.inputs[..] else {
+                continue;
+            };
+            let info = &self.rule.vars[var];
+            let (None, Some(value)) = (info.def, self.values[var]) else {
+                continue;
+            };
+            if let Some(plain) = plain_among(self.graph, value) {
+                let reason = if plain == value {
+                    "is not quantized".to_owned()
+                } else {
+                    let plain = self.graph.label(plain);
+                    format!("holds {plain}, which is not quantized")
+                };
+                return Err(Why::Guard {
+                    name: &info.name,
+                    value: Some(value),
+                    reason,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The replacement reads the pattern's inputs where the root stands instead of where its first operation stood.
