@@ -8,7 +8,7 @@ import argparse
 
 import torch
 
-from fixture import Case, rng, save
+from fixture import Case, codes, rng, save, ulps, weight
 
 arguments = argparse.ArgumentParser(description="Makes what PyTorch computes for the rarer operators.")
 arguments.add_argument("--out", required=True)
@@ -55,5 +55,61 @@ def embeddings():
     case.expect(case.call("aten::dequantize.self", case.call("quantized::embedding_bag_unpack", packed)))
 
 
+def fused():
+    x, w = codes((40, 24), ulps(2.0**-5), 67, high=127), weight((16, 24), True)
+    for op, rest in (("linear_leaky_relu", (2.0**-5, 91, 0.1)), ("linear_tanh", (2.0**-7, 128))):
+        case = Case(op, "onednn")
+        case.expect(case.call(f"quantized::{op}", x, case.call("quantized::linear_prepack", w, torch.randn(16)), *rest))
+    for relu in ("", "_relu"):
+        case = Case(f"linear{relu} of floats and back")
+        packed = case.call("quantized::linear_prepack", w, torch.randn(16))
+        op = f"quantized::linear_with_input_q_dq_qweight_dq{relu}_output_fp32"
+        case.expect(case.call(op, torch.randn(9, 24), 0.03, 100, packed))
+        case = Case(f"conv2d_add{relu}", "onednn")
+        packed = case.call("quantized::conv2d_prepack", weight((8, 4, 3, 3), True), torch.randn(8), [1, 1], [1, 1], [1, 1], 1)
+        more = codes((1, 8, 9, 8), ulps(2.0**-5), 133, last=True)
+        case.expect(case.call(f"quantized::conv2d_add{relu}", codes((1, 4, 9, 8), ulps(2.0**-5), 67, high=127), more, packed, 2.0**-5, 91))
+        case = Case(f"cat_out{relu}")
+        out = codes((2, 5, 4), 0.1, 33)
+        case.expect(case.call(f"quantized::cat{relu}_out", [codes((2, 3, 4), 0.1, 67), codes((2, 2, 4), 0.07, 201)], 1, out))
+    case = Case("matmul of codes")
+    case.expect(case.call("quantized::matmul", codes((2, 5, 7), 0.125, 67), codes((2, 7, 4), 0.0625, 91), 0.25, 77))
+
+
+def recurrent():
+    def cell(case, gates, width, size, half):
+        if half:
+            packed = [case.call("quantized::linear_prepack_fp16", torch.randn(gates * size, n), torch.randn(gates * size)) for n in (width, size)]
+            return case.call("quantized::make_quantized_cell_params_fp16", *packed)
+        packed = [case.call("quantized::linear_prepack", weight((gates * size, n), True), torch.randn(gates * size)) for n in (width, size)]
+        return case.call("quantized::make_quantized_cell_params_dynamic", *packed, torch.randn(gates * size), torch.randn(gates * size), True)
+
+    for name, gates in (("lstm", 4), ("gru", 3), ("rnn_relu", 1), ("rnn_tanh", 1)):
+        case = Case(f"{name} cell")
+        packed = [case.call("quantized::linear_prepack", weight((gates * 8, n), False), torch.randn(gates * 8)) for n in (6, 8)]
+        state = [torch.randn(3, 8), torch.randn(3, 8)] if name == "lstm" else torch.randn(3, 8)
+        result = case.call(f"quantized::quantized_{name}_cell_dynamic", torch.randn(3, 6), state, *packed, torch.randn(gates * 8), torch.randn(gates * 8))
+        case.expect(result[1] if name == "lstm" else result)
+    for name, gates in (("lstm", 4), ("gru", 3)):
+        for both, first, layers, half in ((False, False, 1, False), (True, True, 2, False), (False, True, 1, True)):
+            for output in range(3 if name == "lstm" else 2):
+                case = Case(f"{name}: both ways {both}, batch first {first}, layers {layers}, half {half}, output {output}")
+                ways = 2 if both else 1
+                cells = [cell(case, gates, 6 if layer == 0 else 8 * ways, 8, half) for layer in range(layers) for _ in range(ways)]
+                state = torch.randn(layers * ways, 3, 8)
+                state = [state, torch.randn(layers * ways, 3, 8)] if name == "lstm" else state
+                args = [torch.randn(3, 5, 6) if first else torch.randn(5, 3, 6), state, cells, True, layers, 0.0, False, both, first]
+                result = case.call(f"aten::quantized_{name}.input", *args)
+                case.expect(result[output])
+        for output in range(3 if name == "lstm" else 2):
+            case = Case(f"{name}: sequences of several lengths, output {output}")
+            cells = [cell(case, gates, 6, 8, False) for _ in range(2)]
+            state = [torch.randn(2, 3, 8), torch.randn(2, 3, 8)] if name == "lstm" else torch.randn(2, 3, 8)
+            args = [torch.randn(9, 6), torch.tensor([3, 3, 2, 1]), state, cells, True, 1, 0.0, False, True]
+            case.expect(case.call(f"aten::quantized_{name}.data", *args)[output])
+
+
 embeddings()
+fused()
+recurrent()
 save(options.out)

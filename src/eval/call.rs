@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use planish_ir::{DType, Op, PackedParams, Sym};
 
+use crate::interp::apply_kernel;
 use crate::value::{Dict, List};
 use crate::{Contract, Error, Result, Tensor, Value};
 
@@ -281,6 +282,13 @@ impl<'a> Call<'a> {
             wanted,
             found,
         }
+    }
+
+    /// What another operator makes of `args`, under the same contract and from the same work.
+    pub(crate) fn other(&self, op: &str, args: &[Value]) -> Result<Value> {
+        let results = apply_kernel(Op::of(op), args, self.contract, self.work)?;
+        let first = results.into_iter().next();
+        first.ok_or_else(|| self.unsupported(format_args!("by {op}, which gives nothing")))
     }
 
     /// The error that the operator does not do this.

@@ -310,19 +310,28 @@ pub fn is_known(op: Op) -> bool {
     ops::find(op).is_some()
 }
 
-fn apply_kernel(op: Op, args: &[Value], contract: Contract, work: &Work) -> Result<Vec<Value>> {
-    let Some(kernel) = ops::find(op) else {
+pub(crate) fn apply_kernel(
+    op: Op,
+    args: &[Value],
+    contract: Contract,
+    work: &Work,
+) -> Result<Vec<Value>> {
+    let Some(meaning) = ops::find(op) else {
         return Err(Error::Unsupported(format!("the operator {op}")));
     };
     let call = Call {
-        op,
+        op: meaning.op,
         args,
         contract,
         work,
     };
-    match kernel {
-        Kernel::One(run) => Ok(vec![run(&call)?]),
-        Kernel::Many(run) => run(&call),
+    let results = match meaning.kernel {
+        Kernel::One(run) => vec![run(&call)?],
+        Kernel::Many(run) => run(&call)?,
+    };
+    match (&results[..], args) {
+        ([result], [target, ..]) if meaning.in_place => Ok(vec![ops::write_back(target, result)?]),
+        _ => Ok(results),
     }
 }
 

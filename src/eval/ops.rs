@@ -9,6 +9,7 @@
 )]
 
 mod activation;
+mod alias;
 mod arith;
 mod compare;
 mod conv;
@@ -43,6 +44,7 @@ use planish_ir::{Op, Sym};
 use crate::call::Call;
 use crate::{Result, Value};
 
+pub(crate) use alias::{find, write_back};
 pub(crate) use pack::packed_method;
 pub(crate) use shape::chunks;
 
@@ -96,7 +98,7 @@ static KERNELS: LazyLock<HashMap<Sym, Kernel>> = LazyLock::new(|| {
 });
 
 /// The kernel of an operator: its overload's own, else the one for all overloads.
-pub(crate) fn find(op: Op) -> Option<Kernel> {
+fn kernel(op: Op) -> Option<Kernel> {
     if op.info().overload != *"" {
         let qualified = Sym::new(&op.to_string());
         if let Some(kernel) = KERNELS.get(&qualified) {

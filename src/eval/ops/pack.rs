@@ -53,6 +53,24 @@ pub(super) const OPS: Table = &[
     ("quantized::conv3d_dilation", One(geometry_list)),
     ("quantized::conv3d_groups", One(geometry_list)),
     ("quantized::conv3d_transpose", One(geometry_list)),
+    ("quantized::conv_transpose2d_stride", One(geometry_list)),
+    ("quantized::conv_transpose2d_padding", One(geometry_list)),
+    (
+        "quantized::conv_transpose2d_output_padding",
+        One(geometry_list),
+    ),
+    ("quantized::conv_transpose2d_dilation", One(geometry_list)),
+    ("quantized::conv_transpose2d_groups", One(geometry_list)),
+    ("quantized::conv_transpose2d_transpose", One(geometry_list)),
+    ("quantized::conv_transpose3d_stride", One(geometry_list)),
+    ("quantized::conv_transpose3d_padding", One(geometry_list)),
+    (
+        "quantized::conv_transpose3d_output_padding",
+        One(geometry_list),
+    ),
+    ("quantized::conv_transpose3d_dilation", One(geometry_list)),
+    ("quantized::conv_transpose3d_groups", One(geometry_list)),
+    ("quantized::conv_transpose3d_transpose", One(geometry_list)),
 ];
 
 fn linear_prepack(call: &Call<'_>) -> Result<Value> {
@@ -194,7 +212,7 @@ fn unpacked(packed: &PackedParams) -> Vec<Value> {
 fn geometry_list(call: &Call<'_>) -> Result<Value> {
     let what = call
         .short_name()
-        .split_once('_')
+        .split_once("d_")
         .map_or("", |(_, what)| what);
     packed_method(call.packed(0)?, what)
 }
@@ -202,7 +220,14 @@ fn geometry_list(call: &Call<'_>) -> Result<Value> {
 /// Calls a method of a packed weight's torchbind class.
 pub(crate) fn packed_method(packed: &Arc<PackedParams>, name: &str) -> Result<Value> {
     let geometry = packed.geometry();
+    let table = packed.kind == PackedKind::Embedding;
     let found = match (name, geometry) {
+        ("unpack", _) if table => Some(Value::Tensor((&packed.weight).into())),
+        ("bit_rate", _) if table => Some(Value::Int(match packed.weight.dtype() {
+            DType::QUInt4x2 => 4,
+            _ => 8,
+        })),
+        ("version", _) if table => Some(Value::Int(1)),
         ("unpack", _) => Some(Value::tuple(unpacked(packed))),
         ("bias", _) => unpacked(packed).pop(),
         ("weight", _) => Some(Value::Tensor((&packed.weight).into())),

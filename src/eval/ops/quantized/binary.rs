@@ -31,6 +31,9 @@ pub(in crate::ops) const OPS: Table = &[
     ("quantized::mul_scalar_relu_out", One(mul_scalar)),
     ("quantized::cat", One(cat)),
     ("quantized::cat_relu", One(cat)),
+    ("quantized::cat_out", One(cat_out)),
+    ("quantized::cat_relu_out", One(cat_out)),
+    ("quantized::matmul", One(matmul)),
 ];
 
 /// Elements that PyTorch's vector units take at a time.
@@ -276,6 +279,31 @@ fn cat(call: &Call<'_>) -> Result<Value> {
     let zero_point = call.int_opt(3)?.unwrap_or(zero_point);
     let relu = call.short_name().contains("relu");
     Ok(joined(&tensors, call.int(1)?, scale, zero_point, relu)?.into())
+}
+
+/// `cat_out(tensors, dim, out)`: with the parameters of what is written to.
+fn cat_out(call: &Call<'_>) -> Result<Value> {
+    let (tensors, out) = (call.tensors(0)?, call.tensor(2)?);
+    if tensors.is_empty() {
+        return Err(call.wrong(0, "at least one tensor"));
+    }
+    let (scale, zero_point) = per_tensor(out)?;
+    let relu = call.short_name().contains("relu");
+    let result = joined(&tensors, call.int(1)?, scale, zero_point, relu)?;
+    if result.shape() != out.shape() || result.dtype() != out.dtype() {
+        return Err(call.wrong(2, "a tensor of the result's shape"));
+    }
+    super::unary::overwrite(out, &result)
+}
+
+/// `matmul(a, b, scale, zero_point)`: the product of what the codes stand for.
+fn matmul(call: &Call<'_>) -> Result<Value> {
+    let (scale, zero_point) = quant::qparams(call, 2)?;
+    let [a, b] = [0, 1].map(|at| call.tensor(at).and_then(quant::dequantized));
+    let product = call.other("aten::matmul", &[a?.into(), b?.into()])?;
+    let dtype = Value::Int(call.tensor(0)?.dtype().code());
+    let args = [product, scale.into(), zero_point.into(), dtype];
+    call.other("aten::quantize_per_tensor", &args)
 }
 
 /// `aten::cat` of quantized tensors: the result has the first one's parameters.

@@ -2,7 +2,7 @@
 
 use planish_ir::{ConvGeometry, DType, PackedKind, PackedParams};
 
-use super::stage::{BiasStep, Stage, WeightParams};
+use super::stage::{BiasStep, Stage, WeightParams, twice_inverted};
 use crate::call::Call;
 use crate::ops::conv::{Plan, spatial, weight_rows};
 use crate::ops::quant::{self, chosen, empty, per_tensor};
@@ -16,6 +16,8 @@ pub(in crate::ops) const OPS: Table = &[
     ("quantized::conv1d_relu", One(conv)),
     ("quantized::conv2d", One(conv)),
     ("quantized::conv2d_relu", One(conv)),
+    ("quantized::conv2d_add", One(conv_add)),
+    ("quantized::conv2d_add_relu", One(conv_add)),
     ("quantized::conv3d", One(conv)),
     ("quantized::conv3d_relu", One(conv)),
     ("quantized::conv_transpose1d", One(conv)),
@@ -38,7 +40,17 @@ fn conv(call: &Call<'_>) -> Result<Value> {
         2
     };
     let qparams = quant::qparams(call, first)?;
-    Ok(convolved(call, call.tensor(0)?, qparams)?.into())
+    Ok(convolved(call, call.tensor(0)?, 1, qparams, None)?.into())
+}
+
+/// `conv2d_add(input, accumulated, packed, scale, zero_point)`: what is added was quantized before.
+fn conv_add(call: &Call<'_>) -> Result<Value> {
+    if call.contract != Contract::Onednn {
+        return Err(call.unsupported("under another contract than onednn"));
+    }
+    let qparams = quant::qparams(call, 3)?;
+    let more = call.tensor(1)?;
+    Ok(convolved(call, call.tensor(0)?, 2, qparams, Some(more))?.into())
 }
 
 /// `conv2d_dynamic(input, packed, reduce_range)`: floats in and out. PyTorch has no kernel that ends in floats: codes with the input's
@@ -48,14 +60,20 @@ fn conv_dynamic(call: &Call<'_>) -> Result<Value> {
     let reduced = call.bool_or(2, false)? && call.contract != Contract::Qnnpack;
     let (scale, zero_point) = chosen(&input.to_f32()?, reduced);
     let codes = quant::quantized(input, scale, zero_point, DType::QUInt8)?;
-    let result = convolved(call, &codes, (scale, zero_point))?;
+    let result = convolved(call, &codes, 1, (scale, zero_point), None)?;
     let floats = quant::dequantized(&result)?;
     Ok(floats.copy_strided(&last_strides(result.shape()))?.into())
 }
 
-/// The convolution of codes with the packed weight of the call.
-fn convolved(call: &Call<'_>, input: &Tensor, (scale, zero_point): (f64, i64)) -> Result<Tensor> {
-    let packed = call.packed(1)?;
+/// The convolution of codes with the packed weight at `place`; `more` is added to it.
+fn convolved(
+    call: &Call<'_>,
+    input: &Tensor,
+    place: usize,
+    (scale, zero_point): (f64, i64),
+    more: Option<&Tensor>,
+) -> Result<Tensor> {
+    let packed = call.packed(place)?;
     let sums = Sums::new(call, input, packed)?;
     let step = if is_fast_depthwise(packed, sums.geometry, input) {
         BiasStep::Rounded
@@ -69,7 +87,22 @@ fn convolved(call: &Call<'_>, input: &Tensor, (scale, zero_point): (f64, i64)) -
     let strides = last_strides(&shape);
     let result = empty(input.dtype(), &shape, &strides, scale, zero_point)?;
     let mut codes = Vec::with_capacity(result.numel());
-    sums.run(|channel, sum| codes.push(stage.code(channel, sum)))?;
+    if let Some(more) = more {
+        let (more_scale, more_zero) = per_tensor(more)?;
+        if more.shape() != &shape[..] {
+            return Err(call.wrong(1, "a tensor of the result's shape"));
+        }
+        let factor = twice_inverted(more_scale);
+        let terms = centred(&more.permute(&channels_to_end(shape.len()))?, more_zero)?;
+        let mut terms = terms.into_iter();
+        sums.run(|channel, sum| {
+            let term = f32::from(terms.next().unwrap_or(0));
+            let value = term.mul_add(factor, stage.value(channel, sum));
+            codes.push(stage.quantized(channel, value));
+        })?;
+    } else {
+        sums.run(|channel, sum| codes.push(stage.code(channel, sum)))?;
+    }
     result
         .permute(&channels_to_end(shape.len()))?
         .write_codes(&codes)?;

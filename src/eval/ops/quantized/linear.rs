@@ -14,6 +14,16 @@ use Kernel::One;
 pub(in crate::ops) const OPS: Table = &[
     ("quantized::linear", One(linear)),
     ("quantized::linear_relu", One(linear)),
+    ("quantized::linear_leaky_relu", One(linear)),
+    ("quantized::linear_tanh", One(linear)),
+    (
+        "quantized::linear_with_input_q_dq_qweight_dq_output_fp32",
+        One(linear_to_floats),
+    ),
+    (
+        "quantized::linear_with_input_q_dq_qweight_dq_relu_output_fp32",
+        One(linear_to_floats),
+    ),
     ("quantized::linear_dynamic", One(linear_dynamic)),
     ("quantized::linear_relu_dynamic", One(linear_dynamic)),
     ("quantized::linear_dynamic_fp16", One(linear_half)),
@@ -24,7 +34,7 @@ pub(in crate::ops) const OPS: Table = &[
     ),
 ];
 
-/// `linear(input, packed, scale, zero_point)`
+/// `linear(input, packed, scale, zero_point)`, with an activation before the result is quantized.
 fn linear(call: &Call<'_>) -> Result<Value> {
     let (input, packed) = (call.tensor(0)?, weight_of(call)?);
     let (scale, zero_point) = quant::qparams(call, 2)?;
@@ -39,7 +49,23 @@ fn linear(call: &Call<'_>) -> Result<Value> {
         BiasStep::Fused,
     )?;
     let mut codes = Vec::new();
-    sums.run(|channel, sum| codes.push(stage.code(channel, sum)));
+    let leaky = call.short_name() == "linear_leaky_relu";
+    if leaky || call.short_name() == "linear_tanh" {
+        if call.contract != Contract::Onednn {
+            return Err(call.unsupported("under another contract than onednn"));
+        }
+        let slope = if leaky { call.float(4)? as f32 } else { 0.0 };
+        sums.run(|channel, sum| {
+            let value = match stage.value(channel, sum) {
+                value if !leaky => f64::from(value).tanh() as f32,
+                value if value > 0.0 => value,
+                value => value * slope,
+            };
+            codes.push(stage.quantized(channel, value));
+        });
+    } else {
+        sums.run(|channel, sum| codes.push(stage.code(channel, sum)));
+    }
     let strides = planish_ir::contiguous_strides(&sums.shape);
     Ok(from_codes(
         input.dtype(),
@@ -86,6 +112,29 @@ fn linear_dynamic(call: &Call<'_>) -> Result<Value> {
             }
         };
         values.push(value.max(least));
+    });
+    Ok(Tensor::from_values(&sums.shape, &values)?.into())
+}
+
+/// `linear_with_input_q_dq_qweight_dq_output_fp32(input, scale, zero_point, packed)`: as the dynamic form, with parameters that are given.
+fn linear_to_floats(call: &Call<'_>) -> Result<Value> {
+    let (scale, zero_point) = quant::qparams(call, 1)?;
+    let packed = call.packed(3)?;
+    if packed.kind != PackedKind::Linear {
+        return Err(call.wrong(3, "the packed weight of a linear map"));
+    }
+    let codes = quant::quantized(call.tensor(0)?, scale, zero_point, DType::QUInt8)?;
+    let sums = Sums::new(call, &codes, packed)?;
+    let bias = match &packed.bias {
+        Some(bias) => Tensor::from(bias).to_f32()?,
+        None => vec![0.0; sums.outputs],
+    };
+    let relu = call.short_name().contains("relu");
+    let least = if relu { 0.0 } else { f32::NEG_INFINITY };
+    let mut values = Vec::new();
+    sums.run(|channel, sum| {
+        let factor = scale as f32 * sums.params.scale(channel);
+        values.push((sum as f32).mul_add(factor, bias[channel]).max(least));
     });
     Ok(Tensor::from_values(&sums.shape, &values)?.into())
 }

@@ -1,320 +1,458 @@
-//! Recurrent networks and cells whose linear maps are quantized on each run.
+//! Recurrent networks whose weights are packed, quantized as they run.
 //!
-//! The maps of a whole sequence of inputs are one map, with one scale; those of the states are one for each step. What is between them is
-//! done in floats.
+//! The parameters of a cell are an object of PyTorch's class `rnn.CellParamsBase` with what its state holds: the kind, the biases,
+//! scales, flags (of which the first says that the range of codes is reduced) and the two packed weights, of the input and of the state.
+//! Biases stand in the packed weights too, and are taken from there. What a cell does with its gates is float arithmetic, step by step
+//! as PyTorch's cells do it.
 
-use planish_ir::{DType, Op, PackedKind, Sym};
+use indexmap::IndexMap;
+use planish_ir::{Sym, Type};
 
 use crate::call::Call;
-use crate::ops::{Kernel, Table, find};
-use crate::{Error, Result, Tensor, Value};
+use crate::ops::{Kernel, Table};
+use crate::value::Object;
+use crate::{Result, Tensor, Value};
 use Kernel::{Many, One};
 
 pub(in crate::ops) const OPS: Table = &[
-    ("aten::quantized_lstm.input", Many(lstm)),
-    ("aten::quantized_gru.input", Many(gru)),
-    ("quantized::quantized_lstm_cell_dynamic", Many(lstm_cell)),
-    ("quantized::quantized_gru_cell_dynamic", One(cell)),
-    ("quantized::quantized_rnn_relu_cell_dynamic", One(cell)),
-    ("quantized::quantized_rnn_tanh_cell_dynamic", One(cell)),
+    (
+        "quantized::make_quantized_cell_params_dynamic",
+        One(make_dynamic),
+    ),
+    ("quantized::make_quantized_cell_params_fp16", One(make_half)),
+    ("quantized::quantized_lstm_cell_dynamic", Many(one_cell)),
+    ("quantized::quantized_gru_cell_dynamic", Many(one_cell)),
+    ("quantized::quantized_rnn_relu_cell_dynamic", Many(one_cell)),
+    ("quantized::quantized_rnn_tanh_cell_dynamic", Many(one_cell)),
+    ("aten::quantized_lstm.input", Many(sequences)),
+    ("aten::quantized_lstm.data", Many(packed_sequences)),
+    ("aten::quantized_gru.input", Many(sequences)),
+    ("aten::quantized_gru.data", Many(packed_sequences)),
 ];
 
-/// What a cell puts out, and what it remembers besides.
-#[derive(Clone, Default)]
-struct State {
-    hidden: Vec<f32>,
-    memory: Vec<f32>,
+/// PyTorch's class of a cell's parameters.
+const CLASS: &str = "__torch__.torch.classes.rnn.CellParamsBase";
+
+/// `make_quantized_cell_params_dynamic(w_ih, w_hh, b_ih, b_hh, reduce_range)`
+fn make_dynamic(call: &Call<'_>) -> Result<Value> {
+    let biases = [2, 3].map(|at| call.tensor(at).map(|bias| Value::from(bias.clone())));
+    let [input, state] = biases;
+    let reduced = Value::Int(i64::from(call.bool_or(4, false)?));
+    params(
+        call,
+        "quantized_dynamic",
+        vec![input?, state?],
+        vec![reduced],
+    )
 }
 
-/// A step of a cell: from the gates (of the input, of the state) to the next state.
-type Step = fn(&[f32], &[f32], &mut State);
+/// `make_quantized_cell_params_fp16(w_ih, w_hh)`
+fn make_half(call: &Call<'_>) -> Result<Value> {
+    params(call, "quantized_fp16", Vec::new(), Vec::new())
+}
+
+fn params(call: &Call<'_>, kind: &str, biases: Vec<Value>, flags: Vec<Value>) -> Result<Value> {
+    let [input, state] = [0, 1].map(|at| call.packed(at).map(|w| Value::Packed(w.clone())));
+    let (input, state) = (input?, state?);
+    let class = input.ty();
+    let fields = [
+        ("kind", Value::str(kind)),
+        ("biases", Value::list(Type::TENSOR, biases)),
+        ("scales", Value::list(Type::Float, [])),
+        ("flags", Value::list(Type::Int, flags)),
+        ("weights", Value::list(class, [input, state])),
+    ];
+    let fields: IndexMap<Sym, Value> = fields
+        .into_iter()
+        .map(|(name, value)| (Sym::new(name), value))
+        .collect();
+    Ok(Value::Object(Object::new(Sym::new(CLASS), fields)))
+}
+
+/// The kinds of cells.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Lstm,
+    Gru,
+    Relu,
+    Tanh,
+}
+
+impl Kind {
+    fn of(call: &Call<'_>) -> Self {
+        match call.short_name() {
+            name if name.contains("lstm") => Self::Lstm,
+            name if name.contains("gru") => Self::Gru,
+            name if name.contains("relu") => Self::Relu,
+            _ => Self::Tanh,
+        }
+    }
+}
+
+/// The hidden state of a cell and, for an LSTM, what it remembers besides.
+#[derive(Clone)]
+struct State {
+    hidden: Tensor,
+    memory: Option<Tensor>,
+}
 
 /// The packed weights of a cell.
-struct Cell {
-    input: Value,
-    hidden: Value,
+struct Cell<'c, 'a> {
+    call: &'c Call<'a>,
+    kind: Kind,
+    /// Weights of the input and of the state.
+    weights: [Value; 2],
+    half: bool,
     reduced: bool,
 }
 
-impl Cell {
-    /// Reads an object of class `CellParamsBase`.
-    fn of(call: &Call<'_>, value: &Value) -> Result<Self> {
-        let wrong = || call.wrong(2, "packed weights of cells");
-        let Value::Object(object) = value else {
+impl<'c, 'a> Cell<'c, 'a> {
+    fn new(call: &'c Call<'a>, params: &Value) -> Result<Self> {
+        let wrong = || call.wrong(2, "the parameters of cells");
+        let Value::Object(object) = params else {
             return Err(wrong());
         };
-        let field = |name: &str| object.get(Sym::new(name)).ok_or_else(wrong);
-        let items = |value: Value| match value {
-            Value::List(list) => Ok(list.to_vec()),
-            _ => Err(wrong()),
+        let list = |name: &str| match object.get(Sym::new(name)) {
+            Some(Value::List(list)) => Some(list.to_vec()),
+            Some(Value::Tuple(items)) => Some(items.to_vec()),
+            _ => None,
         };
-        let [input, hidden] = &items(field("weights")?)?[..] else {
-            return Err(wrong());
+        let kind = object.get(Sym::new("kind"));
+        let half = match kind {
+            Some(Value::Str(kind)) if &*kind == "quantized_dynamic" => false,
+            Some(Value::Str(kind)) if &*kind == "quantized_fp16" => true,
+            _ => return Err(wrong()),
         };
-        let flags = items(field("flags")?)?;
+        let weights = list("weights").and_then(|list| <[Value; 2]>::try_from(list).ok());
+        let flags = list("flags").unwrap_or_default();
         Ok(Self {
-            input: input.clone(),
-            hidden: hidden.clone(),
-            reduced: flags.first().and_then(Value::as_int) == Some(1),
+            call,
+            kind: Kind::of(call),
+            weights: weights.ok_or_else(wrong)?,
+            half,
+            reduced: matches!(flags.first(), Some(Value::Int(1) | Value::Bool(true))),
         })
     }
 
-    /// Runs over rows `[steps, batch, width]`, from the last one if `backward`; gives the states' outputs, step by step.
-    fn run(
-        &self,
-        call: &Call<'_>,
-        rows: &Tensor,
-        states: &mut [State],
-        backward: bool,
-        step: Step,
-    ) -> Result<Vec<Vec<f32>>> {
-        let steps = rows.shape()[0] as usize;
-        let inputs = self.map(call, &self.input, rows)?;
-        let mut outputs = vec![Vec::new(); steps];
-        for at in 0..steps {
-            let at = if backward { steps - 1 - at } else { at };
-            let hidden: Vec<f32> = states.iter().flat_map(|s| s.hidden.clone()).collect();
-            let shape = [states.len() as i64, states[0].hidden.len() as i64];
-            let hidden = Tensor::from_values(&shape, &hidden)?;
-            let own = self.map(call, &self.hidden, &hidden)?;
-            let width = own.len() / states.len();
-            let inputs = inputs[at * own.len()..].chunks_exact(width);
-            for ((state, input), own) in states.iter_mut().zip(inputs).zip(own.chunks_exact(width))
-            {
-                step(input, own, state);
-                outputs[at].extend_from_slice(&state.hidden);
+    fn linear(&self, x: &Tensor, which: usize) -> Result<Tensor> {
+        let weight = self.weights[which].clone();
+        if self.half {
+            return self.run(
+                "quantized::linear_dynamic_fp16",
+                &[x.clone().into(), weight],
+            );
+        }
+        let args = [x.clone().into(), weight, self.reduced.into()];
+        self.run("quantized::linear_dynamic", &args)
+    }
+
+    fn run(&self, op: &str, args: &[Value]) -> Result<Tensor> {
+        match self.call.other(op, args)? {
+            Value::Tensor(tensor) => Ok(tensor),
+            _ => Err(self.call.wrong(0, "tensors")),
+        }
+    }
+
+    fn one(&self, op: &str, x: &Tensor) -> Result<Tensor> {
+        self.run(op, &[x.clone().into()])
+    }
+
+    fn add(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        self.run(
+            "aten::add.Tensor",
+            &[a.clone().into(), b.clone().into(), Value::Int(1)],
+        )
+    }
+
+    fn sub(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        self.run(
+            "aten::sub.Tensor",
+            &[a.clone().into(), b.clone().into(), Value::Int(1)],
+        )
+    }
+
+    fn mul(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        self.run("aten::mul.Tensor", &[a.clone().into(), b.clone().into()])
+    }
+
+    /// The next state, from what the weights make of the input.
+    fn step(&self, input: &Tensor, state: &State) -> Result<State> {
+        let own = self.linear(&state.hidden, 1)?;
+        let only = |hidden| {
+            Ok(State {
+                hidden,
+                memory: None,
+            })
+        };
+        match (self.kind, &state.memory) {
+            (Kind::Relu, _) => only(self.one("aten::relu", &self.add(&own, input)?)?),
+            (Kind::Tanh, _) => only(self.one("aten::tanh", &self.add(&own, input)?)?),
+            (Kind::Gru, _) => {
+                let [reset, update, fresh] = gates::<3>(self.call, &own)?;
+                let [to_reset, to_update, to_fresh] = gates::<3>(self.call, input)?;
+                let reset = self.one("aten::sigmoid", &self.add(&reset, &to_reset)?)?;
+                let update = self.one("aten::sigmoid", &self.add(&update, &to_update)?)?;
+                let fresh = self.add(&to_fresh, &self.mul(&fresh, &reset)?)?;
+                let fresh = self.one("aten::tanh", &fresh)?;
+                let kept = self.mul(&self.sub(&state.hidden, &fresh)?, &update)?;
+                only(self.add(&kept, &fresh)?)
             }
-        }
-        Ok(outputs)
-    }
-
-    /// One of the two linear maps.
-    fn map(&self, call: &Call<'_>, packed: &Value, rows: &Tensor) -> Result<Vec<f32>> {
-        let half = matches!(packed, Value::Packed(p) if p.kind == PackedKind::LinearFp16);
-        let (op, args) = if half {
-            let args = vec![rows.clone().into(), packed.clone()];
-            (Op::of("quantized::linear_dynamic_fp16"), args)
-        } else {
-            let args = vec![rows.clone().into(), packed.clone(), self.reduced.into()];
-            (Op::of("quantized::linear_dynamic"), args)
-        };
-        let Some(One(run)) = find(op) else {
-            return Err(Error::Unsupported(format!("the operator {op}")));
-        };
-        let out = run(&Call {
-            op,
-            args: &args,
-            contract: call.contract,
-            work: call.work,
-        })?;
-        match out.as_tensor() {
-            Some(tensor) => tensor.to_f32(),
-            None => Err(call.wrong(2, "packed weights of cells")),
+            (Kind::Lstm, Some(memory)) => {
+                let [enter, forget, cell, leave] = gates::<4>(self.call, &self.add(&own, input)?)?;
+                let (enter, forget) = (
+                    self.one("aten::sigmoid", &enter)?,
+                    self.one("aten::sigmoid", &forget)?,
+                );
+                let (cell, leave) = (
+                    self.one("aten::tanh", &cell)?,
+                    self.one("aten::sigmoid", &leave)?,
+                );
+                let memory = self.add(&self.mul(&forget, memory)?, &self.mul(&enter, &cell)?)?;
+                let hidden = self.mul(&leave, &self.one("aten::tanh", &memory)?)?;
+                Ok(State {
+                    hidden,
+                    memory: Some(memory),
+                })
+            }
+            (Kind::Lstm, None) => Err(self.call.wrong(1, "two states")),
         }
     }
 }
 
-/// `quantized_lstm(input, [h, c], cells, biases?, layers, dropout, train, bidirectional, batch_first, …)`
-fn lstm(call: &Call<'_>) -> Result<Vec<Value>> {
-    let states = call.tensors(1)?;
-    let [hidden, memory] = &states[..] else {
-        return Err(call.wrong(1, "two states"));
+/// A row of gates, side by side.
+fn gates<const N: usize>(call: &Call<'_>, sums: &Tensor) -> Result<[Tensor; N]> {
+    let (Some(dim), Some(width)) = (sums.rank().checked_sub(1), sums.shape().last()) else {
+        return Err(call.wrong(0, "rows"));
     };
-    let (output, states) = network(call, hidden, Some(memory), 4, lstm_step)?;
-    let memory = states.iter().flatten().flat_map(|s| s.memory.clone());
-    let memory = Tensor::from_values(hidden.shape(), &memory.collect::<Vec<_>>())?;
-    let last = last_hidden(hidden, &states)?;
-    Ok(vec![output.into(), last.into(), memory.into()])
-}
-
-/// `quantized_gru(input, h, cells, biases?, layers, dropout, train, bidirectional, batch_first)`
-fn gru(call: &Call<'_>) -> Result<Vec<Value>> {
-    let hidden = call.tensor(1)?;
-    let (output, states) = network(call, hidden, None, 3, gru_step)?;
-    let last = last_hidden(hidden, &states)?;
-    Ok(vec![output.into(), last.into()])
-}
-
-fn last_hidden(like: &Tensor, states: &[Vec<State>]) -> Result<Tensor> {
-    let hidden = states.iter().flatten().flat_map(|s| s.hidden.clone());
-    Tensor::from_values(like.shape(), &hidden.collect::<Vec<_>>())
-}
-
-/// All layers of a network: its output, and the last states of every layer and direction.
-fn network(
-    call: &Call<'_>,
-    hidden: &Tensor,
-    memory: Option<&Tensor>,
-    gates: i64,
-    step: Step,
-) -> Result<(Tensor, Vec<Vec<State>>)> {
-    if call.bool(6)? && call.float(5)? != 0.0 {
-        return Err(call.unsupported("in training"));
+    let (size, rest) = (width / N as i64, width % N as i64);
+    if rest != 0 {
+        return Err(call.wrong(2, "weights of all gates"));
     }
-    let (directions, batch_first) = (if call.bool(7)? { 2 } else { 1 }, call.bool(8)?);
-    let cells = call.items(2)?;
-    let cells = cells.iter().map(|value| Cell::of(call, value));
-    let cells: Vec<Cell> = cells.collect::<Result<_>>()?;
+    let parts = (0..N as i64).map(|at| sums.slice(dim, at * size, size, 1));
+    let parts: Vec<Tensor> = parts.collect::<Result<_>>()?;
+    <[Tensor; N]>::try_from(parts).map_err(|_| call.wrong(2, "weights of all gates"))
+}
+
+/// `quantized_lstm_cell_dynamic(input, hx, w_ih, w_hh, b_ih, b_hh)`
+fn one_cell(call: &Call<'_>) -> Result<Vec<Value>> {
+    let kind = Kind::of(call);
+    let state = match kind {
+        Kind::Lstm => pair(call, 1)?,
+        _ => State {
+            hidden: call.tensor(1)?.clone(),
+            memory: None,
+        },
+    };
+    let [input, own] = [2, 3].map(|at| call.packed(at).map(|w| Value::Packed(w.clone())));
+    let cell = Cell {
+        call,
+        kind,
+        weights: [input?, own?],
+        half: false,
+        reduced: true,
+    };
+    let next = cell.step(&cell.linear(call.tensor(0)?, 0)?, &state)?;
+    let memory = next.memory.map(Value::from);
+    Ok([next.hidden.into()].into_iter().chain(memory).collect())
+}
+
+/// The two states of an LSTM.
+fn pair(call: &Call<'_>, index: usize) -> Result<State> {
+    let states = call.tensors(index)?;
+    match <[Tensor; 2]>::try_from(states) {
+        Ok([hidden, memory]) => Ok(State {
+            hidden,
+            memory: Some(memory),
+        }),
+        Err(_) => Err(call.wrong(index, "two states")),
+    }
+}
+
+/// `quantized_lstm(input, hx, params, has_biases, layers, dropout, train, bidirectional, batch_first)`
+fn sequences(call: &Call<'_>) -> Result<Vec<Value>> {
     let input = call.tensor(0)?;
-    let ([_, _, _], &[count, batch, _]) = (input.shape(), hidden.shape()) else {
+    if input.rank() != 3 {
         return Err(call.wrong(0, "a batch of sequences"));
-    };
-    let mut rows = if batch_first {
+    }
+    let first = call.bool_or(8, false)?;
+    let time_first = if first {
         input.transpose(0, 1)?
     } else {
         input.clone()
     };
-    let fits = rows.shape()[1] == batch
-        && batch > 0
-        && count == cells.len() as i64
-        && Some(count) == call.int(4)?.checked_mul(directions)
-        && memory.is_none_or(|memory| memory.shape() == hidden.shape());
-    if !fits {
-        return Err(call.wrong(2, "the weights and states of every layer"));
+    let (steps, batch) = (time_first.shape()[0], time_first.shape()[1]);
+    let batches = vec![batch; steps as usize];
+    let mut results = Network::new(call, 1)?.run(&time_first, &batches)?;
+    if let (true, Some(Value::Tensor(output))) = (first, results.first_mut()) {
+        *output = output.transpose(0, 1)?;
     }
-    let mut states = Vec::new();
-    for layer in 0..count {
-        let memory = memory.map(|memory| memory.select(0, layer)).transpose()?;
-        states.push(initial(&hidden.select(0, layer)?, memory.as_ref())?);
-    }
-    for (cells, states) in cells
-        .chunks_exact(directions as usize)
-        .zip(states.chunks_exact_mut(directions as usize))
+    Ok(results)
+}
+
+/// `quantized_lstm(data, batch_sizes, hx, params, has_biases, layers, dropout, train, bidirectional)`: sequences of several lengths, the
+/// longest first, one step after the other.
+fn packed_sequences(call: &Call<'_>) -> Result<Vec<Value>> {
+    let (data, sizes) = (call.tensor(0)?, call.tensor(1)?.to_i64()?);
+    let falls = sizes.windows(2).all(|pair| pair[0] >= pair[1]);
+    if data.rank() != 2
+        || !falls
+        || sizes.iter().any(|size| *size < 1)
+        || sizes.iter().sum::<i64>() != data.shape()[0]
     {
-        let (steps, mut width) = (rows.shape()[0], 0);
-        let mut outputs = Vec::new();
-        for (way, (cell, states)) in cells.iter().zip(states).enumerate() {
-            fitting(call, cell, rows.shape()[2], states, gates)?;
-            width += states[0].hidden.len();
-            outputs.push(cell.run(call, &rows, states, way == 1, step)?);
+        return Err(call.wrong(1, "falling sizes of batches that make up the data"));
+    }
+    Network::new(call, 2)?.run(data, &sizes)
+}
+
+/// Layers of cells.
+struct Network<'c, 'a> {
+    call: &'c Call<'a>,
+    /// One cell for each direction of each layer.
+    cells: Vec<Cell<'c, 'a>>,
+    /// The first states, `[cells, batch, size]`.
+    states: State,
+    directions: usize,
+}
+
+impl<'c, 'a> Network<'c, 'a> {
+    /// The states stand at `first`, parameters and settings behind them.
+    fn new(call: &'c Call<'a>, first: usize) -> Result<Self> {
+        if call.bool_or(first + 5, false)? && call.float(first + 4)? != 0.0 {
+            return Err(call.unsupported("in training"));
         }
-        let mut joined = Vec::new();
-        for at in 0..steps as usize {
-            for item in 0..batch as usize {
-                for way in &outputs {
-                    let size = way[at].len() / batch as usize;
-                    joined.extend_from_slice(&way[at][item * size..(item + 1) * size]);
-                }
+        let directions = 1 + usize::from(call.bool(first + 6)?);
+        let params = call.items(first + 1)?;
+        let cells = params.iter().map(|params| Cell::new(call, params));
+        let cells: Vec<Cell<'c, 'a>> = cells.collect::<Result<_>>()?;
+        let states = match Kind::of(call) {
+            Kind::Lstm => pair(call, first)?,
+            _ => State {
+                hidden: call.tensor(first)?.clone(),
+                memory: None,
+            },
+        };
+        let layers = usize::try_from(call.int(first + 3)?).ok();
+        let fits = layers.and_then(|layers| layers.checked_mul(directions)) == Some(cells.len())
+            && [Some(&states.hidden), states.memory.as_ref()]
+                .into_iter()
+                .flatten()
+                .all(|state| state.rank() == 3 && state.shape()[0] == cells.len() as i64);
+        if !fits || cells.is_empty() {
+            return Err(call.wrong(first + 1, "the parameters and states of every layer"));
+        }
+        Ok(Self {
+            call,
+            cells,
+            states,
+            directions,
+        })
+    }
+
+    /// Runs all layers; gives the outputs of the last one and the final states. `sizes` are the batches of the steps, which never grow:
+    /// steps are the first dimension of the input, or stand one after the other in its rows.
+    fn run(self, input: &Tensor, sizes: &[i64]) -> Result<Vec<Value>> {
+        let mut rows = input.clone();
+        let mut ends: Vec<State> = Vec::new();
+        for layer in 0..self.cells.len() / self.directions {
+            let mut ways = Vec::new();
+            for way in 0..self.directions {
+                let at = layer * self.directions + way;
+                let (outputs, end) = self.layer(&rows, sizes, at, way == 1)?;
+                ways.push(outputs);
+                ends.push(end);
             }
+            rows = match <[Tensor; 1]>::try_from(ways) {
+                Ok([only]) => only,
+                Err(ways) => joined(self.call, "aten::cat", ways, -1)?,
+            };
         }
-        rows = Tensor::from_values(&[steps, batch, width as i64], &joined)?;
+        let memories: Option<Vec<Tensor>> = ends.iter().map(|end| end.memory.clone()).collect();
+        let hidden = ends.into_iter().map(|end| end.hidden).collect();
+        let mut results = vec![
+            rows.into(),
+            joined(self.call, "aten::stack", hidden, 0)?.into(),
+        ];
+        if let Some(memories) = memories {
+            results.push(joined(self.call, "aten::stack", memories, 0)?.into());
+        }
+        Ok(results)
     }
-    let output = if batch_first {
-        rows.transpose(0, 1)?
-    } else {
-        rows
-    };
-    Ok((output, states))
-}
 
-/// The states `[batch, size]` at the beginning.
-fn initial(hidden: &Tensor, memory: Option<&Tensor>) -> Result<Vec<State>> {
-    let size = (hidden.shape()[1] as usize).max(1);
-    let memory = memory.map(Tensor::to_f32).transpose()?.unwrap_or_default();
-    let hidden = hidden.to_f32()?;
-    let states = hidden.chunks_exact(size).enumerate();
-    let states = states.map(|(item, hidden)| State {
-        hidden: hidden.to_vec(),
-        memory: memory
-            .get(item * size..(item + 1) * size)
-            .unwrap_or_default()
-            .to_vec(),
-    });
-    Ok(states.collect())
-}
-
-/// Refuses weights that do not make `gates` gates of an input and of a state.
-fn fitting(call: &Call<'_>, cell: &Cell, width: i64, states: &[State], gates: i64) -> Result<()> {
-    let size = states.first().map_or(0, |state| state.hidden.len() as i64);
-    let fits = |packed: &Value, columns: i64| match packed {
-        Value::Packed(packed) => packed.weight.shape() == [gates * size, columns],
-        _ => false,
-    };
-    if size > 0 && fits(&cell.input, width) && fits(&cell.hidden, size) {
-        return Ok(());
-    }
-    Err(call.wrong(2, "weights that fit the input and the states"))
-}
-
-/// `quantized_lstm_cell_dynamic(input, [h, c], w_ih, w_hh, b_ih, b_hh)`; the biases stand in the packed weights.
-fn lstm_cell(call: &Call<'_>) -> Result<Vec<Value>> {
-    let states = call.tensors(1)?;
-    let [hidden, memory] = &states[..] else {
-        return Err(call.wrong(1, "two states"));
-    };
-    let states = one_step(call, hidden, Some(memory), 4, lstm_step)?;
-    let memory: Vec<f32> = states.iter().flat_map(|s| s.memory.clone()).collect();
-    let memory = Tensor::from_values(hidden.shape(), &memory)?;
-    let hidden = last_hidden(hidden, &[states])?;
-    Ok(vec![hidden.into(), memory.into()])
-}
-
-/// The cells with one state: `cell(input, h, w_ih, w_hh, b_ih, b_hh)`.
-fn cell(call: &Call<'_>) -> Result<Value> {
-    let (gates, step): (i64, Step) = match call.short_name() {
-        "quantized_gru_cell_dynamic" => (3, gru_step),
-        "quantized_rnn_relu_cell_dynamic" => (1, |input, own, next| {
-            simple(input, own, next, |x| x.max(0.0));
-        }),
-        _ => (1, |input, own, next| simple(input, own, next, f32::tanh)),
-    };
-    let hidden = call.tensor(1)?;
-    let states = one_step(call, hidden, None, gates, step)?;
-    Ok(last_hidden(hidden, &[states])?.into())
-}
-
-fn one_step(
-    call: &Call<'_>,
-    hidden: &Tensor,
-    memory: Option<&Tensor>,
-    gates: i64,
-    step: Step,
-) -> Result<Vec<State>> {
-    let input = call.tensor(0)?;
-    let cell = Cell {
-        input: call.get(2).clone(),
-        hidden: call.get(3).clone(),
-        reduced: true,
-    };
-    let fits = input.rank() == 2
-        && hidden.rank() == 2
-        && hidden.dtype() == DType::Float
-        && input.shape()[0] == hidden.shape()[0]
-        && memory.is_none_or(|memory| memory.shape() == hidden.shape());
-    if !fits {
-        return Err(call.wrong(1, "a state for each input"));
-    }
-    let mut states = initial(hidden, memory)?;
-    fitting(call, &cell, input.shape()[1], &states, gates)?;
-    cell.run(call, &input.unsqueeze(0)?, &mut states, false, step)?;
-    Ok(states)
-}
-
-fn lstm_step(input: &[f32], own: &[f32], next: &mut State) {
-    let size = next.hidden.len();
-    for at in 0..size {
-        let gate = |nth: usize| own[nth * size + at] + input[nth * size + at];
-        let memory = logistic(gate(1)) * next.memory[at] + logistic(gate(0)) * gate(2).tanh();
-        next.memory[at] = memory;
-        next.hidden[at] = logistic(gate(3)) * memory.tanh();
+    /// One direction of a layer: its outputs, laid out as the input, and its final state.
+    fn layer(
+        &self,
+        input: &Tensor,
+        sizes: &[i64],
+        at: usize,
+        back: bool,
+    ) -> Result<(Tensor, State)> {
+        let cell = &self.cells[at];
+        // The whole input at once: its parameters of quantization are those of all steps.
+        let made = cell.linear(input, 0)?;
+        let pick = |tensor: &Tensor| tensor.select(0, at as i64);
+        let mut state = State {
+            hidden: pick(&self.states.hidden)?,
+            memory: self.states.memory.as_ref().map(pick).transpose()?,
+        };
+        let batch = state.hidden.shape()[0];
+        if sizes.first().is_some_and(|first| *first != batch) {
+            return Err(self.call.wrong(1, "a state for each sequence"));
+        }
+        let mut outputs = Vec::new();
+        let steps: Vec<usize> = if back {
+            (0..sizes.len()).rev().collect()
+        } else {
+            (0..sizes.len()).collect()
+        };
+        for time in steps {
+            let size = sizes[time];
+            let step = if made.rank() == 3 {
+                made.select(0, time as i64)?
+            } else {
+                made.slice(0, sizes[..time].iter().sum(), size, 1)?
+            };
+            let part = |tensor: &Tensor| tensor.slice(0, 0, size, 1);
+            let running = State {
+                hidden: part(&state.hidden)?,
+                memory: state.memory.as_ref().map(part).transpose()?,
+            };
+            let next = cell.step(&step, &running)?;
+            outputs.push(next.hidden.clone());
+            // Sequences that have ended, or not begun, keep their states.
+            let rest = |next: Tensor, old: &Tensor| match batch - size {
+                0 => Ok(next),
+                count => {
+                    let old = old.slice(0, size, count, 1)?;
+                    joined(self.call, "aten::cat", vec![next, old], 0)
+                }
+            };
+            state = State {
+                hidden: rest(next.hidden, &state.hidden)?,
+                memory: match (next.memory, &state.memory) {
+                    (Some(next), Some(old)) => Some(rest(next, old)?),
+                    _ => None,
+                },
+            };
+        }
+        if outputs.is_empty() {
+            return Err(self.call.wrong(0, "at least one step"));
+        }
+        if back {
+            outputs.reverse();
+        }
+        let how = if made.rank() == 3 {
+            "aten::stack"
+        } else {
+            "aten::cat"
+        };
+        Ok((joined(self.call, how, outputs, 0)?, state))
     }
 }
 
-fn gru_step(input: &[f32], own: &[f32], next: &mut State) {
-    let size = next.hidden.len();
-    for at in 0..size {
-        let gate = |nth: usize| logistic(own[nth * size + at] + input[nth * size + at]);
-        let fresh = (input[2 * size + at] + own[2 * size + at] * gate(0)).tanh();
-        next.hidden[at] = (next.hidden[at] - fresh) * gate(1) + fresh;
+fn joined(call: &Call<'_>, how: &str, parts: Vec<Tensor>, dim: i64) -> Result<Tensor> {
+    let parts = parts.into_iter().map(Value::from);
+    match call.other(how, &[Value::list(Type::TENSOR, parts), Value::Int(dim)])? {
+        Value::Tensor(tensor) => Ok(tensor),
+        _ => Err(call.wrong(0, "tensors")),
     }
-}
-
-fn simple(input: &[f32], own: &[f32], next: &mut State, f: impl Fn(f32) -> f32) {
-    for ((value, input), own) in next.hidden.iter_mut().zip(input).zip(own) {
-        *value = f(own + input);
-    }
-}
-
-fn logistic(x: f32) -> f32 {
-    (1.0 / (1.0 + f64::from(-x).exp())) as f32
 }

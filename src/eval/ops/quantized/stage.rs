@@ -135,7 +135,7 @@ impl Stage {
                 }
             }
         };
-        let low = if name.contains("relu") {
+        let low = if name.contains("relu") && !name.contains("leaky") {
             out.zero.max(out.range().0)
         } else {
             out.range().0
@@ -150,15 +150,23 @@ impl Stage {
 
     /// The code of a sum of an output channel.
     pub(crate) fn code(&self, channel: usize, sum: i32) -> i32 {
-        let channel = self.channels[channel];
-        let value = match channel.bias {
+        self.quantized(channel, self.value(channel, sum))
+    }
+
+    /// The sum with its bias: in units of the accumulator's scale, and a real number under the contract `onednn`.
+    pub(crate) fn value(&self, channel: usize, sum: i32) -> f32 {
+        match self.channels[channel].bias {
             Bias::None => sum as f32,
             Bias::Fused(bias, inverse) => bias.mul_add(inverse, sum as f32),
             Bias::Added(bias) => sum as f32 + bias,
             Bias::Whole(bias) => sum.wrapping_add(bias) as f32,
             Bias::Real(input, weight, bias) => sum as f32 * input * weight + bias,
-        };
-        let steps = value * channel.factor;
+        }
+    }
+
+    /// The code of such a value.
+    pub(crate) fn quantized(&self, channel: usize, value: f32) -> i32 {
+        let steps = value * self.channels[channel].factor;
         let code = if self.before {
             self.out.rounded(steps + self.out.zero as f32)
         } else {

@@ -1,0 +1,162 @@
+//! Operators that mean what another one means: other names, and forms that write to their first argument.
+
+use planish_ir::Op;
+
+use super::join::convert_into;
+use super::quantized::unary::overwrite;
+use super::{Kernel, kernel};
+use crate::{Error, Result, Tensor, Value};
+
+/// Other names of operators, in all overloads.
+const NAMES: &[(&str, &str)] = &[
+    ("aten::_adaptive_avg_pool2d", "aten::adaptive_avg_pool2d"),
+    ("aten::_adaptive_avg_pool3d", "aten::adaptive_avg_pool3d"),
+    ("aten::_prelu_kernel", "aten::prelu"),
+    ("aten::_safe_softmax", "aten::softmax"),
+    ("aten::_unsafe_index", "aten::index"),
+    ("aten::_unsafe_index_put", "aten::index_put"),
+    ("aten::_unsafe_view", "aten::reshape"),
+    ("aten::absolute", "aten::abs"),
+    ("aten::arccos", "aten::acos"),
+    ("aten::arccosh", "aten::acosh"),
+    ("aten::arcsin", "aten::asin"),
+    ("aten::arcsinh", "aten::asinh"),
+    ("aten::arctan", "aten::atan"),
+    ("aten::arctan2", "aten::atan2"),
+    ("aten::arctanh", "aten::atanh"),
+    ("aten::bitwise_left_shift", "aten::__lshift__"),
+    ("aten::bitwise_right_shift", "aten::__rshift__"),
+    ("aten::bitwise_xor", "aten::__xor__"),
+    ("aten::broadcast_to", "aten::expand"),
+    ("aten::clip", "aten::clamp"),
+    ("aten::concat", "aten::cat"),
+    ("aten::concatenate", "aten::cat"),
+    ("aten::divide", "aten::div"),
+    ("aten::dot", "aten::matmul"),
+    ("aten::fix", "aten::trunc"),
+    ("aten::greater", "aten::gt"),
+    ("aten::greater_equal", "aten::ge"),
+    ("aten::less", "aten::lt"),
+    ("aten::less_equal", "aten::le"),
+    ("aten::moveaxis", "aten::movedim"),
+    ("aten::multiply", "aten::mul"),
+    ("aten::mv", "aten::matmul"),
+    ("aten::negative", "aten::neg"),
+    ("aten::not_equal", "aten::ne"),
+    ("aten::quantized_batch_norm", "quantized::batch_norm"),
+    ("aten::quantized_max_pool1d", "aten::max_pool1d"),
+    ("aten::quantized_max_pool2d", "aten::max_pool2d"),
+    ("aten::quantized_max_pool3d", "aten::max_pool3d"),
+    ("aten::subtract", "aten::sub"),
+    ("aten::swapaxes", "aten::transpose"),
+    ("aten::swapdims", "aten::transpose"),
+    ("aten::true_divide", "aten::div"),
+    ("aten::unsafe_chunk", "aten::chunk"),
+    ("aten::unsafe_split", "aten::split"),
+    ("aten::unsafe_split_with_sizes", "aten::split_with_sizes"),
+];
+
+/// Operators that change what their argument is a view of; writing a result into it is not what they do.
+const OF_VIEWS: &[&str] = &["aten::t_", "aten::transpose_", "aten::detach_"];
+
+/// What an operator means.
+#[derive(Clone, Copy)]
+pub(crate) struct Meaning {
+    pub(crate) kernel: Kernel,
+    /// The operator as which the kernel computes.
+    pub(crate) op: Op,
+    /// Whether the result is written to the first argument.
+    pub(crate) in_place: bool,
+}
+
+/// The meaning of an operator, if it has one here.
+pub(crate) fn find(op: Op) -> Option<Meaning> {
+    if let Some(meaning) = named(op.name().as_str(), op) {
+        return Some(meaning);
+    }
+    let name = op.name().as_str();
+    let base = name.strip_suffix('_').filter(|base| !base.ends_with('_'))?;
+    let views = OF_VIEWS.contains(&name) || OF_VIEWS.contains(&&*format!("{}_", first_name(base)));
+    let meaning = named(base, op).filter(|_| !views)?;
+    Some(Meaning {
+        in_place: true,
+        ..meaning
+    })
+}
+
+/// The meaning of the overload of `op` under another name, or of that name's first one.
+fn named(name: &str, op: Op) -> Option<Meaning> {
+    let of = |name: &str| {
+        let op = if name == op.name().as_str() {
+            op
+        } else {
+            match op.info().overload.as_str() {
+                "" => Op::of(name),
+                overload => Op::of(&format!("{name}.{overload}")),
+            }
+        };
+        let kernel = kernel(op)?;
+        Some(Meaning {
+            kernel,
+            op,
+            in_place: false,
+        })
+    };
+    // The operators of old, and of half precision, are registered under a second namespace too.
+    let public = name
+        .strip_prefix('_')
+        .filter(|name| name.starts_with("quantized::"));
+    of(name).or_else(|| of(public.unwrap_or(first_name(name))))
+}
+
+fn first_name(name: &str) -> &str {
+    let found = NAMES.binary_search_by_key(&name, |(other, _)| other);
+    found.map_or(name, |at| NAMES[at].1)
+}
+
+/// Writes a result to the argument that stands for it.
+pub(crate) fn write_back(target: &Value, result: &Value) -> Result<Value> {
+    let (Value::Tensor(target), Value::Tensor(result)) = (target, result) else {
+        return Err(Error::invalid("only tensors are written to"));
+    };
+    if result.is_same(target) {
+        return Ok(target.clone().into());
+    }
+    let floats = |tensor: &Tensor| tensor.dtype().is_floating_point();
+    if target.shape() != result.shape() || (floats(result) && !floats(target)) {
+        return Err(Error::Invalid(format!(
+            "a result {result:?} cannot be written to {target:?}"
+        )));
+    }
+    if target.dtype().is_quantized() {
+        return overwrite(target, result);
+    }
+    convert_into(result, target)?;
+    Ok(target.clone().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::trial::counting;
+    use crate::{Contract, apply, is_known};
+
+    #[test]
+    fn every_other_name_has_a_meaning() {
+        assert!(NAMES.is_sorted());
+        let unknown = NAMES.iter().filter(|(name, _)| !is_known(Op::of(name)));
+        assert_eq!(unknown.collect::<Vec<_>>(), Vec::<&(&str, &str)>::new());
+        assert!(is_known(Op::of("_quantized::linear_dynamic")));
+        assert!(!is_known(Op::of("aten::t_")) && !is_known(Op::of("aten::swapaxes_")));
+    }
+
+    #[test]
+    fn a_result_in_place_is_its_argument() {
+        let x = counting(&[2, 2]);
+        let out = apply(Op::of("aten::sqrt_"), &[x.clone().into()], Contract::Fbgemm).unwrap();
+        assert!(out[0].as_tensor().unwrap().is_same(&x));
+        assert_eq!(x.to_f32().unwrap(), [0.0, 1.0, 2f32.sqrt(), 3f32.sqrt()]);
+        let whole = Tensor::from_values(&[2], &[4i64, 9]).unwrap();
+        assert!(apply(Op::of("aten::sqrt_"), &[whole.into()], Contract::Fbgemm).is_err());
+    }
+}
