@@ -85,7 +85,7 @@ def recurrent():
         return case.call("quantized::make_quantized_cell_params_dynamic", *packed, torch.randn(gates * size), torch.randn(gates * size), True)
 
     for name, gates in (("lstm", 4), ("gru", 3), ("rnn_relu", 1), ("rnn_tanh", 1)):
-        case = Case(f"{name} cell")
+        case = Case(f"{name} cell", near=True)
         packed = [case.call("quantized::linear_prepack", weight((gates * 8, n), False), torch.randn(gates * 8)) for n in (6, 8)]
         state = [torch.randn(3, 8), torch.randn(3, 8)] if name == "lstm" else torch.randn(3, 8)
         result = case.call(f"quantized::quantized_{name}_cell_dynamic", torch.randn(3, 6), state, *packed, torch.randn(gates * 8), torch.randn(gates * 8))
@@ -93,7 +93,7 @@ def recurrent():
     for name, gates in (("lstm", 4), ("gru", 3)):
         for both, first, layers, half in ((False, False, 1, False), (True, True, 2, False), (False, True, 1, True)):
             for output in range(3 if name == "lstm" else 2):
-                case = Case(f"{name}: both ways {both}, batch first {first}, layers {layers}, half {half}, output {output}")
+                case = Case(f"{name}: both ways {both}, batch first {first}, layers {layers}, half {half}, output {output}", near=True)
                 ways = 2 if both else 1
                 cells = [cell(case, gates, 6 if layer == 0 else 8 * ways, 8, half) for layer in range(layers) for _ in range(ways)]
                 state = torch.randn(layers * ways, 3, 8)
@@ -102,14 +102,53 @@ def recurrent():
                 result = case.call(f"aten::quantized_{name}.input", *args)
                 case.expect(result[output])
         for output in range(3 if name == "lstm" else 2):
-            case = Case(f"{name}: sequences of several lengths, output {output}")
+            case = Case(f"{name}: sequences of several lengths, output {output}", near=True)
             cells = [cell(case, gates, 6, 8, False) for _ in range(2)]
             state = [torch.randn(2, 3, 8), torch.randn(2, 3, 8)] if name == "lstm" else torch.randn(2, 3, 8)
             args = [torch.randn(9, 6), torch.tensor([3, 3, 2, 1]), state, cells, True, 1, 0.0, False, True]
             case.expect(case.call(f"aten::quantized_{name}.data", *args)[output])
 
 
+def rows(op, *args):
+    case = Case(op)
+    case.expect(case.call(op, *args))
+
+
+def indexed():
+    x = torch.randn(4, 5)
+    index = torch.from_numpy(rng.integers(0, 4, (3, 5)))
+    source = torch.randn(4, 5)
+    for op, rest in [("scatter.src", (source,)), ("scatter.value", (1.5,)), ("scatter.reduce", (source, "multiply")), ("scatter_add", (source,))]:
+        rows(f"aten::{op}", x, 0, index, *rest) if op != "scatter.reduce" else None
+    for how in ("sum", "prod", "mean", "amax", "amin"):
+        for own in (True, False):
+            rows("aten::scatter_reduce.two", x, 0, index, source, how, own)
+            rows("aten::scatter_reduce.two", torch.arange(20).reshape(4, 5), 0, index, torch.arange(20).flip(0).reshape(4, 5) - 9, how, own)
+    line = torch.tensor([2, 0, 2])
+    rows("aten::index_add", x, 0, line, source[:3])
+    rows("aten::index_copy", x, 0, torch.tensor([2, 0]), source[:2])
+    rows("aten::index_fill.int_Scalar", x, 1, torch.tensor([3, 0]), 7.0)
+    rows("aten::index_put", x, [line, torch.tensor([1, 1, 1])], torch.tensor([0.1, 0.2, 0.3]), True)
+    rows("aten::index_put", x, [line], source[0], True)
+    rows("aten::masked_select", x, x > 0)
+    rows("aten::masked_scatter", x, x > 0, source)
+    rows("aten::nonzero", (x > 0.5).to(torch.float32))
+    rows("aten::take", x, torch.tensor([[0, -1], [7, 7]]))
+    rows("aten::select_scatter", x, source[0], 0, -2)
+    rows("aten::slice_scatter", x, source[:, :2], 1, 1, 5, 2)
+    lengths = torch.tensor([5, 3, 1])
+    case = Case("packed sequences")
+    case.expect(case.call("aten::_pack_padded_sequence", torch.randn(3, 5, 2), lengths, True)[0])
+    case = Case("padded sequences")
+    packed = case.call("aten::_pack_padded_sequence", torch.randn(3, 5, 2), lengths, True)
+    case.expect(case.call("aten::_pad_packed_sequence", packed[0], packed[1], True, -1.5, 7)[0])
+    for equation, shapes in [("bij,bjk->bik", [(2, 3, 4), (2, 4, 5)]), ("ij,jk,kl->il", [(2, 3), (3, 4), (4, 2)]), ("bhid,bhjd->bhij", [(2, 2, 3, 4), (2, 2, 5, 4)]), ("i,j", [(3,), (4,)])]:
+        case = Case(f"einsum {equation}")
+        case.expect(case.call("aten::einsum", equation, [torch.randint(-4, 5, shape).float() for shape in shapes]))
+
+
 embeddings()
 fused()
+indexed()
 recurrent()
 save(options.out)

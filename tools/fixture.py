@@ -78,10 +78,10 @@ class Result:
 
 
 class Case:
-    """A case under a contract: the arithmetic of the engine of this name."""
+    """A case under a contract: the arithmetic of the engine of this name. A near one holds functions of a math library."""
 
-    def __init__(self, name, contract="fbgemm"):
-        self.name, self.calls, self.contract = name, [], contract
+    def __init__(self, name, contract="fbgemm", near=False):
+        self.name, self.calls, self.contract, self.near = name, [], contract, near
 
     def call(self, op, *args):
         namespace, name = op.split("::")
@@ -91,7 +91,10 @@ class Case:
         packed = [pack(a) for a in args]
         engine = torch.backends.quantized.engine
         torch.backends.quantized.engine = self.contract
-        result = function(*[real(a) for a in args])
+        overload = function if "." in name else function.default if hasattr(function, "default") else None
+        names = [a.name for a in overload._schema.arguments if a.kwarg_only] if overload else []
+        plain = len(overload._schema.arguments) - len(names) if overload else len(args)
+        result = function(*[real(a) for a in args[:plain]], **dict(zip(names, [real(a) for a in args[plain:]])))
         torch.backends.quantized.engine = engine
         self.calls.append({"op": op, "args": packed})
         return Result(len(self.calls) - 1, result)
@@ -101,7 +104,8 @@ class Case:
         record = pack_tensor(value)
         record["strides"] = list(value.stride())
         case = {"name": self.name, "calls": self.calls, "expect": record, "output": result.output}
-        cases.append(case | ({} if self.contract == "fbgemm" else {"contract": self.contract}))
+        case |= {} if self.contract == "fbgemm" else {"contract": self.contract}
+        cases.append(case | ({"near": True} if self.near else {}))
 
 
 def codes(shape, scale, zero, low=0, high=255, dtype=torch.quint8, last=False):

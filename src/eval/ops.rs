@@ -14,6 +14,7 @@ mod arith;
 mod compare;
 mod conv;
 mod create;
+mod einsum;
 mod elementwise;
 mod index;
 mod join;
@@ -28,6 +29,8 @@ mod quant;
 mod quantized;
 mod reduce;
 mod rnn;
+mod scatter;
+mod sequence;
 mod shape;
 mod special;
 mod text;
@@ -66,6 +69,7 @@ const TABLES: &[Table] = &[
     compare::OPS,
     conv::OPS,
     create::OPS,
+    einsum::OPS,
     index::OPS,
     join::OPS,
     list::OPS,
@@ -85,6 +89,8 @@ const TABLES: &[Table] = &[
     quantized::unary::OPS,
     reduce::OPS,
     rnn::OPS,
+    scatter::OPS,
+    sequence::OPS,
     shape::OPS,
     text::OPS,
     upsample::OPS,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use planish_eval::Value;
-use planish_ir::{Graph, GraphModule, Literal, MethodId, Node, NodeId, SecondaryMap, Sym};
+use planish_ir::{
+    Graph, GraphModule, Literal, MethodId, ModuleId, Node, NodeId, SecondaryMap, Sym, Type, ValueId,
+};
 use planish_kernels::lower::{Lowered, Lowering};
 use planish_kernels::{KernelSpec, Layout};
 
@@ -20,40 +22,53 @@ pub(crate) struct Builder<'a> {
     lowering: Lowering,
     kernels: HashMap<KernelSpec, Entry>,
     packed: HashMap<Sym, Bytes>,
+    /// The modules that values are.
+    objects: SecondaryMap<ValueId, Option<ModuleId>>,
+    /// The attributes that the method assigns, in program order.
+    assigned: Vec<(ModuleId, Sym)>,
+}
+
+/// What a method becomes.
+pub(crate) struct Built {
+    pub(crate) steps: SecondaryMap<NodeId, Step>,
+    /// The tensor operators that no kernel computes.
+    pub(crate) fallbacks: Vec<Fallback>,
+    /// What the attributes hold when a call begins, of those that it assigns.
+    pub(crate) attributes: Vec<Literal>,
 }
 
 impl<'a> Builder<'a> {
     pub(crate) fn new(parts: Parts<'a>, method: MethodId) -> Self {
         let kernels = parts.kernels.into_iter();
-        Self {
+        let graph = &parts.module.method(method).graph;
+        let mut builder = Self {
             module: parts.module,
-            graph: &parts.module.method(method).graph,
+            graph,
             lowering: Lowering::new(parts.module, method),
             kernels: kernels
                 .map(|entry| (*entry.kernel().spec(), entry))
                 .collect(),
             packed: parts.packed,
-        }
+            objects: SecondaryMap::new(),
+            assigned: Vec::new(),
+        };
+        builder.find_modules();
+        builder
     }
 
-    /// The steps, and the tensor operators among them that no kernel computes.
-    pub(crate) fn steps(&self) -> Result<(SecondaryMap<NodeId, Step>, Vec<Fallback>), RunError> {
+    /// The steps, and what they need.
+    pub(crate) fn build(&self) -> Result<Built, RunError> {
         let mut steps = SecondaryMap::new();
         let mut fallbacks = Vec::new();
-        let written: Vec<Sym> = self
-            .graph
-            .walk()
-            .into_iter()
-            .filter_map(|node| self.attribute(node, "prim::SetAttr"))
-            .collect();
         for id in self.graph.walk() {
             let node = self.graph.node(id);
             steps[id] = match node.op().name().as_str() {
                 "prim::Constant" => self.constant(id)?,
-                "prim::GetAttr" => self.get_attr(id, &written)?,
+                "prim::GetAttr" => self.get_attr(node)?,
+                "prim::SetAttr" => Step::Assign(self.slot(node)?),
                 "prim::If" => Step::Branch,
                 "prim::Loop" => Step::Loop,
-                "prim::CallMethod" | "prim::CallFunction" | "prim::SetAttr" | "prim::fork" => {
+                "prim::CallMethod" | "prim::CallFunction" | "prim::fork" => {
                     let op = node.op();
                     return Err(RunError::Program(format!(
                         "{op} is left in it; the runtime runs modules that are finalized whole"
@@ -75,7 +90,38 @@ impl<'a> Builder<'a> {
                 },
             };
         }
-        Ok((steps, fallbacks))
+        let attributes = self.assigned.iter().map(|(module, name)| {
+            let literal = self.module.module(*module).attrs.get(name);
+            literal.cloned().ok_or_else(|| missing(*name))
+        });
+        Ok(Built {
+            attributes: attributes.collect::<Result<_, _>>()?,
+            steps,
+            fallbacks,
+        })
+    }
+
+    /// Finds out which values are modules, and which attributes are assigned.
+    fn find_modules(&mut self) {
+        // A graph on its own, without a module, has no such parameter.
+        let is_module =
+            |this: &&ValueId| matches!(self.graph.ty(**this), Type::Class(_) | Type::Any);
+        if let Some(this) = self.graph.params().first().filter(is_module) {
+            self.objects[*this] = Some(self.module.root());
+        }
+        for id in self.graph.walk() {
+            let node = self.graph.node(id);
+            let Some((module, name)) = self.attribute(node) else {
+                continue;
+            };
+            if node.op().is("prim::SetAttr") {
+                if !self.assigned.contains(&(module, name)) {
+                    self.assigned.push((module, name));
+                }
+            } else if let Some(output) = node.outputs().first() {
+                self.objects[*output] = self.module.submodule(module, name);
+            }
+        }
     }
 
     fn constant(&self, id: NodeId) -> Result<Step, RunError> {
@@ -94,30 +140,39 @@ impl<'a> Builder<'a> {
         Ok(known(literal))
     }
 
-    fn get_attr(&self, id: NodeId, written: &[Sym]) -> Result<Step, RunError> {
-        let node = self.graph.node(id);
-        let name = Sym::new(node.str_attr("name").unwrap_or_default());
-        if self.graph.params().first() != node.inputs().first() || written.contains(&name) {
-            return Err(RunError::Program(format!(
-                "it reads the attribute {name} of a submodule, or one that it writes"
-            )));
+    fn get_attr(&self, node: &Node) -> Result<Step, RunError> {
+        let Some((module, name)) = self.attribute(node) else {
+            return Err(not_of_a_module(node));
+        };
+        if let Some(part) = self.module.submodule(module, name) {
+            return Ok(Step::Known(Value::Module(part)));
         }
-        match self.module.module(self.module.root()).attrs.get(&name) {
+        if self.assigned.contains(&(module, name)) {
+            return self.slot(node).map(Step::Read);
+        }
+        match self.module.module(module).attrs.get(&name) {
             Some(literal) => Ok(known(literal)),
-            None => Err(RunError::Program(format!(
-                "it reads the attribute {name}, which the module does not have"
-            ))),
+            None => Err(missing(name)),
         }
     }
 
-    /// The root's attribute that a node reads or writes.
-    fn attribute(&self, id: NodeId, op: &str) -> Option<Sym> {
-        let node = self.graph.node(id);
-        if node.op().is(op) {
-            node.str_attr("name").map(Sym::new)
-        } else {
-            None
+    /// Where the assigned attribute stands that a node reads or writes.
+    fn slot(&self, node: &Node) -> Result<usize, RunError> {
+        let attribute = self.attribute(node);
+        let slot = self
+            .assigned
+            .iter()
+            .position(|other| Some(*other) == attribute);
+        slot.ok_or_else(|| not_of_a_module(node))
+    }
+
+    /// The module and name of the attribute that a node reads or writes.
+    fn attribute(&self, node: &Node) -> Option<(ModuleId, Sym)> {
+        if !node.op().is("prim::GetAttr") && !node.op().is("prim::SetAttr") {
+            return None;
         }
+        let module = self.objects[*node.inputs().first()?]?;
+        Some((module, Sym::new(node.str_attr("name")?)))
     }
 
     fn kernel(&self, id: NodeId, specs: &[KernelSpec]) -> Result<Step, RunError> {
@@ -168,10 +223,11 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The root's attribute that holds a node's packed weight.
+    /// The root's attribute that holds a node's packed weight, and is not assigned.
     fn weight_attribute(&self, node: &Node) -> Option<Sym> {
         let read = self.graph.producer(*node.inputs().get(1)?)?;
-        self.attribute(read, "prim::GetAttr")
+        let found = self.attribute(self.graph.node(read))?;
+        (found.0 == self.module.root() && !self.assigned.contains(&found)).then_some(found.1)
     }
 
     fn weight(&self, node: &Node) -> Result<Weight, RunError> {
@@ -213,6 +269,19 @@ impl<'a> Builder<'a> {
     }
 }
 
+fn missing(name: Sym) -> RunError {
+    RunError::Program(format!(
+        "it reads the attribute {name}, which the module does not have"
+    ))
+}
+
+fn not_of_a_module(node: &Node) -> RunError {
+    let name = node.str_attr("name").unwrap_or_default();
+    RunError::Program(format!(
+        "it reads or assigns the attribute {name} of an object that is no module"
+    ))
+}
+
 /// The step of a node whose output is this literal.
 fn known(literal: &Literal) -> Step {
     match Value::from(literal) {
@@ -221,5 +290,59 @@ fn known(literal: &Literal) -> Step {
             Step::Fresh(literal.clone())
         }
         value => Step::Known(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use planish_eval::{Contract, Tensor, Value};
+    use planish_ir::text::parse_module;
+
+    use crate::{Parts, Program};
+
+    const COUNTER: &str = "module __torch__.Net phase=imported {
+  attr calls : Tensor = dense<Float(1)>[0.]
+  submodule part : __torch__.Part {
+    attr weight : Tensor = dense<Float(1)>[2.]
+  }
+}
+
+class __torch__.Net {
+  method forward(self, x) {
+    graph(%self : __torch__.Net,
+          %x : Tensor):
+      %one : int = prim::Constant[value=1]()
+      %part : __torch__.Part = prim::GetAttr[name=\"part\"](%self)
+      %weight : Tensor = prim::GetAttr[name=\"weight\"](%part)
+      %before : Tensor = prim::GetAttr[name=\"calls\"](%self)
+      %sum : Tensor = aten::add(%before, %weight, %one)
+      prim::SetAttr[name=\"calls\"](%self, %sum)
+      %after : Tensor = prim::GetAttr[name=\"calls\"](%self)
+      %y : Tensor = aten::mul(%x, %after)
+      return (%y)
+  }
+}
+
+class __torch__.Part {
+}
+";
+
+    #[test]
+    fn attributes_of_submodules_are_read_and_assigned_ones_last_a_call() {
+        let module = parse_module(COUNTER).unwrap();
+        let parts = Parts {
+            module: &module,
+            contract: Contract::Fbgemm,
+            kernels: Vec::new(),
+            packed: HashMap::new(),
+        };
+        let program = Program::new(parts).unwrap();
+        for _ in 0..2 {
+            let x = Tensor::from_values(&[1], &[3f32]).unwrap();
+            let answer = program.call(&[Value::Tensor(x)]).unwrap();
+            assert_eq!(answer.as_tensor().unwrap().to_f32().unwrap(), [6.0]);
+        }
     }
 }

@@ -15,7 +15,7 @@ use planish_ir::{
 };
 
 use crate::arena::Arena;
-use crate::builder::Builder;
+use crate::builder::{Builder, Built};
 use crate::plan::Plan;
 use crate::run::Run;
 use crate::steps::KernelStep;
@@ -39,7 +39,7 @@ pub struct Parts<'a> {
 
 /// A finalized module, ready to run. Calls may be made from several threads.
 ///
-/// Calls know nothing of each other: what a call writes into an attribute's tensor in place is gone when it ends.
+/// Calls know nothing of each other: what a call assigns to an attribute, or writes into its tensor in place, is gone when it ends.
 #[derive(Debug)]
 pub struct Program {
     method: String,
@@ -49,6 +49,8 @@ pub struct Program {
     steps: SecondaryMap<NodeId, Step>,
     plan: Plan,
     fallbacks: Vec<Fallback>,
+    /// What the attributes that calls assign hold when a call begins.
+    attributes: Vec<Literal>,
     arenas: Mutex<Vec<Arena>>,
 }
 
@@ -73,6 +75,10 @@ pub(crate) enum Step {
     Known(Value),
     /// Its output is known; each call gets its own, since it may write to it.
     Fresh(Literal),
+    /// What the assigned attribute of this number holds.
+    Read(usize),
+    /// Assigns the attribute of this number.
+    Assign(usize),
     /// By a kernel.
     Kernel(Box<KernelStep>),
     /// One of two blocks.
@@ -103,7 +109,11 @@ impl Program {
         let method = module.root_method("forward").ok_or_else(missing)?;
         let graph = module.method(method).graph.clone();
         check_nesting(&graph)?;
-        let (mut steps, fallbacks) = Builder::new(parts, method).steps()?;
+        let Built {
+            mut steps,
+            fallbacks,
+            attributes,
+        } = Builder::new(parts, method).build()?;
         let plan = {
             let computes = |node: NodeId| matches!(&steps[node], Step::Kernel(_));
             let views = |node| holds_tensors(&graph, graph.node(node));
@@ -123,6 +133,7 @@ impl Program {
             steps,
             plan,
             fallbacks,
+            attributes,
             arenas: Mutex::default(),
         })
     }
@@ -174,6 +185,10 @@ impl Program {
 
     pub(crate) fn step(&self, node: NodeId) -> &Step {
         &self.steps[node]
+    }
+
+    pub(crate) fn attributes(&self) -> &[Literal] {
+        &self.attributes
     }
 
     pub(crate) fn dead_after(&self, node: NodeId) -> &[ValueId] {

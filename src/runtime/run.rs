@@ -13,6 +13,8 @@ use crate::{RunError, Stats};
 pub(crate) struct Run<'p, 's> {
     program: &'p Program,
     values: Vec<Option<Value>>,
+    /// What the attributes hold that the program assigns.
+    attributes: Vec<Value>,
     arena: Arena,
     stats: &'s mut Stats,
 }
@@ -22,6 +24,7 @@ impl<'p, 's> Run<'p, 's> {
         Self {
             program,
             values: vec![None; program.graph().value_capacity()],
+            attributes: program.attributes().iter().map(Value::from).collect(),
             arena,
             stats,
         }
@@ -62,6 +65,11 @@ impl<'p, 's> Run<'p, 's> {
         let outputs = match program.step(id) {
             Step::Known(value) => vec![value.clone()],
             Step::Fresh(literal) => vec![Value::from(literal)],
+            Step::Read(slot) => vec![self.attributes[*slot].clone()],
+            Step::Assign(slot) => {
+                self.attributes[*slot] = self.get(node.inputs()[1])?;
+                Vec::new()
+            }
             Step::Branch => self.branch(node)?,
             Step::Loop => self.repeat(node)?,
             Step::Evaluate => {

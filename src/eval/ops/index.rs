@@ -6,7 +6,7 @@ use super::join::{convert_into, picked};
 use super::{Kernel, Table};
 use crate::call::Call;
 use crate::limits::room;
-use crate::{Error, MemoryFormat, Result, Tensor, Value};
+use crate::{MemoryFormat, Result, Tensor, Value};
 use Kernel::One;
 
 pub(super) const OPS: Table = &[
@@ -14,6 +14,10 @@ pub(super) const OPS: Table = &[
     ("aten::gather", One(gather)),
     ("aten::embedding", One(embedding)),
     ("aten::index", One(index)),
+    ("aten::masked_select", One(masked_select)),
+    ("aten::nonzero", One(nonzero_rows)),
+    ("aten::argwhere", One(nonzero_rows)),
+    ("aten::take", One(take)),
     ("aten::index_put", One(index_put)),
     ("aten::index_put_", One(index_put)),
 ];
@@ -90,11 +94,16 @@ fn index(call: &Call<'_>) -> Result<Value> {
 /// `index_put(tensor, indices, values, accumulate)`: writes where `index` reads.
 fn index_put(call: &Call<'_>) -> Result<Value> {
     let (tensor, values) = (call.tensor(0)?, call.tensor(2)?);
-    if call.bool_or(3, false)? {
-        return Err(Error::Unsupported("index_put with accumulate".to_owned()));
-    }
     if values.dtype() != tensor.dtype() {
         return Err(call.wrong(2, "values of the tensor's type"));
+    }
+    if call.bool_or(3, false)? {
+        let sums = super::scatter::accumulated(call)?;
+        if call.op.is("aten::index_put_") {
+            convert_into(&sums, tensor)?;
+            return Ok(tensor.clone().into());
+        }
+        return Ok(sums.into());
     }
     let target = if call.op.is("aten::index_put_") {
         tensor.clone()
@@ -117,7 +126,7 @@ fn index_put(call: &Call<'_>) -> Result<Value> {
 }
 
 /// The shape of what `index` takes, and the place of each of its elements in the storage; `None` for all of the tensor.
-fn selection(call: &Call<'_>, tensor: &Tensor) -> Result<Option<(Dims, Vec<i64>)>> {
+pub(super) fn selection(call: &Call<'_>, tensor: &Tensor) -> Result<Option<(Dims, Vec<i64>)>> {
     let items = call.items(1)?;
     let mut given: Vec<Option<Tensor>> = Vec::new();
     for item in items {
@@ -181,6 +190,77 @@ fn selection(call: &Call<'_>, tensor: &Tensor) -> Result<Option<(Dims, Vec<i64>)
     Ok(Some((shape, places)))
 }
 
+/// `masked_select(self, mask)`: the elements where the mask is true.
+fn masked_select(call: &Call<'_>) -> Result<Value> {
+    let (_, _, expanded) = super::elementwise::broadcast(&[call.tensor(0)?, call.tensor(1)?])?;
+    let [tensor, mask] = &expanded[..] else {
+        return Err(call.wrong(1, "a mask"));
+    };
+    let mut places = Vec::new();
+    let mut at = vec![0i64; tensor.rank()];
+    for truth in mask.to_i64()? {
+        if truth != 0 {
+            let steps = at
+                .iter()
+                .zip(tensor.strides())
+                .map(|(at, stride)| at * stride);
+            places.push(tensor.offset() + steps.sum::<i64>());
+        }
+        advance(&mut at, tensor.shape());
+    }
+    let shape = [places.len() as i64];
+    let out = Tensor::zeros(tensor.dtype(), &shape, MemoryFormat::Contiguous)?;
+    copy_places(tensor, &out, &places)?;
+    Ok(out.into())
+}
+
+/// `nonzero(self)`: one row of positions for each element that is not zero.
+fn nonzero_rows(call: &Call<'_>) -> Result<Value> {
+    let tensor = call.tensor(0)?;
+    let truth = if tensor.dtype().is_floating_point() {
+        let values = tensor.to_f64()?;
+        let truth: Vec<u8> = values.iter().map(|value| u8::from(*value != 0.0)).collect();
+        Tensor::from_values(tensor.shape(), &truth)?
+    } else {
+        tensor.clone()
+    };
+    let columns = nonzero(&truth)?;
+    let count = columns.first().map_or_else(
+        || {
+            truth
+                .to_i64()
+                .map(|values| values.iter().filter(|v| **v != 0).count())
+        },
+        |column| Ok(column.numel()),
+    )?;
+    let mut positions = Vec::with_capacity(count * columns.len());
+    for column in &columns {
+        positions.extend(column.to_i64()?);
+    }
+    // The positions of a dimension stand side by side in memory.
+    let shape = [columns.len() as i64, count as i64];
+    let rows = Tensor::from_values(&shape, &positions)?.transpose(0, 1)?;
+    Ok(rows.into())
+}
+
+/// `take(self, index)`: elements by their place in logical order.
+fn take(call: &Call<'_>) -> Result<Value> {
+    let (tensor, index) = (call.tensor(0)?, call.tensor(1)?);
+    let flat = tensor.contiguous(MemoryFormat::Contiguous)?;
+    let count = flat.numel() as i64;
+    let places = index.to_i64()?.into_iter().map(|at| {
+        let at = if at < 0 { at.saturating_add(count) } else { at };
+        let inside = (0..count).contains(&at);
+        inside.then(|| flat.offset() + at)
+    });
+    let Some(places) = places.collect::<Option<Vec<i64>>>() else {
+        return Err(call.wrong(1, "places of elements"));
+    };
+    let out = Tensor::zeros(tensor.dtype(), index.shape(), MemoryFormat::Contiguous)?;
+    copy_places(&flat, &out, &places)?;
+    Ok(out.into())
+}
+
 /// For each dimension, the positions of the true elements.
 fn nonzero(mask: &Tensor) -> Result<Vec<Tensor>> {
     let truth = mask.to_i64()?;
@@ -201,7 +281,7 @@ fn nonzero(mask: &Tensor) -> Result<Vec<Tensor>> {
 }
 
 /// The next index in logical order.
-fn advance(at: &mut [i64], shape: &[i64]) {
+pub(super) fn advance(at: &mut [i64], shape: &[i64]) {
     for dim in (0..at.len()).rev() {
         at[dim] += 1;
         if at[dim] < shape[dim] {

@@ -37,6 +37,8 @@ pub(super) struct Facts<'a> {
     graph: &'a Graph,
     objects: SecondaryMap<ValueId, Option<ModuleId>>,
     codes: SecondaryMap<ValueId, Codes>,
+    /// Names of attributes that the graph assigns: what they hold is not known.
+    written: Vec<Sym>,
 }
 
 impl<'a> Facts<'a> {
@@ -46,6 +48,7 @@ impl<'a> Facts<'a> {
             graph,
             objects: SecondaryMap::new(),
             codes: SecondaryMap::new(),
+            written: written(graph),
         };
         // A graph on its own, without a module, has no such parameter.
         let is_module = |this: &&ValueId| matches!(graph.ty(**this), Type::Class(_) | Type::Any);
@@ -81,11 +84,11 @@ impl<'a> Facts<'a> {
         match node.op().name().as_str() {
             "prim::GetAttr" => {
                 let object = self.objects[*node.inputs().first()?]?;
-                self.module
-                    .module(object)
-                    .attrs
-                    .get(&Sym::new(node.str_attr("name")?))
-                    .cloned()
+                let name = Sym::new(node.str_attr("name")?);
+                if self.written.contains(&name) {
+                    return None;
+                }
+                self.module.module(object).attrs.get(&name).cloned()
             }
             "prim::ListConstruct" => {
                 let elements = node
@@ -314,6 +317,15 @@ const KEEPS_TYPE: [&str; 70] = [
     "aten::channel_shuffle",
     "prim::ListUnpack",
 ];
+
+/// Names of the attributes that a graph assigns, to whatever object.
+fn written(graph: &Graph) -> Vec<Sym> {
+    let nodes = graph.walk().into_iter().map(|id| graph.node(id));
+    let assigning = nodes.filter(|node| node.op().is("prim::SetAttr"));
+    assigning
+        .filter_map(|node| node.str_attr("name").map(Sym::new))
+        .collect()
+}
 
 /// Operators of `quantized::` whose outputs are real numbers or no tensors.
 fn makes_floats(name: &str) -> bool {

@@ -294,11 +294,11 @@ fn sequences(call: &Call<'_>) -> Result<Vec<Value>> {
 fn packed_sequences(call: &Call<'_>) -> Result<Vec<Value>> {
     let (data, sizes) = (call.tensor(0)?, call.tensor(1)?.to_i64()?);
     let falls = sizes.windows(2).all(|pair| pair[0] >= pair[1]);
-    if data.rank() != 2
-        || !falls
-        || sizes.iter().any(|size| *size < 1)
-        || sizes.iter().sum::<i64>() != data.shape()[0]
-    {
+    let sum = sizes
+        .iter()
+        .try_fold(0i64, |sum, size| sum.checked_add(*size));
+    let whole = data.rank() == 2 && sum == Some(data.shape()[0]);
+    if !whole || !falls || sizes.iter().any(|size| *size < 1) {
         return Err(call.wrong(1, "falling sizes of batches that make up the data"));
     }
     Network::new(call, 2)?.run(data, &sizes)
