@@ -147,7 +147,35 @@ def indexed():
         case.expect(case.call("aten::einsum", equation, [torch.randint(-4, 5, shape).float() for shape in shapes]))
 
 
+def floats():
+    x, a, b = torch.randn(40), torch.randn(3, 40), torch.randn(40)
+    for args in [("addcmul", x, a, b, 1.3), ("addcdiv", x, a, b, 1.3), ("lerp.Scalar", x, a, 0.3), ("lerp.Tensor", x, a, torch.rand(40))]:
+        rows(f"aten::{args[0]}", *args[1:])
+    ties = (torch.arange(-600, 600) / 16).reshape(3, 400)
+    rows("aten::fake_quantize_per_tensor_affine", ties, 0.125, 3, 0, 255)
+    rows("aten::fake_quantize_per_tensor_affine.tensor_qparams", ties, torch.tensor(0.125), torch.tensor(3), -128, 127)
+    scales = torch.tensor([0.125, 0.25, 0.5])
+    for zeros in (torch.tensor([3, 5, 7], dtype=torch.int32), torch.tensor([3.0, 5.25, 7.0])):
+        rows("aten::fake_quantize_per_channel_affine", ties, scales, zeros, 0, 0, 255)
+        case = Case("mask of fake_quantize_per_channel_affine")
+        case.expect(case.call("aten::fake_quantize_per_channel_affine_cachemask", ties, scales, zeros, 0, 0, 255)[1])
+    for dtype in (torch.quint8, torch.qint8):
+        for reduced in (False, True):
+            rows("aten::quantize_per_tensor_dynamic", x, dtype, reduced)
+    for name, gates in (("lstm", 4), ("gru", 3), ("rnn_relu", 1), ("rnn_tanh", 1)):
+        weights = [torch.randn(gates * 8, n) for n in (6, 8)] + [torch.randn(gates * 8) for _ in range(2)]
+        case = Case(f"float {name} cell", near=True)
+        state = [torch.randn(3, 8), torch.randn(3, 8)] if name == "lstm" else torch.randn(3, 8)
+        result = case.call(f"aten::{name}_cell", torch.randn(3, 6), state, *weights)
+        case.expect(result[1] if name == "lstm" else result)
+        case = Case(f"float {name}: sequences of several lengths", near=True)
+        state = [torch.randn(2, 3, 8), torch.randn(2, 3, 8)] if name == "lstm" else torch.randn(2, 3, 8)
+        args = [torch.randn(9, 6), torch.tensor([3, 3, 2, 1]), state, weights * 2, True, 1, 0.0, False, True]
+        case.expect(case.call(f"aten::{name}.data", *args)[0])
+
+
 embeddings()
+floats()
 fused()
 indexed()
 recurrent()

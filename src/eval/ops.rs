@@ -16,6 +16,7 @@ mod conv;
 mod create;
 mod einsum;
 mod elementwise;
+mod fake_quant;
 mod index;
 mod join;
 mod list;
@@ -27,12 +28,14 @@ mod pad;
 mod pool;
 mod quant;
 mod quantized;
+mod recurrent;
 mod reduce;
 mod rnn;
 mod scatter;
 mod sequence;
 mod shape;
 mod special;
+mod ternary;
 mod text;
 #[cfg(test)]
 mod trial;
@@ -70,6 +73,7 @@ const TABLES: &[Table] = &[
     conv::OPS,
     create::OPS,
     einsum::OPS,
+    fake_quant::OPS,
     index::OPS,
     join::OPS,
     list::OPS,
@@ -85,13 +89,14 @@ const TABLES: &[Table] = &[
     quantized::embedding::OPS,
     quantized::linear::OPS,
     quantized::norm::OPS,
-    quantized::recurrent::OPS,
     quantized::unary::OPS,
+    recurrent::OPS,
     reduce::OPS,
     rnn::OPS,
     scatter::OPS,
     sequence::OPS,
     shape::OPS,
+    ternary::OPS,
     text::OPS,
     upsample::OPS,
 ];

@@ -21,7 +21,7 @@ pub(super) const OPS: Table = &[
     ("aten::q_per_channel_axis", One(channel_axis)),
     ("aten::_choose_qparams_per_tensor", Many(choose_qparams)),
     ("aten::_saturate_weight_to_fp16", One(saturate_to_half)),
-    ("aten::fake_quantize_per_tensor_affine", One(fake_quantize)),
+    ("aten::quantize_per_tensor_dynamic", One(quantize_dynamic)),
 ];
 
 /// The largest scale that [`chosen`] takes for too small to compute with.
@@ -471,6 +471,20 @@ fn choose_qparams(call: &Call<'_>) -> Result<Vec<Value>> {
     Ok(vec![Value::Float(scale), Value::Int(zero_point)])
 }
 
+/// `quantize_per_tensor_dynamic(self, dtype, reduce_range)`
+fn quantize_dynamic(call: &Call<'_>) -> Result<Value> {
+    let tensor = floats(call, call.tensor(0)?)?;
+    let reduced = call.bool(2)? && call.contract != Contract::Qnnpack;
+    let (scale, zero_point) = chosen(&tensor.to_f32()?, reduced);
+    let (dtype, zero_point) = match (call.dtype(1)?, reduced) {
+        (DType::QInt8, true) => (DType::QInt8, zero_point - 64),
+        (DType::QInt8, false) => (DType::QInt8, zero_point - 128),
+        (DType::QUInt8, _) => (DType::QUInt8, zero_point),
+        _ => return Err(call.wrong(1, "a type of codes of one byte")),
+    };
+    Ok(quantized(tensor, scale, zero_point, dtype)?.into())
+}
+
 /// Scale and zero point with which codes from 0 on cover the values and zero exactly; `reduced` leaves one of eight bits unused.
 pub(super) fn chosen(values: &[f32], reduced: bool) -> (f64, i64) {
     let top = if reduced { 127.0 } else { 255.0 };
@@ -517,23 +531,6 @@ pub(super) fn half_rounded(weight: &Tensor) -> Result<Tensor> {
     let out = super::elementwise::like(weight, DType::Float)?;
     out.write_elements(&values)?;
     Ok(out)
-}
-
-/// Quantizes to `low..=high` and back.
-fn fake_quantize(call: &Call<'_>) -> Result<Value> {
-    let tensor = call.tensor(0)?;
-    let (scale, zero_point) = qparams(call, 1)?;
-    let (low, high) = (call.int(3)?, call.int(4)?);
-    let (scale, inverse) = (scale as f32, 1.0 / scale as f32);
-    let quantize = |x: f32| {
-        // The zero point is added before rounding here.
-        let code = (x * inverse + zero_point as f32).round_ties_even() as i64;
-        code.clamp(low, high.max(low)).saturating_sub(zero_point) as f32 * scale
-    };
-    let values: Vec<f32> = tensor.to_f32()?.into_iter().map(quantize).collect();
-    let out = super::elementwise::like(tensor, DType::Float)?;
-    out.write_elements(&values)?;
-    Ok(out.into())
 }
 
 /// The code of a value under the parameters of a quantized tensor.

@@ -7,7 +7,6 @@ pub(super) mod conv;
 pub(super) mod embedding;
 pub(super) mod linear;
 pub(super) mod norm;
-pub(super) mod recurrent;
 pub(super) mod reduce;
 pub(super) mod stage;
 pub(super) mod unary;

@@ -1,6 +1,6 @@
-//! Recurrent networks whose weights are packed, quantized as they run.
+//! Recurrent networks whose weights are packed, quantized as they run; single cells, and sequences of several lengths.
 //!
-//! The parameters of a cell are an object of PyTorch's class `rnn.CellParamsBase` with what its state holds: the kind, the biases,
+//! The parameters of a packed cell are an object of PyTorch's class `rnn.CellParamsBase` with what its state holds: the kind, the biases,
 //! scales, flags (of which the first says that the range of codes is reduced) and the two packed weights, of the input and of the state.
 //! Biases stand in the packed weights too, and are taken from there. What a cell does with its gates is float arithmetic, step by step
 //! as PyTorch's cells do it.
@@ -8,13 +8,13 @@
 use indexmap::IndexMap;
 use planish_ir::{Sym, Type};
 
+use super::{Kernel, Table};
 use crate::call::Call;
-use crate::ops::{Kernel, Table};
 use crate::value::Object;
 use crate::{Result, Tensor, Value};
 use Kernel::{Many, One};
 
-pub(in crate::ops) const OPS: Table = &[
+pub(super) const OPS: Table = &[
     (
         "quantized::make_quantized_cell_params_dynamic",
         One(make_dynamic),
@@ -24,6 +24,14 @@ pub(in crate::ops) const OPS: Table = &[
     ("quantized::quantized_gru_cell_dynamic", Many(one_cell)),
     ("quantized::quantized_rnn_relu_cell_dynamic", Many(one_cell)),
     ("quantized::quantized_rnn_tanh_cell_dynamic", Many(one_cell)),
+    ("aten::lstm_cell", Many(one_cell)),
+    ("aten::gru_cell", Many(one_cell)),
+    ("aten::rnn_relu_cell", Many(one_cell)),
+    ("aten::rnn_tanh_cell", Many(one_cell)),
+    ("aten::lstm.data", Many(packed_sequences)),
+    ("aten::gru.data", Many(packed_sequences)),
+    ("aten::rnn_relu.data", Many(packed_sequences)),
+    ("aten::rnn_tanh.data", Many(packed_sequences)),
     ("aten::quantized_lstm.input", Many(sequences)),
     ("aten::quantized_lstm.data", Many(packed_sequences)),
     ("aten::quantized_gru.input", Many(sequences)),
@@ -96,14 +104,22 @@ struct State {
     memory: Option<Tensor>,
 }
 
-/// The packed weights of a cell.
+/// A cell of a network.
 struct Cell<'c, 'a> {
     call: &'c Call<'a>,
     kind: Kind,
     /// Weights of the input and of the state.
-    weights: [Value; 2],
-    half: bool,
-    reduced: bool,
+    weights: [Weight; 2],
+}
+
+/// What a linear map of a cell is.
+enum Weight {
+    /// A packed weight, and whether it reduces the range of codes.
+    Packed(Value, bool),
+    /// A packed weight of half precision.
+    Half(Value),
+    /// A matrix and a bias, or none.
+    Float(Value, Value),
 }
 
 impl<'c, 'a> Cell<'c, 'a> {
@@ -125,25 +141,35 @@ impl<'c, 'a> Cell<'c, 'a> {
         };
         let weights = list("weights").and_then(|list| <[Value; 2]>::try_from(list).ok());
         let flags = list("flags").unwrap_or_default();
+        let reduced = matches!(flags.first(), Some(Value::Int(1) | Value::Bool(true)));
+        let weight = |value| {
+            if half {
+                Weight::Half(value)
+            } else {
+                Weight::Packed(value, reduced)
+            }
+        };
         Ok(Self {
             call,
             kind: Kind::of(call),
-            weights: weights.ok_or_else(wrong)?,
-            half,
-            reduced: matches!(flags.first(), Some(Value::Int(1) | Value::Bool(true))),
+            weights: weights.ok_or_else(wrong)?.map(weight),
         })
     }
 
     fn linear(&self, x: &Tensor, which: usize) -> Result<Tensor> {
-        let weight = self.weights[which].clone();
-        if self.half {
-            return self.run(
-                "quantized::linear_dynamic_fp16",
-                &[x.clone().into(), weight],
-            );
+        let x = Value::from(x.clone());
+        match &self.weights[which] {
+            Weight::Packed(weight, reduced) => {
+                let args = [x, weight.clone(), (*reduced).into()];
+                self.run("quantized::linear_dynamic", &args)
+            }
+            Weight::Half(weight) => {
+                self.run("quantized::linear_dynamic_fp16", &[x, weight.clone()])
+            }
+            Weight::Float(weight, bias) => {
+                self.run("aten::linear", &[x, weight.clone(), bias.clone()])
+            }
         }
-        let args = [x.clone().into(), weight, self.reduced.into()];
-        self.run("quantized::linear_dynamic", &args)
     }
 
     fn run(&self, op: &str, args: &[Value]) -> Result<Tensor> {
@@ -243,13 +269,18 @@ fn one_cell(call: &Call<'_>) -> Result<Vec<Value>> {
             memory: None,
         },
     };
-    let [input, own] = [2, 3].map(|at| call.packed(at).map(|w| Value::Packed(w.clone())));
+    let weight = |at: usize| match call.get(at) {
+        Value::Packed(_) => Ok(Weight::Packed(call.get(at).clone(), true)),
+        Value::Tensor(_) => Ok(Weight::Float(
+            call.get(at).clone(),
+            call.get(at + 2).clone(),
+        )),
+        _ => Err(call.wrong(at, "a weight")),
+    };
     let cell = Cell {
         call,
         kind,
-        weights: [input?, own?],
-        half: false,
-        reduced: true,
+        weights: [weight(2)?, weight(3)?],
     };
     let next = cell.step(&cell.linear(call.tensor(0)?, 0)?, &state)?;
     let memory = next.memory.map(Value::from);
@@ -322,8 +353,23 @@ impl<'c, 'a> Network<'c, 'a> {
         }
         let directions = 1 + usize::from(call.bool(first + 6)?);
         let params = call.items(first + 1)?;
-        let cells = params.iter().map(|params| Cell::new(call, params));
-        let cells: Vec<Cell<'c, 'a>> = cells.collect::<Result<_>>()?;
+        let cells: Vec<Cell<'c, 'a>> = if let Some(Value::Tensor(_)) = params.first() {
+            let biases = call.bool(first + 2)?;
+            let cells = params.chunks_exact(if biases { 4 } else { 2 });
+            let bias = |cell: &[Value], at: usize| cell.get(at).cloned().unwrap_or(Value::None);
+            let weights = |cell: &[Value]| {
+                [0, 1].map(|at| Weight::Float(cell[at].clone(), bias(cell, at + 2)))
+            };
+            let cell = |cell: &[Value]| Cell {
+                call,
+                kind: Kind::of(call),
+                weights: weights(cell),
+            };
+            cells.map(cell).collect()
+        } else {
+            let cells = params.iter().map(|params| Cell::new(call, params));
+            cells.collect::<Result<_>>()?
+        };
         let states = match Kind::of(call) {
             Kind::Lstm => pair(call, first)?,
             _ => State {
