@@ -11,11 +11,18 @@ use tempfile::NamedTempFile;
 
 /// Writes a file, all of it or nothing. What is there and is no file, such as a pipe or a terminal, takes the bytes as they are.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_parts(path, [bytes])
+}
+
+/// Writes a file from its parts, all of them or nothing.
+pub fn write_parts<'b>(path: &Path, parts: impl IntoIterator<Item = &'b [u8]>) -> io::Result<()> {
+    let mut parts = parts.into_iter();
     if is_device(path) {
-        return OpenOptions::new().write(true).open(path)?.write_all(bytes);
+        let mut device = OpenOptions::new().write(true).open(path)?;
+        return parts.try_for_each(|part| device.write_all(part));
     }
     let mut file = beside(path)?;
-    file.write_all(bytes)?;
+    parts.try_for_each(|part| file.write_all(part))?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     sync_name(path);

@@ -23,6 +23,7 @@ pub mod check;
 pub mod counterexample;
 pub mod file;
 mod finalize;
+mod model;
 pub mod package;
 mod pipeline;
 pub mod report;
@@ -32,12 +33,17 @@ pub use finalize::{Finalize, FinalizeError, Finalized, Target, finalize_on_devic
 pub use pipeline::{CompiledKernel, KernelError, Kernels, PackedWeight, RequestReport};
 
 pub use planish_eval as eval;
-pub use planish_import as import;
 pub use planish_ir as ir;
 pub use planish_kernels as kernels;
 pub use planish_passes as passes;
 pub use planish_pool as pool;
 pub use planish_runtime as runtime;
+
+/// Reading model files.
+pub mod import {
+    pub use crate::model::open;
+    pub use planish_import::{Error, Result, read, torchscript};
+}
 
 /// What most programs need.
 pub mod prelude {

@@ -149,6 +149,21 @@ pub enum PackageError {
 impl Package {
     /// The file's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.with_parts(|parts| parts.concat())
+    }
+
+    /// Writes the file, all of it or nothing. The blobs, which may be most of the memory there is, are not copied for it.
+    pub fn write(&self, path: &Path) -> Result<(), PackageError> {
+        let written = self.with_parts(|parts| file::write_parts(path, parts.iter().copied()));
+        written.map_err(|source| PackageError::Io {
+            verb: "write",
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// What `then` makes of the file's bytes in pieces.
+    fn with_parts<T>(&self, then: impl FnOnce(&[&[u8]]) -> T) -> T {
         // Offsets stand in the manifest and begin where it ends: lay it out until its end stays put. The end only grows, and by less
         // each time, since only the digits of the offsets do.
         let mut base = HEADER;
@@ -156,31 +171,23 @@ impl Package {
             let json = self.index_json(base);
             let needed = (HEADER + json.len()).next_multiple_of(ALIGN);
             if needed <= base {
-                return self.assemble(base, &json);
+                let head = head(&json);
+                return then(&self.parts(&head, &json));
             }
             base = needed;
         }
     }
 
-    fn assemble(&self, base: usize, json: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(
-            base + self
-                .blobs
-                .values()
-                .map(|blob| blob.bytes.len() + ALIGN)
-                .sum::<usize>(),
-        );
-        out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&FORMAT.to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&(json.len() as u64).to_le_bytes());
-        out.extend_from_slice(blake3::hash(json).as_bytes());
-        out.extend_from_slice(json);
+    /// The header, the manifest and the blobs, each blob after the zeros that align it.
+    fn parts<'p>(&'p self, head: &'p [u8], json: &'p [u8]) -> Vec<&'p [u8]> {
+        let mut parts = vec![head, json];
+        let mut at = head.len() + json.len();
         for blob in self.blobs.values() {
-            out.resize(out.len().next_multiple_of(ALIGN), 0);
-            out.extend_from_slice(&blob.bytes);
+            let gap = at.next_multiple_of(ALIGN) - at;
+            parts.extend([&[0; ALIGN][..gap], &blob.bytes]);
+            at += gap + blob.bytes.len();
         }
-        out
+        parts
     }
 
     fn index_json(&self, base: usize) -> Vec<u8> {
@@ -201,15 +208,6 @@ impl Package {
             manifest: self.manifest.clone(),
         };
         serde_json::to_vec(&index).expect("strings and numbers are always JSON")
-    }
-
-    /// Writes the file, all of it or nothing.
-    pub fn write(&self, path: &Path) -> Result<(), PackageError> {
-        file::write_whole(path, &self.to_bytes()).map_err(|source| PackageError::Io {
-            verb: "write",
-            path: path.to_owned(),
-            source,
-        })
     }
 
     /// Reads the bytes of a file called `name`.
@@ -275,6 +273,20 @@ impl From<Bytes> for Blob {
         let digest = blake3::hash(&bytes);
         Self { bytes, digest }
     }
+}
+
+/// The header of a file with this manifest.
+fn head(json: &[u8]) -> Vec<u8> {
+    let length = (json.len() as u64).to_le_bytes();
+    let digest = blake3::hash(json);
+    [
+        &MAGIC[..],
+        &FORMAT.to_le_bytes(),
+        &[0; 4],
+        &length,
+        digest.as_bytes(),
+    ]
+    .concat()
 }
 
 /// The manifest's bytes and the digest that they should have.
@@ -385,11 +397,18 @@ mod tests {
         let bytes = package().to_bytes();
         let base = (HEADER + package().index_json(0).len()).next_multiple_of(ALIGN);
         let json = String::from_utf8(package().index_json(base)).unwrap();
-        assert_eq!(package().assemble(base, json.as_bytes()), bytes);
+        assert_eq!(
+            package()
+                .parts(&head(json.as_bytes()), json.as_bytes())
+                .concat(),
+            bytes
+        );
         let forged = |from: &str, to: &str| {
             assert!(json.contains(from), "{json}");
             let json = json.replacen(from, to, 1);
-            let bytes = package().assemble(base, json.as_bytes());
+            let bytes = package()
+                .parts(&head(json.as_bytes()), json.as_bytes())
+                .concat();
             Package::read(&bytes.into(), "p").unwrap_err().to_string()
         };
         let offset = format!("\"offset\":{}", base + ALIGN);

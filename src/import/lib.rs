@@ -32,7 +32,7 @@ use planish_ir::GraphModule;
 pub use error::{Error, Result};
 use torchscript::zip::{Archive, Limits};
 
-/// Reads the model file at `path`.
+/// Reads the whole model file at `path` into memory. `planish::import::open` maps it instead, which this crate cannot do safely.
 pub fn open(path: impl AsRef<Path>) -> Result<GraphModule> {
     let path = path.as_ref();
     let bytes = std::fs::read(path).map_err(|source| Error::Io {

@@ -180,24 +180,27 @@ fn refuse_overlaps(
         .filter_map(|key| Some((memory(&key)?, key)))
         .collect();
     ranges.sort_by_key(|(range, _)| *range);
-    for pair in ranges.windows(2) {
-        let [((_, end), a), ((start, _), b)] = pair else {
-            continue;
-        };
-        if start < end && (overwritten.contains(a) || overwritten.contains(b)) {
-            let path = |key: &(ModuleId, Sym)| {
-                let owner = path_of(module, key.0);
-                format!(
-                    "{owner}{}{}",
-                    if owner.is_empty() { "" } else { "." },
-                    key.1
-                )
-            };
+    let path = |key: &(ModuleId, Sym)| match path_of(module, key.0) {
+        owner if owner.is_empty() => key.1.to_string(),
+        owner => format!("{owner}.{}", key.1),
+    };
+    // Of the ranges that begin before this one, those that end last: of all, and of those written to.
+    let (mut last, mut last_written) = (None, None);
+    for ((start, end), key) in &ranges {
+        let written = overwritten.contains(key);
+        let before = if written { last } else { last_written };
+        if let Some((until, other)) = before
+            && *start < until
+        {
             return Err(PassError::Refused(format!(
                 "freeze the attributes {} and {}: they share memory, and one of them is written to",
-                path(a),
-                path(b)
+                path(other),
+                path(key)
             )));
+        }
+        last = last.max(Some((*end, key)));
+        if written {
+            last_written = last_written.max(Some((*end, key)));
         }
     }
     Ok(())
@@ -390,6 +393,7 @@ mod tests {
     use super::*;
     use crate::{Fuel, NoKernels, Options, Remarks};
     use planish_ir::text::parse_module;
+    use planish_ir::{DType, Tensor};
 
     #[test]
     fn attributes_that_share_memory_with_one_that_is_written_are_refused() {
@@ -424,6 +428,41 @@ mod tests {
         let error = error.to_string();
         assert!(
             error.contains("a and sub.b") || error.contains("sub.b and a"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn overlaps_are_found_past_what_lies_between() {
+        let text = "
+            module __torch__.Net {
+              attr all : Tensor = dense<Float(8)>[0., 1., 2., 3., 4., 5., 6., 7.]
+              attr first : Tensor = dense<Float(1)>[0.]
+              attr last : Tensor = dense<Float(2)>[0., 0.]
+              method forward(self) {
+                graph(%self : __torch__.Net):
+                  %all : Tensor = prim::GetAttr[name=\"all\"](%self)
+                  %first : Tensor = prim::GetAttr[name=\"first\"](%self)
+                  %last : Tensor = prim::GetAttr[name=\"last\"](%self)
+                  %gone : Tensor = aten::zero_(%last)
+                  %out : (Tensor, Tensor) = prim::TupleConstruct(%all, %first)
+                  return (%out)
+              }
+            }";
+        let mut module = parse_module(text).expect("the text is a module");
+        freeze(&mut module.clone()).expect("nothing is shared");
+        let attrs = &mut module.module_mut(module.root()).attrs;
+        let Literal::Tensor(all) = attrs[&Sym::new("all")].clone() else {
+            panic!("it is a tensor");
+        };
+        for (name, size, offset) in [("first", 1, 1), ("last", 2, 6)] {
+            let storage = all.storage().clone();
+            let view = Tensor::strided(DType::Float, &[size], &[1], offset, storage);
+            attrs.insert(Sym::new(name), Literal::Tensor(view.expect("it is inside")));
+        }
+        let error = freeze(&mut module).expect_err("the write would not be seen");
+        assert!(
+            error.to_string().contains("the attributes all and last"),
             "{error}"
         );
     }

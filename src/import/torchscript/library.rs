@@ -12,12 +12,18 @@ use planish_ir::Type;
 use super::code::ast::{Class, File, Function, Item};
 use super::code::parse;
 use super::zip::Archive;
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// Most bytes of code in an archive. The largest models have a megabyte; parsed, code takes a hundred
+/// times its room.
+const MAX_CODE: usize = 16 << 20;
 
 /// The parsed code files of an archive.
 #[derive(Debug)]
 pub(super) struct Library<'a> {
     archive: &'a Archive,
+    /// Bytes of code parsed so far.
+    parsed: usize,
     files: IndexMap<String, Option<Rc<Code>>>,
     /// The types of named tuples, once their fields are read.
     pub(super) named_tuples: HashMap<String, Type>,
@@ -37,6 +43,7 @@ impl<'a> Library<'a> {
     pub(super) fn new(archive: &'a Archive) -> Self {
         Self {
             archive,
+            parsed: 0,
             files: IndexMap::new(),
             named_tuples: HashMap::new(),
             open: Vec::new(),
@@ -70,8 +77,13 @@ impl<'a> Library<'a> {
         }
         let entry = format!("code/{}.py", path.replace('.', "/"));
         let code = if self.archive.contains(&entry) {
-            let file = parse(&entry, &self.archive.read_text(&entry)?)?;
-            Some(Rc::new(Code::new(file)))
+            let text = self.archive.read_text(&entry)?;
+            self.parsed = self.parsed.saturating_add(text.len());
+            if self.parsed > MAX_CODE {
+                let what = format!("brings the archive's code beyond {MAX_CODE} bytes");
+                return Err(Error::entry(entry, what));
+            }
+            Some(Rc::new(Code::new(parse(&entry, &text)?)))
         } else {
             None
         };

@@ -56,6 +56,7 @@ pub(super) fn modules(
         model: Some(&mut model),
         modules: HashMap::new(),
         shared: HashMap::new(),
+        tags: HashMap::new(),
         restores: Vec::new(),
     };
     objects.module(pickle.root(), &mut path)?;
@@ -76,6 +77,7 @@ pub(super) fn constants(archive: &Archive, library: &mut Library<'_>) -> Result<
         model: None,
         modules: HashMap::new(),
         shared: HashMap::new(),
+        tags: HashMap::new(),
         restores: Vec::new(),
     };
     let items = pickle
@@ -108,6 +110,8 @@ struct Objects<'a, 'l, 'z> {
     modules: HashMap<ValueId, ModuleId>,
     /// Objects that are no modules: shared ones stay shared.
     shared: HashMap<ValueId, Literal>,
+    /// Types that tags spell: thousands of lists may share one tag.
+    tags: HashMap<ValueId, Type>,
     restores: Vec<Restore>,
 }
 
@@ -157,6 +161,9 @@ impl Objects<'_, '_, '_> {
                 let what = format!("class `{class}` declares no attribute `{name}`");
                 return Err(fail(path, what));
             };
+            if self.has(module, Sym::new(name)) {
+                return Err(fail(path, format!("attribute `{name}` has two values")));
+            }
             let parent = path.len();
             push(path, name);
             self.attribute(module, Sym::new(name), *value, ty, path)?;
@@ -188,20 +195,20 @@ impl Objects<'_, '_, '_> {
         Ok(())
     }
 
+    fn has(&self, module: ModuleId, name: Sym) -> bool {
+        self.model.as_deref().is_some_and(|model| {
+            model.module(module).attrs.contains_key(&name)
+                || model.submodule(module, name).is_some()
+        })
+    }
+
     fn check_complete(
         &self,
         module: ModuleId,
         fields: &IndexMap<Sym, Type>,
         path: &str,
     ) -> Result<()> {
-        let Some(model) = self.model.as_deref() else {
-            return Ok(());
-        };
-        let attrs = &model.module(module).attrs;
-        let missing = fields
-            .keys()
-            .find(|name| !attrs.contains_key(*name) && model.submodule(module, **name).is_none());
-        match missing {
+        match fields.keys().find(|name| !self.has(module, **name)) {
             Some(name) => {
                 let what = format!("attribute `{name}` has no value");
                 Err(Error::object(shown(path), what))

@@ -6,14 +6,16 @@
 //! and unfolded size are bounded, so that readers may recurse.
 
 mod machine;
+mod shape;
 
 use self::machine::Machine;
 use crate::error::{Error, Result};
 
 /// Deepest nesting of values. A submodule costs two levels.
 pub const MAX_DEPTH: u32 = 256;
-/// Most values one object's state may unfold to when shared lists and tuples are copied.
-pub const MAX_UNFOLDED: u64 = 1 << 22;
+/// Most parts a stream may unfold to when whatever it shares is counted wherever it stands, with a
+/// part for every 16 bytes of a string. A large vocabulary has a million.
+pub const MAX_UNFOLDED: u64 = 1 << 23;
 /// Index of a value in its [`Pickle`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(u32);
@@ -80,11 +82,7 @@ impl Pickle {
     pub fn read(entry: &str, stream: &[u8]) -> Result<Self> {
         let (values, root) = Machine::new(entry, stream).run()?;
         let pickle = Self { values, root };
-        pickle.check_shape().map_err(|what| Error::Pickle {
-            entry: entry.to_owned(),
-            offset: stream.len(),
-            what,
-        })?;
+        shape::check(&pickle).map_err(|(path, what)| Error::object(path, what))?;
         Ok(pickle)
     }
 
@@ -119,84 +117,6 @@ impl Pickle {
         match self.get(id) {
             Pickled::Tuple(items) | Pickled::List(items) => Some(items),
             _ => None,
-        }
-    }
-
-    /// One walk over everything reachable: no value contains itself, none is too deep, and copying
-    /// shared lists and tuples stays affordable.
-    fn check_shape(&self) -> Result<(), String> {
-        #[derive(Clone, Copy)]
-        enum Seen {
-            Not,
-            Open,
-            Done { depth: u32, unfolded: u64 },
-        }
-        let mut seen = vec![Seen::Not; self.values.len()];
-        let mut todo = vec![(self.root, false)];
-        let mut children = Vec::new();
-        while let Some((id, leaving)) = todo.pop() {
-            let slot = id.0 as usize;
-            self.children(id, &mut children);
-            if !leaving {
-                if !matches!(seen[slot], Seen::Not) {
-                    // Two owners asked for it; the first to be served was enough.
-                    continue;
-                }
-                seen[slot] = Seen::Open;
-                todo.push((id, true));
-                for child in &children {
-                    match seen[child.0 as usize] {
-                        Seen::Not => todo.push((*child, false)),
-                        Seen::Open => return Err("a value contains itself".into()),
-                        Seen::Done { .. } => {}
-                    }
-                }
-                continue;
-            }
-            let (mut depth, mut unfolded) = (0, 1u64);
-            for child in &children {
-                let Seen::Done {
-                    depth: below,
-                    unfolded: size,
-                } = seen[child.0 as usize]
-                else {
-                    return Err("a value contains itself".into());
-                };
-                depth = depth.max(below + 1);
-                unfolded = unfolded.saturating_add(size);
-            }
-            if depth > MAX_DEPTH {
-                return Err(format!("values nest deeper than {MAX_DEPTH} levels"));
-            }
-            if unfolded > MAX_UNFOLDED {
-                return Err(format!("a value unfolds to more than {MAX_UNFOLDED} parts"));
-            }
-            if matches!(self.get(id), Pickled::Object { .. }) {
-                // Objects have identity: they are never copied into their owners.
-                unfolded = 1;
-            }
-            seen[slot] = Seen::Done { depth, unfolded };
-        }
-        Ok(())
-    }
-
-    fn children(&self, id: ValueId, out: &mut Vec<ValueId>) {
-        out.clear();
-        match self.get(id) {
-            Pickled::Tuple(items) | Pickled::List(items) => out.extend(items),
-            Pickled::Dict(pairs) => out.extend(pairs.iter().flat_map(|(k, v)| [*k, *v])),
-            Pickled::Persistent(inner) => out.push(*inner),
-            Pickled::Call { callee, arg } => out.extend([*callee, *arg]),
-            Pickled::Object { class, state } => {
-                out.push(*class);
-                out.extend(*state);
-            }
-            Pickled::None
-            | Pickled::Bool(_)
-            | Pickled::Int(_)
-            | Pickled::Float(_)
-            | Pickled::Str(_)
-            | Pickled::Global(_) => {}
         }
     }
 }

@@ -3,14 +3,19 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use planish_ir::{DType, QParams, Tensor};
+use planish_ir::{DType, Element, QParams, Tensor};
 
 use super::pickle::{Global, Pickle, Pickled, ValueId};
 use super::zip::Archive;
 use crate::error::{Error, Result};
 
-/// Logical bytes above which a view may not be larger than the storage it repeats.
-const MAX_EXPANDED: i128 = 1 << 30;
+/// Bytes that the tensors of one pickle may have beyond those of the file: views that repeat their
+/// storage, scales and zero points.
+const MAX_MADE: u64 = 1 << 30;
+
+/// Bytes below which a storage is copied. A slice, however short, keeps the whole file in memory: what
+/// is left of a model once its large weights are quantized and packed should not.
+const COPIED: usize = 1 << 16;
 
 /// The storages that the tensors of one pickle refer to.
 #[derive(Debug)]
@@ -19,6 +24,8 @@ pub(super) struct Storages<'a> {
     folder: &'static str,
     /// Storages read so far, by key: many tensors may share one, and its CRC is checked once.
     read: HashMap<Box<str>, Bytes>,
+    /// How much of [`MAX_MADE`] is left.
+    left: u64,
 }
 
 /// A storage and the element type its tensors have.
@@ -34,6 +41,7 @@ impl<'a> Storages<'a> {
             archive,
             folder,
             read: HashMap::new(),
+            left: MAX_MADE,
         }
     }
 
@@ -65,8 +73,8 @@ impl<'a> Storages<'a> {
         let logical = shape
             .iter()
             .fold(size, |n, d| n.saturating_mul(i128::from(*d)));
-        if logical > MAX_EXPANDED.max(storage.bytes.len() as i128) {
-            return Err(fail("the tensor repeats its storage beyond 1 GiB"));
+        if logical > storage.bytes.len() as i128 {
+            self.charge(logical, path)?;
         }
         if storage.dtype.is_quantized() != quantized {
             return Err(fail("the tensor's storage and its rebuild function differ"));
@@ -107,12 +115,10 @@ impl<'a> Storages<'a> {
             }
             ("torch.per_channel_affine", [_, scales, zero_points, axis]) => {
                 let scales = self
-                    .nested(pickle, *scales, path)?
-                    .and_then(|tensor| tensor.values::<f64>())
+                    .list::<f64>(pickle, *scales, path)?
                     .ok_or_else(|| fail("the tensor's scales are no float64 tensor"))?;
                 let zero_points = self
-                    .nested(pickle, *zero_points, path)?
-                    .and_then(|tensor| tensor.values::<i64>())
+                    .list::<i64>(pickle, *zero_points, path)?
                     .ok_or_else(|| fail("the tensor's zero points are no int64 tensor"))?;
                 let axis = pickle
                     .int(*axis)
@@ -152,6 +158,30 @@ impl<'a> Storages<'a> {
         }
     }
 
+    /// The elements of a tensor of scales or zero points.
+    fn list<T: Element>(
+        &mut self,
+        pickle: &Pickle,
+        id: ValueId,
+        path: &str,
+    ) -> Result<Option<Vec<T>>> {
+        let Some(tensor) = self.nested(pickle, id, path)? else {
+            return Ok(None);
+        };
+        self.charge((tensor.numel() * tensor.dtype().size()) as i128, path)?;
+        Ok(tensor.values())
+    }
+
+    /// Takes from what the tensors may have beyond the bytes of the file.
+    fn charge(&mut self, bytes: i128, path: &str) -> Result<()> {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.left = self.left.checked_sub(bytes).ok_or_else(|| {
+            let what = "views that repeat their storage, and scales, take more than 1 GiB with this one; save expanded tensors with `contiguous()`";
+            Error::object(path, what)
+        })?;
+        Ok(())
+    }
+
     fn nested(&mut self, pickle: &Pickle, id: ValueId, path: &str) -> Result<Option<Tensor>> {
         let Pickled::Call { callee, arg } = pickle.get(id) else {
             return Ok(None);
@@ -184,7 +214,10 @@ impl<'a> Storages<'a> {
         let bytes = if let Some(known) = self.read.get(key) {
             known.clone()
         } else {
-            let bytes = self.archive.read(&format!("{}/{key}", self.folder))?;
+            let mut bytes = self.archive.read(&format!("{}/{key}", self.folder))?;
+            if bytes.len() < COPIED {
+                bytes = Bytes::copy_from_slice(&bytes);
+            }
             self.read.insert(key.into(), bytes.clone());
             bytes
         };

@@ -13,6 +13,7 @@ pub(crate) enum P {
     Int(i32),
     Float(f64),
     Str(&'static str),
+    Text(String),
     Tuple(Vec<P>),
     List(Vec<P>),
     Dict(Vec<(&'static str, P)>),
@@ -24,6 +25,8 @@ pub(crate) enum P {
     Persistent(Box<P>),
     /// A value that is memoised under a number where it first stands.
     Memo(u8, Box<P>),
+    /// An object that is memoised before its state is built, as PyTorch writes it.
+    MemoObject(u8, &'static str, Box<P>),
     Recall(u8),
 }
 
@@ -59,11 +62,13 @@ pub(crate) fn codes(key: &'static str, shape: &[i32], scale: f64) -> P {
     call("torch._utils", "_rebuild_qtensor", args)
 }
 
-fn storage(element: &'static str, key: &'static str, shape: &[i32]) -> (P, P) {
+pub(crate) fn storage(element: &'static str, key: &'static str, shape: &[i32]) -> (P, P) {
     let numel = shape.iter().product();
     let class: &'static str = match element {
         "Float" => "FloatStorage",
         "Short" => "ShortStorage",
+        "Double" => "DoubleStorage",
+        "Long" => "LongStorage",
         _ => "QInt8Storage",
     };
     let parts = vec![
@@ -101,6 +106,7 @@ fn write(value: &P, out: &mut Vec<u8>) {
             out.extend(value.to_be_bytes());
         }
         P::Str(text) => string(text, out),
+        P::Text(text) => string(text, out),
         P::Tuple(items) => {
             out.push(b'(');
             write_all(items, out);
@@ -120,10 +126,13 @@ fn write(value: &P, out: &mut Vec<u8>) {
             out.push(b'u');
         }
         P::Object(class, state) => {
-            let (module, name) = class.rsplit_once('.').unwrap_or(("", class));
-            let module = format!("__torch__.{module}");
-            global(module.trim_end_matches('.'), name, out);
-            out.extend(b")\x81");
+            instance(class, out);
+            write(state, out);
+            out.push(b'b');
+        }
+        P::MemoObject(slot, class, state) => {
+            instance(class, out);
+            out.extend([b'q', *slot]);
             write(state, out);
             out.push(b'b');
         }
@@ -143,6 +152,13 @@ fn write(value: &P, out: &mut Vec<u8>) {
         }
         P::Recall(slot) => out.extend([b'h', *slot]),
     }
+}
+
+fn instance(class: &str, out: &mut Vec<u8>) {
+    let (module, name) = class.rsplit_once('.').unwrap_or(("", class));
+    let module = format!("__torch__.{module}");
+    global(module.trim_end_matches('.'), name, out);
+    out.extend(b")\x81");
 }
 
 fn write_all(items: &[P], out: &mut Vec<u8>) {

@@ -134,9 +134,7 @@ impl Objects<'_, '_, '_> {
                 let [value, tag] = args else {
                     return Err(fail("a type tag has a wrong layout".into()));
                 };
-                let tag = self.pickle.str(*tag).unwrap_or_default();
-                let spelled = parse_type("type tag", tag)?;
-                let tagged = types::read(self.library, "type tag", &spelled)?;
+                let tagged = self.tag(*tag)?;
                 return self.literal(*value, Some(ty.unwrap_or(&tagged)), path);
             }
             "torch.device" => {
@@ -154,6 +152,16 @@ impl Objects<'_, '_, '_> {
             }
             _ => Err(fail(format!("`{name}` takes one list"))),
         }
+    }
+
+    fn tag(&mut self, id: ValueId) -> Result<Type> {
+        if let Some(known) = self.tags.get(&id) {
+            return Ok(known.clone());
+        }
+        let spelled = parse_type("type tag", self.pickle.str(id).unwrap_or_default())?;
+        let ty = types::read(self.library, "type tag", &spelled)?;
+        self.tags.insert(id, ty.clone());
+        Ok(ty)
     }
 
     /// A member of an enum, pickled as its class and bare value.

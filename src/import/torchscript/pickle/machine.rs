@@ -3,8 +3,9 @@
 use super::{Global, Pickled, ValueId};
 use crate::error::{Error, Result};
 
-/// Most entries of the memo: one for each byte of a stream would be more than any writer needs.
-const MAX_MEMO: usize = 1 << 24;
+/// Most values, and most entries of the stack and of the memo. A value takes some forty times the
+/// room of the byte that makes it.
+const MAX_VALUES: usize = 1 << 24;
 
 /// PyTorch names that a stream may mention. `__torch__.…` and `torch.…Storage` come on top.
 const ALLOWED: &[&str] = &[
@@ -52,6 +53,14 @@ impl<'a> Machine<'a> {
     pub(super) fn run(mut self) -> Result<(Vec<Pickled>, ValueId)> {
         loop {
             self.op_at = self.at;
+            let most = self
+                .values
+                .len()
+                .max(self.stack.len())
+                .max(self.marks.len());
+            if most >= MAX_VALUES {
+                return Err(self.fail(format!("the stream makes more than {MAX_VALUES} values")));
+            }
             let op = self.byte()?;
             match op {
                 0x80 => self.protocol()?,
@@ -243,7 +252,7 @@ impl<'a> Machine<'a> {
         let top = self.top("BINPUT")?;
         // Writers number the memo densely, so a slot far beyond the stream's length is an attack
         // on memory.
-        if slot > self.stream.len().min(MAX_MEMO) {
+        if slot > self.stream.len().min(MAX_VALUES) {
             return Err(self.fail(format!("BINPUT to memo slot {slot} is out of range")));
         }
         if slot >= self.memo.len() {
@@ -261,9 +270,8 @@ impl<'a> Machine<'a> {
     }
 
     fn push(&mut self, value: Pickled) {
-        // A stream pushes at most one value for each of its bytes, and entries are far below 4 GiB
-        // of opcodes: `u32` holds every index that fits in memory.
-        let id = ValueId(u32::try_from(self.values.len()).unwrap_or(u32::MAX));
+        // One opcode makes one value at most, so `MAX_VALUES` holds, and `u32` holds every index.
+        let id = ValueId(self.values.len() as u32);
         self.values.push(value);
         self.stack.push(id);
     }

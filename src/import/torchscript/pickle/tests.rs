@@ -108,23 +108,55 @@ fn errors_name_entry_offset_and_opcode() {
 }
 
 #[test]
-fn bounds_depth_size_and_cycles() {
-    let self_containing = b"\x80\x02]q\x00h\x00a.";
-    assert!(error(self_containing).contains("contains itself"));
-    let through_object = b"\x80\x02c__torch__\nA\n)\x81q\x00}(X\x01\x00\x00\x00ah\x00ub.";
-    assert!(error(through_object).contains("contains itself"));
+fn what_contains_itself_is_named() {
+    assert_eq!(
+        error(b"\x80\x02]q\x00h\x00a."),
+        "rebuild `[0]`: this is `<root>` itself, and nothing may contain itself"
+    );
+    let through_objects = b"\x80\x02c__torch__\nA\n)\x81q\x00}(X\x01\x00\x00\x00a\
+        c__torch__\nB\n)\x81q\x01}(X\x01\x00\x00\x00bh\x01ubub.";
+    assert_eq!(
+        error(through_objects),
+        "rebuild `a.b`: this is `a` itself, and nothing may contain itself"
+    );
+}
 
+#[test]
+fn depth_and_size_are_bounded() {
     let mut deep = b"\x80\x02N".to_vec();
     deep.resize(100_000, 0x85);
     deep.push(b'.');
-    assert!(error(&deep).contains("deeper than 256"));
+    let deep = error(&deep);
+    assert!(deep.contains("nest deeper than 256 levels"), "{deep}");
+    assert!(deep.len() < 400, "{deep}");
 
-    let mut laughs = b"\x80\x02N".to_vec();
-    for _ in 0..40 {
-        laughs.extend(b"q\x00h\x00\x86");
+    let doubled = |mut stream: Vec<u8>| {
+        for _ in 0..40 {
+            stream.extend(b"q\x00h\x00\x86");
+        }
+        stream.push(b'.');
+        error(&stream)
+    };
+    let what = "this has more than 8388608 parts";
+    assert!(doubled(b"\x80\x02N".to_vec()).ends_with(what));
+    // An object counts wherever it stands, too: who prints or finalizes a module visits every path.
+    let object = doubled(b"\x80\x02c__torch__\nA\n)\x81".to_vec());
+    assert!(object.ends_with(what), "{object}");
+
+    let mut text = b"\x80\x02(X\x00\x00\x10\x00".to_vec();
+    text.resize(text.len() + (1 << 20), b'a');
+    text.extend(b"q\x00");
+    for _ in 0..200 {
+        text.extend(b"h\x00");
     }
-    laughs.push(b'.');
-    assert!(error(&laughs).contains("unfolds to more than"));
+    text.extend(b"t.");
+    assert!(error(&text).ends_with(what));
+
+    let many = [&b"\x80\x02"[..], &vec![b'N'; (1 << 24) + 1]].concat();
+    assert_eq!(
+        error(&many),
+        "read pickle `data.pkl` at byte 16777218: the stream makes more than 16777216 values"
+    );
 }
 
 #[test]

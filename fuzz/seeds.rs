@@ -1,0 +1,75 @@
+//! Writes the inputs that fuzzing begins with, taken from the fixtures of planish's tests: `cargo run --release --example seeds`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use planish_import::torchscript::zip::{Archive, Limits};
+
+/// Larger inputs slow a fuzzer down more than they teach it.
+const LARGEST: usize = 16 << 10;
+
+fn main() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut seeds = Seeds { corpus: here.join("corpus"), written: 0 };
+    for file in files(&here.join("../tests")) {
+        let Ok(bytes) = fs::read(&file) else { continue };
+        match file.extension().and_then(|extension| extension.to_str()) {
+            Some("pt") => seeds.archive(bytes),
+            Some("ir") => seeds.add("text", &bytes),
+            _ => {}
+        }
+    }
+    println!("{} seeds in {}", seeds.written, seeds.corpus.display());
+}
+
+struct Seeds {
+    corpus: PathBuf,
+    written: usize,
+}
+
+impl Seeds {
+    fn archive(&mut self, bytes: Vec<u8>) {
+        self.add("zip", &bytes);
+        let Ok(archive) = Archive::open(bytes.into(), Limits::default()) else { return };
+        let read = |name| Some((name, archive.read(name).ok()?));
+        let entries: Vec<_> = archive.names().filter_map(read).collect();
+        for (name, content) in &entries {
+            if name.ends_with(".pkl") {
+                self.add("pickle", content);
+            } else if name.ends_with(".py") {
+                self.add("code", content);
+            }
+        }
+        // Places in the source are never read.
+        let read = entries.iter().filter(|(name, _)| !name.ends_with("debug_pkl"));
+        let read = read.map(|(name, content)| (*name, &content[..]));
+        self.add("import", &planish_fuzz::flatten(read));
+    }
+
+    fn add(&mut self, target: &str, content: &[u8]) {
+        if content.is_empty() || content.len() > LARGEST {
+            return;
+        }
+        let folder = self.corpus.join(target);
+        let file = folder.join(format!("seed-{:05}", self.written));
+        let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&file, content));
+        match written {
+            Ok(()) => self.written += 1,
+            Err(error) => eprintln!("failed to write {}: {error}", file.display()),
+        }
+    }
+}
+
+/// All files below a folder, in a fixed order.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() { open.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    found
+}
