@@ -433,6 +433,8 @@ impl Graph {
                     self.nodes[id].op
                 );
             }
+            // The id stays taken; a constant's weights need not stay in memory.
+            self.nodes[id].rest = None;
             self.nodes[id].alive = false;
             self.live -= 1;
         }

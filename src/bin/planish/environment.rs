@@ -87,32 +87,25 @@ pub fn module_text(module: &GraphModule, elements: bool) -> String {
         .module(module)
 }
 
-/// Reads a model, or a module in text form.
+/// Reads a model, or a module in text form, and verifies it: what is not valid later was made so by a pass.
 pub fn read_module(path: &Path) -> Result<GraphModule, Failure> {
-    if path.extension().is_some_and(|extension| extension == "ir") {
-        return read_text(path);
-    }
-    planish::import::open(path).map_err(|error| match error {
-        ImportError::Io { source, .. } => Failure::file("read", path, &source),
-        ImportError::Format { .. } => failed(&error),
-        // The others know the place in the archive, not the archive.
-        _ => Failure::input(format!(
-            "failed to import {}: {}",
-            path.display(),
-            sentence(&error)
-        )),
-    })
-}
-
-fn read_text(path: &Path) -> Result<GraphModule, Failure> {
-    let text = fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
-    let module = text::parse_module(&text).map_err(|faults| in_text(path, &text, &faults))?;
+    let name = path.display();
+    let module = if path.extension().is_some_and(|extension| extension == "ir") {
+        let text = fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
+        text::parse_module(&text).map_err(|faults| in_text(path, &text, &faults))?
+    } else {
+        planish::import::open(path).map_err(|error| match error {
+            ImportError::Io { source, .. } => Failure::file("read", path, &source),
+            ImportError::Format { .. } => failed(&error),
+            // The others know the place in the archive, not the archive.
+            _ => Failure::input(format!("failed to import {name}: {}", sentence(&error))),
+        })?
+    };
     match planish::ir::verify(&module) {
         Ok(_) => Ok(module),
         Err(breaches) => {
             let breaches = breaches.iter().map(|breach| format!("\n  {breach}"));
             let breaches: String = breaches.collect();
-            let name = path.display();
             Err(Failure::input(format!("failed to verify {name}{breaches}")))
         }
     }

@@ -89,6 +89,12 @@ pub(super) fn signature(
             (None, Some(class)) if at == 0 => Type::class(class),
             (None, _) => Type::TENSOR,
         };
+        if let (0, Some(class)) = (at, class)
+            && ty != Type::class(class)
+        {
+            let what = format!("`{}` of class `{class}` is declared {ty}", param.name);
+            return Err(Error::code(file, param.span, what));
+        }
         let default = match &param.default {
             Some(expr) => {
                 let literal = classes::literal(&mut program.library, file, expr, Some(&ty))?;

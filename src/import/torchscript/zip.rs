@@ -48,7 +48,7 @@ struct Stored {
 impl Archive {
     /// Reads the central directory of `bytes`.
     pub fn open(bytes: Bytes, limits: Limits) -> Result<Self> {
-        let zip = ZipArchive::from_slice(bytes).map_err(|e| Error::archive(lower(&e)))?;
+        let zip = ZipArchive::from_slice(bytes).map_err(|e| Error::archive(damaged(&e)))?;
         let mut entries = IndexMap::new();
         let mut top: Option<String> = None;
         let mut inflated: u64 = 0;
@@ -56,7 +56,7 @@ impl Archive {
         let mut count = 0;
         while let Some(record) = records
             .next_entry()
-            .map_err(|e| Error::archive(format!("central directory: {}", lower(&e))))?
+            .map_err(|e| Error::archive(format!("central directory: {}", damaged(&e))))?
         {
             count += 1;
             if count > limits.entries {
@@ -131,7 +131,7 @@ impl Archive {
         let entry = self
             .zip
             .get_entry(stored.place)
-            .map_err(|e| fail(lower(&e)))?;
+            .map_err(|e| fail(damaged(&e)))?;
         let claim = entry.claim_verifier();
         let content = if stored.method == CompressionMethod::STORE {
             let (start, end) = entry.compressed_data_range();
@@ -140,14 +140,19 @@ impl Archive {
             let limit = usize::try_from(claim.uncompressed_size)
                 .map_err(|_| fail("is larger than the address space".into()))?;
             miniz_oxide::inflate::decompress_to_vec_with_limit(entry.data(), limit)
-                .map_err(|e| fail(format!("cannot be inflated: {:?}", e.status)))?
+                .map_err(|e| {
+                    fail(format!(
+                        "cannot be inflated ({:?}); the file is damaged, get it again",
+                        e.status
+                    ))
+                })?
                 .into()
         };
         let found = rawzip::ZipVerification {
             crc: crc32fast::hash(&content),
             uncompressed_size: content.len() as u64,
         };
-        claim.valid(found).map_err(|e| fail(lower(&e)))?;
+        claim.valid(found).map_err(|e| fail(damaged(&e)))?;
         Ok(content)
     }
 
@@ -191,14 +196,13 @@ impl Archive {
     }
 }
 
-/// A message of the zip crate in this crate's style: without the capital it starts with.
-fn lower(error: &rawzip::Error) -> String {
+/// What the zip crate says, without the capital it starts with, and what that means to a user.
+fn damaged(error: &rawzip::Error) -> String {
     let text = error.to_string();
     let mut chars = text.chars();
-    match chars.next() {
-        Some(first) => first.to_lowercase().chain(chars).collect(),
-        None => text,
-    }
+    let first = chars.next().into_iter().flat_map(char::to_lowercase);
+    let text: String = first.chain(chars).collect();
+    format!("{text}; the file is damaged or incomplete, get it again")
 }
 
 #[cfg(test)]
