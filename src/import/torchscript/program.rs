@@ -153,16 +153,17 @@ impl<'a> Program<'a> {
 
     /// Leaves out what calls something that could not be emitted: nothing that is kept calls it.
     fn drop_failed(&mut self) {
+        let mut callers: HashMap<&str, Vec<&str>> = HashMap::new();
+        for (caller, called) in &self.calls {
+            for name in called {
+                callers.entry(name).or_default().push(caller);
+            }
+        }
         let mut failed: HashSet<&str> = self.failed.keys().map(String::as_str).collect();
-        let mut grown = !failed.is_empty();
-        while grown {
-            let calls = self.calls.iter();
-            let more =
-                calls.filter(|(_, called)| called.iter().any(|name| failed.contains(&**name)));
-            let more: Vec<&str> = more.map(|(caller, _)| caller.as_str()).collect();
-            let before = failed.len();
-            failed.extend(more);
-            grown = failed.len() > before;
+        let mut todo: Vec<&str> = failed.iter().copied().collect();
+        while let Some(name) = todo.pop() {
+            let callers = callers.get(name).into_iter().flatten();
+            todo.extend(callers.filter(|caller| failed.insert(caller)));
         }
         for (name, class) in &mut self.model.classes {
             let methods = &mut class.methods;
