@@ -40,7 +40,9 @@ pub fn pack(flat: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut zip = ZipArchiveWriter::new(&mut out);
     for (name, content) in entries {
-        let builder = zip.new_file(format!("m/{name}")).compression_method(CompressionMethod::STORE);
+        let builder = zip
+            .new_file(format!("m/{name}"))
+            .compression_method(CompressionMethod::STORE);
         let (mut entry, _) = builder.start().expect("a vector takes all bytes");
         entry.write_all(content).expect("a vector takes all bytes");
         let descriptor = DataDescriptorOutput::new(crc32(content), content.len() as u64);

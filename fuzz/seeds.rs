@@ -10,7 +10,10 @@ const LARGEST: usize = 16 << 10;
 
 fn main() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut seeds = Seeds { corpus: here.join("corpus"), written: 0 };
+    let mut seeds = Seeds {
+        corpus: here.join("corpus"),
+        written: 0,
+    };
     for file in files(&here.join("../tests")) {
         let Ok(bytes) = fs::read(&file) else { continue };
         match file.extension().and_then(|extension| extension.to_str()) {
@@ -30,7 +33,9 @@ struct Seeds {
 impl Seeds {
     fn archive(&mut self, bytes: Vec<u8>) {
         self.add("zip", &bytes);
-        let Ok(archive) = Archive::open(bytes.into(), Limits::default()) else { return };
+        let Ok(archive) = Archive::open(bytes.into(), Limits::default()) else {
+            return;
+        };
         let read = |name| Some((name, archive.read(name).ok()?));
         let entries: Vec<_> = archive.names().filter_map(read).collect();
         for (name, content) in &entries {
@@ -41,7 +46,9 @@ impl Seeds {
             }
         }
         // Places in the source are never read.
-        let read = entries.iter().filter(|(name, _)| !name.ends_with("debug_pkl"));
+        let read = entries
+            .iter()
+            .filter(|(name, _)| !name.ends_with("debug_pkl"));
         let read = read.map(|(name, content)| (*name, &content[..]));
         self.add("import", &planish_fuzz::flatten(read));
     }
@@ -67,7 +74,11 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            if path.is_dir() { open.push(path) } else { found.push(path) }
+            if path.is_dir() {
+                open.push(path)
+            } else {
+                found.push(path)
+            }
         }
     }
     found.sort();
