@@ -59,7 +59,7 @@ fn what_is_no_model_is_named() {
             .fails(1, &["failed to read", "missing.pt: No such file"]);
         room.planish(verb)
             .arg(room.path(""))
-            .fails(1, &["Is a directory"]);
+            .fails(1, &["is a directory"]);
     }
 }
 
