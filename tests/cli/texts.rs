@@ -294,3 +294,46 @@ fn rewrites_are_proven_and_a_counter_example_is_replayed() {
         .fails(1, &["failed to read the counter-example inputs.ir"]);
     room.planish("opt").fails(2, &["<INPUT>"]);
 }
+
+#[test]
+fn rules_say_why_they_do_not_match() {
+    let room = Room::new();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let text = folder.join("cases/quant_fusion/one_float_operand.ir");
+    let ask = |value: &str| {
+        room.planish("rules")
+            .args(&["why-not"])
+            .arg(&text)
+            .args(&[value])
+    };
+    ask("%s").succeeds().prints(&[
+        "%s = aten::add.Tensor(%a_f, %y, %alpha) in forward",
+        "  rule 24 (sum add), 3 of 4 operators found: operand 1 of aten::add.Tensor, %y, is a parameter",
+    ]);
+    ask("%y")
+        .succeeds()
+        .prints(&["%y is a parameter in forward", "  nothing computes it"]);
+    ask("%ss").fails(1, &["find a value %ss in forward", "there are %s"]);
+    let model = folder.join("fixtures/oracle/op_gelu/before.pt");
+    let ask = |before: &str| {
+        let run = room.planish("rules").args(&["why-not"]).arg(&model);
+        run.args(&["%1", "--before", before])
+    };
+    ask("polish").fails(2, &["among the passes of Finalize", "quant-fusion"]);
+    room.planish("rules")
+        .args(&["explain", "24"])
+        .succeeds()
+        .prints(&[
+            "24 sum add",
+            "src/passes/rules/quant_fusion.rules:",
+            "row 24 of PyTorch's tables",
+            "one(%alpha) asks for",
+        ]);
+    room.planish("rules")
+        .args(&["explain", "999"])
+        .fails(2, &["planish rules list"]);
+    room.planish("rules")
+        .args(&["list"])
+        .succeeds()
+        .prints(&["quant-fusion:", "    0 weighted conv1d"]);
+}
