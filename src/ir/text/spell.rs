@@ -196,7 +196,9 @@ impl Printer<'_> {
             }) => {
                 let scales = scales.iter().map(|scale| shortest(*scale));
                 let zero_points = zero_points.iter().map(ToString::to_string);
-                self.channels(scales.collect(), zero_points.collect(), *axis);
+                let scales: Vec<String> = scales.collect();
+                let zero_points: Vec<String> = zero_points.collect();
+                self.channels(&scales, &zero_points, *axis);
             }
             Some(QParams::PerChannelFloat {
                 scales,
@@ -206,7 +208,9 @@ impl Printer<'_> {
                 let spelled = |value: &f32| shortest(f64::from(*value));
                 let zero_points = zero_points.iter().map(spelled);
                 let scales = scales.iter().map(spelled);
-                self.channels(scales.collect(), zero_points.collect(), *axis);
+                let scales: Vec<String> = scales.collect();
+                let zero_points: Vec<String> = zero_points.collect();
+                self.channels(&scales, &zero_points, *axis);
             }
         }
         self.out.push('>');
@@ -231,7 +235,7 @@ impl Printer<'_> {
         self.out.push(']');
     }
 
-    fn channels(&mut self, scales: Vec<String>, zero_points: Vec<String>, axis: usize) {
+    fn channels(&mut self, scales: &[String], zero_points: &[String], axis: usize) {
         self.put(format_args!(
             ", scale=[{}], zero_point=[{}], axis={axis}",
             scales.join(", "),
