@@ -14,7 +14,7 @@ pub fn passes(out: &mut impl Write) -> Result<(), Failure> {
         } else {
             String::new()
         };
-        writeln!(out, "{order:>3} {:<22} {}", pass.name(), pass.doc())?;
+        writeln!(out, "{order:>3} {:<23} {}", pass.name(), pass.doc())?;
     }
     Ok(())
 }
