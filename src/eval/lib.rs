@@ -25,6 +25,7 @@
 mod call;
 mod contract;
 mod error;
+mod float;
 mod interp;
 mod limits;
 mod ops;

@@ -23,6 +23,7 @@ mod list;
 mod matmul;
 mod norm;
 mod number;
+mod order;
 mod pack;
 mod pad;
 mod pool;
@@ -40,6 +41,7 @@ mod text;
 #[cfg(test)]
 mod trial;
 mod upsample;
+mod vector;
 mod window;
 
 use std::collections::HashMap;

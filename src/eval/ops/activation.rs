@@ -5,11 +5,13 @@ use super::elementwise::{Elementwise, like, map_float, map_into};
 use super::quantized::unary::{
     aten_clamp, aten_hardsigmoid, aten_leaky_relu, aten_relu, aten_sigmoid, aten_tanh, overwrite,
 };
-use super::special::erf;
+use super::vector::in_vectors;
 use super::{Kernel, Table};
 use crate::call::Call;
-use crate::{Result, Tensor, Value};
+use crate::float::{self, BLOCK, Functions, SINGLE, VECTOR};
+use crate::{MemoryFormat, Result, Tensor, Value};
 use Kernel::One;
+use planish_ir::DType;
 
 pub(super) const OPS: Table = &[
     ("aten::relu", One(relu)),
@@ -81,6 +83,33 @@ fn activate(
     Ok(map_float(input, float)?.into())
 }
 
+/// Like [`activate`], for functions whose value depends on how it is computed: in single precision, by the functions given.
+fn curve(
+    call: &Call<'_>,
+    code: Option<&CodeMap<'_>>,
+    value: impl Fn(&Functions, f32) -> f32,
+) -> Result<Value> {
+    let input = call.tensor(0)?;
+    if input.dtype().is_quantized() {
+        return activate(call, code, |x| x);
+    }
+    if input.dtype() == DType::Double {
+        return Err(call.unsupported("of doubles"));
+    }
+    let out = match in_place(call)? {
+        Some(target) => target.clone(),
+        None if input.dtype().is_floating_point() => like(input, input.dtype())?,
+        None => like(input, DType::Float)?,
+    };
+    let vector = in_vectors(BLOCK, input.shape(), out.strides(), &[input.strides()]);
+    let values = input.to_f32()?.into_iter().zip(vector);
+    let values: Vec<f32> = values
+        .map(|(x, vector)| value(if vector { &VECTOR } else { &SINGLE }, x))
+        .collect();
+    out.write_f32(&values)?;
+    Ok(out.into())
+}
+
 /// Like [`activate`], for functions that give integers for integers.
 fn select(call: &Call<'_>, code: &CodeMap<'_>, f: impl Fn(f64) -> f64) -> Result<Value> {
     let input = call.tensor(0)?;
@@ -144,7 +173,7 @@ fn hardtanh(call: &Call<'_>) -> Result<Value> {
 
 fn between(call: &Call<'_>, low: Option<f64>, high: Option<f64>) -> Result<Value> {
     // Bounds are numbers of the tensor's precision.
-    let wide = call.tensor(0)?.dtype() == planish_ir::DType::Double;
+    let wide = call.tensor(0)?.dtype() == DType::Double;
     let near = |bound: Option<f64>| bound.map(|x| if wide { x } else { f64::from(x as f32) });
     let (least, most) = (near(low), near(high));
     let f = |x: f64| {
@@ -155,7 +184,7 @@ fn between(call: &Call<'_>, low: Option<f64>, high: Option<f64>) -> Result<Value
 }
 
 fn sigmoid(call: &Call<'_>) -> Result<Value> {
-    activate(call, Some(&aten_sigmoid), |x| 1.0 / (1.0 + (-x).exp()))
+    curve(call, Some(&aten_sigmoid), |f, x| 1.0 / (1.0 + (f.exp)(-x)))
 }
 
 fn tanh(call: &Call<'_>) -> Result<Value> {
@@ -166,13 +195,13 @@ fn tanh(call: &Call<'_>) -> Result<Value> {
 }
 
 fn hardsigmoid(call: &Call<'_>) -> Result<Value> {
-    activate(call, Some(&aten_hardsigmoid), |x| {
+    curve(call, Some(&aten_hardsigmoid), |_, x| {
         (x + 3.0).clamp(0.0, 6.0) / 6.0
     })
 }
 
 fn hardswish(call: &Call<'_>) -> Result<Value> {
-    activate(call, None, |x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0)
+    curve(call, None, |_, x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0)
 }
 
 fn leaky_relu(call: &Call<'_>) -> Result<Value> {
@@ -204,9 +233,10 @@ fn selu(call: &Call<'_>) -> Result<Value> {
 }
 
 fn exponential(call: &Call<'_>, alpha: f64, scale: f64, inner: f64) -> Result<Value> {
-    activate(call, None, |x| {
-        if x < 0.0 {
-            (x * inner).exp_m1() * (alpha * scale)
+    let (alpha, scale, inner) = (alpha as f32, scale as f32, inner as f32);
+    curve(call, None, |f, x| {
+        if x <= 0.0 {
+            (f.exp_m1)(x * inner) * (alpha * scale)
         } else {
             x * scale
         }
@@ -220,50 +250,58 @@ fn gelu(call: &Call<'_>) -> Result<Value> {
         _ => call.str(1)?,
     };
     match kind {
-        "none" => activate(call, None, |x| {
-            0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2))
-        }),
-        "tanh" => activate(call, None, |x| {
-            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
-            0.5 * x * (1.0 + inner.tanh())
+        "none" => {
+            let input = call.tensor(0)?;
+            if input.numel() > 1 && input.is_dense(MemoryFormat::Contiguous) {
+                return curve(call, None, |_, x| float::gelu(x));
+            }
+            curve(call, None, |f, x| {
+                x * 0.5 * (1.0 + (f.erf)(x * std::f32::consts::FRAC_1_SQRT_2))
+            })
+        }
+        "tanh" => curve(call, None, |f, x| {
+            // √(2/π)
+            let inner = 0.797_884_6 * 0.044_715_f32.mul_add(x * x * x, x);
+            0.5 * x * (1.0 + (f.tanh)(inner))
         }),
         _ => Err(call.wrong(1, "none or tanh")),
     }
 }
 
 fn silu(call: &Call<'_>) -> Result<Value> {
-    activate(call, None, |x| x / (1.0 + (-x).exp()))
+    curve(call, None, |f, x| x / (1.0 + (f.exp)(-x)))
 }
 
 fn mish(call: &Call<'_>) -> Result<Value> {
-    activate(call, None, |x| x * x.exp().ln_1p().tanh())
+    curve(call, None, |f, x| x * (f.tanh)((f.log1p)((f.exp)(x))))
 }
 
 fn softplus(call: &Call<'_>) -> Result<Value> {
     let (beta, most) = (call.float_or(1, 1.0)?, call.float_or(2, 20.0)?);
-    activate(call, None, |x| {
+    let (beta, most) = (beta as f32, most as f32);
+    curve(call, None, |f, x| {
         if x * beta > most {
             x
         } else {
-            (x * beta).exp().ln_1p() / beta
+            (f.log1p)((f.exp)(x * beta)) / beta
         }
     })
 }
 
 fn hardshrink(call: &Call<'_>) -> Result<Value> {
-    let bound = call.float_or(1, 0.5)?;
+    let bound = f64::from(call.float_or(1, 0.5)? as f32);
     activate(call, None, |x| if x.abs() <= bound { 0.0 } else { x })
 }
 
 fn softshrink(call: &Call<'_>) -> Result<Value> {
-    let bound = call.float_or(1, 0.5)?;
+    let bound = f64::from(call.float_or(1, 0.5)? as f32);
     activate(call, None, |x| {
         if x > bound {
             x - bound
         } else if x < -bound {
             x + bound
         } else {
-            x * 0.0
+            0.0
         }
     })
 }
@@ -307,9 +345,18 @@ fn glu(call: &Call<'_>) -> Result<Value> {
         input.slice(dim, size / 2, size / 2, 1)?,
     );
     let pair = Elementwise::new(vec![(&a).into(), (&b).into()])?;
-    Ok(pair
-        .binary(None, |a, _| a, |a, b| a / (1.0 + (-b).exp()))?
-        .into())
+    let out = pair.result(pair.dtype)?;
+    let strides = [a.strides(), b.strides()];
+    let vector = in_vectors(BLOCK, &pair.shape, out.strides(), &strides);
+    let values = a.to_f32()?.into_iter().zip(b.to_f32()?).zip(vector);
+    let values: Vec<f32> = values
+        .map(|((a, b), vector)| {
+            let functions = if vector { &VECTOR } else { &SINGLE };
+            a * (1.0 / (1.0 + (functions.exp)(-b)))
+        })
+        .collect();
+    out.write_f32(&values)?;
+    Ok(out.into())
 }
 
 /// Outside of training nothing is dropped.
@@ -324,7 +371,7 @@ fn dropout(call: &Call<'_>) -> Result<Value> {
 mod tests {
     use super::*;
     use crate::{Contract, apply};
-    use planish_ir::{DType, Op};
+    use planish_ir::Op;
 
     fn run(op: &str, inputs: &[Value]) -> Tensor {
         let out = apply(Op::of(op), inputs, Contract::Fbgemm)

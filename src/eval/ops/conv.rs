@@ -1,10 +1,11 @@
 //! Convolutions, transposed or not: the sum over a window, for floats and for codes.
 //!
-//! Floating-point sums are taken in `f64` and rounded once; PyTorch's own order of summation depends on the CPU.
+//! Floats are summed in PyTorch's order, see [`Order`]; doubles as they come.
 
-use planish_ir::{ConvGeometry, Dims};
+use planish_ir::{ConvGeometry, DType, Dims};
 use smallvec::SmallVec;
 
+use super::order::{Order, Shape};
 use super::window::{
     Axis, Sizes, batched, channels_to_end, conv_size, narrowed, transposed_size, unbatched, widened,
 };
@@ -40,24 +41,6 @@ impl Sum for i16 {
     fn dot(a: &[Self], b: &[Self]) -> i32 {
         let products = a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b));
         products.fold(0, i32::wrapping_add)
-    }
-}
-
-impl Sum for f32 {
-    type Total = f64;
-
-    fn dot(a: &[Self], b: &[Self]) -> f64 {
-        // Eight sums side by side: `f64` hides their order from all but the last bits of an `f32`.
-        let mut sums = [0f64; 8];
-        let (left, right) = (a.chunks_exact(8), b.chunks_exact(8));
-        let rest = left.remainder().iter().zip(right.remainder());
-        let rest: f64 = rest.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-        for (a, b) in left.zip(right) {
-            for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-                *sum += f64::from(*a) * f64::from(*b);
-            }
-        }
-        sums.iter().sum::<f64>() + rest
     }
 }
 
@@ -177,6 +160,18 @@ impl Plan {
         weight: &[T],
         mut emit: impl FnMut(usize, T::Total),
     ) -> Result<()> {
+        self.windows(input, weight, |o, window, taps| {
+            emit(o, T::dot(window, taps))
+        })
+    }
+
+    /// Each output's channel, window and weight.
+    fn windows<T: Copy + Default>(
+        &self,
+        input: &[T],
+        weight: &[T],
+        mut each: impl FnMut(usize, &[T], &[T]),
+    ) -> Result<()> {
         let depth = self.taps() * self.inputs;
         let row = self.axes[2].output;
         room(row.saturating_mul(depth), size_of::<T>())?;
@@ -195,7 +190,7 @@ impl Plan {
                             let window = &patch[from..from + depth];
                             for o in g * self.outputs..(g + 1) * self.outputs {
                                 let taps = &weight[o * depth..(o + 1) * depth];
-                                emit(o, T::dot(window, taps));
+                                each(o, window, taps);
                             }
                         }
                     }
@@ -206,7 +201,7 @@ impl Plan {
     }
 
     /// Copies the windows of a row of pixels: `[w][group][tap][channel]`.
-    fn collect<T: Sum>(&self, image: &[T], at: Sizes, patch: &mut [T]) {
+    fn collect<T: Copy + Default>(&self, image: &[T], at: Sizes, patch: &mut [T]) {
         let [deep, high, wide] = &self.axes;
         let channels = self.groups * self.inputs;
         let depth = self.taps() * self.inputs;
@@ -357,16 +352,35 @@ fn convolve(call: &Call<'_>, input: &Tensor, geometry: &ConvGeometry) -> Result<
     };
     let out = Tensor::zeros(input.dtype(), &plan.shape(), format)?;
     let end = channels_to_end(input.rank());
-    let x = input.permute(&end)?.to_f32()?;
-    let w = weight_rows(weight, geometry)?.to_f32()?;
+    let (x, w) = (input.permute(&end)?, weight_rows(weight, geometry)?);
+    let to = out.permute(&end)?;
+    let channels = plan.channels();
     let bias = match bias {
-        Some(bias) if bias.shape() == [plan.channels() as i64] => bias.to_f64()?,
+        Some(bias) if bias.shape() == [channels as i64] => bias.clone(),
         Some(_) => return Err(call.wrong(2, "one value for each output channel")),
-        None => vec![0.0; plan.channels()],
+        None => Tensor::zeros(input.dtype(), &[channels as i64], MemoryFormat::Contiguous)?,
     };
-    let mut values = Vec::with_capacity(out.numel());
-    plan.run(&x, &w, |channel, sum| values.push(sum + bias[channel]))?;
-    out.permute(&end)?.write_f64(&values)?;
+    if input.dtype() == DType::Double {
+        let (bias, mut values) = (bias.to_f64()?, Vec::with_capacity(out.numel()));
+        plan.run(&x.to_f64()?, &w.to_f64()?, |channel, sum| {
+            values.push(sum + bias[channel]);
+        })?;
+        to.write_f64(&values)?;
+    } else {
+        let order = Order::of(&Shape {
+            input: input.shape(),
+            kernel: &weight.shape()[2..],
+            geometry,
+            inputs: plan.inputs,
+            outputs: plan.outputs,
+            last,
+        });
+        let (bias, mut values) = (bias.to_f32()?, Vec::with_capacity(out.numel()));
+        plan.windows(&x.to_f32()?, &w.to_f32()?, |channel, window, taps| {
+            values.push(order.sum(window, taps, bias[channel]));
+        })?;
+        to.write_f32(&values)?;
+    }
     Ok(unbatched(out, had_batch)?.into())
 }
 
@@ -427,7 +441,7 @@ mod tests {
             ],
         );
         assert_eq!(back.shape(), x.shape());
-        let inner = |a: &Tensor, b: &Tensor| f32::dot(&a.to_f32().unwrap(), &b.to_f32().unwrap());
+        let inner = |a: &Tensor, b: &Tensor| f64::dot(&a.to_f64().unwrap(), &b.to_f64().unwrap());
         assert_eq!(inner(&forward, &y), inner(&x, &back));
     }
 

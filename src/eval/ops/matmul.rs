@@ -1,6 +1,6 @@
 //! Products of float matrices.
 //!
-//! Sums are taken in `f64` and rounded once; PyTorch's own order of summation depends on the CPU.
+//! Floats are summed in the order that PyTorch's libraries take, see [`Product`]; doubles as they come.
 
 use planish_ir::{DType, Dims};
 
@@ -8,6 +8,7 @@ use super::conv::Sum;
 use super::elementwise::broadcast;
 use super::{Kernel, Table};
 use crate::call::Call;
+use crate::float::product::{Dot, Product};
 use crate::{MemoryFormat, Result, Tensor, Value};
 use Kernel::One;
 
@@ -22,15 +23,25 @@ pub(super) const OPS: Table = &[
 ];
 
 fn linear(call: &Call<'_>) -> Result<Value> {
-    Ok(linear_map(call, call.tensor(0)?, call.tensor(1)?, call.tensor_opt(2)?)?.into())
+    let (input, weight) = (call.tensor(0)?, call.tensor(1)?);
+    let depth = input.shape().last().copied().unwrap_or(0).max(1) as usize;
+    let product = Product {
+        rows: input.numel() / depth,
+        columns: weight.shape().first().copied().unwrap_or(0) as usize,
+        depth,
+        transposed: weight.strides().last() == Some(&1),
+    };
+    let dot = product.single();
+    Ok(linear_map(call, input, weight, call.tensor_opt(2)?, |_| dot)?.into())
 }
 
-/// Rows times the transpose of a weight `[out, in]`, plus a bias.
+/// Rows times the transpose of a weight `[out, in]`, plus a bias; `dot` sums the products of an output.
 pub(super) fn linear_map(
     call: &Call<'_>,
     input: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
+    dot: impl Fn(usize) -> Dot,
 ) -> Result<Tensor> {
     let Some((depth, rows)) = input.shape().split_last() else {
         return Err(call.wrong(0, "rows"));
@@ -44,59 +55,45 @@ pub(super) fn linear_map(
     }
     shape.push(outputs);
     call.work((input.numel() as u64).saturating_mul(outputs as u64))?;
-    let (outputs, depth) = (outputs as usize, *depth as usize);
     let bias = match bias {
-        Some(bias) if bias.shape() == [outputs as i64] => bias.to_f64()?,
+        Some(bias) if bias.shape() == [outputs] => bias.clone(),
         Some(_) => return Err(call.wrong(2, "one value for each output")),
-        None => vec![0.0; outputs],
+        None => Tensor::zeros(input.dtype(), &[outputs], MemoryFormat::Contiguous)?,
     };
-    let rows: i64 = rows.iter().product();
+    let (outputs, depth) = (outputs as usize, *depth as usize);
+    let rows = rows.iter().product::<i64>() as usize;
     let out = Tensor::zeros(input.dtype(), &shape, MemoryFormat::Contiguous)?;
-    let mut values = Vec::with_capacity(out.numel());
     if input.dtype() == DType::Double {
-        products(
-            &input.to_f64()?,
-            &weight.to_f64()?,
-            rows,
-            outputs,
-            depth,
-            |o, sum| {
-                values.push(sum + bias[o]);
-            },
-        );
+        let bias = bias.to_f64()?;
+        let (x, w) = (input.to_f64()?, weight.to_f64()?);
+        let values = pairs(&x, &w, [rows, outputs, depth], |o, x, w| {
+            f64::dot(x, w) + bias[o]
+        });
+        out.write_f64(&values)?;
     } else {
-        products(
-            &input.to_f32()?,
-            &weight.to_f32()?,
-            rows,
-            outputs,
-            depth,
-            |o, sum| {
-                values.push(sum + bias[o]);
-            },
-        );
+        let bias = bias.to_f32()?;
+        let (x, w) = (input.to_f32()?, weight.to_f32()?);
+        let values = pairs(&x, &w, [rows, outputs, depth], |o, x, w| {
+            dot(o)(x, w) + bias[o]
+        });
+        out.write_f32(&values)?;
     }
-    out.write_f64(&values)?;
     Ok(out)
 }
 
-fn products<T: Sum<Total = f64>>(
+/// Something of each row of `x` and each row of `w`, whose index comes with them.
+fn pairs<T, U>(
     x: &[T],
     w: &[T],
-    rows: i64,
-    outputs: usize,
-    depth: usize,
-    mut emit: impl FnMut(usize, f64),
-) {
-    for row in 0..rows as usize {
-        for o in 0..outputs {
-            let (x, w) = (
-                &x[row * depth..(row + 1) * depth],
-                &w[o * depth..(o + 1) * depth],
-            );
-            emit(o, T::dot(x, w));
-        }
+    [rows, outputs, depth]: [usize; 3],
+    each: impl Fn(usize, &[T], &[T]) -> U,
+) -> Vec<U> {
+    let mut out = Vec::with_capacity(rows * outputs);
+    for row in 0..rows {
+        let x = &x[row * depth..(row + 1) * depth];
+        out.extend((0..outputs).map(|o| each(o, x, &w[o * depth..(o + 1) * depth])));
     }
+    out
 }
 
 fn matmul(call: &Call<'_>) -> Result<Value> {
@@ -149,17 +146,38 @@ fn product(call: &Call<'_>, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     call.work((out.numel() as u64).saturating_mul(k as u64))?;
     let rank = right.rank();
     let columns = right.transpose(rank - 2, rank - 1)?;
-    if dtype.is_floating_point() {
+    let sizes = [m, n, k];
+    if dtype == DType::Double {
         let (x, y) = (left.to_f64()?, columns.to_f64()?);
-        let values = batched_products(&x, &y, &batch, [m, n, k], f64::dot);
-        out.write_f64(&values)?;
+        out.write_f64(&batched_products(&x, &y, &batch, sizes, f64::dot))?;
+    } else if dtype.is_floating_point() {
+        let (x, y) = (left.to_f32()?, columns.to_f32()?);
+        // Leading dimensions of the first alone are rows.
+        let one = b.rank() <= 2;
+        let rows = if one {
+            batch.iter().product::<i64>() * m
+        } else {
+            m
+        };
+        let product = Product {
+            rows: rows as usize,
+            columns: n as usize,
+            depth: k as usize,
+            transposed: columns.strides()[rank - 1] == 1 && right.strides()[rank - 1] != 1,
+        };
+        let dot = if one {
+            product.single()
+        } else {
+            product.batched()
+        };
+        out.write_f32(&batched_products(&x, &y, &batch, sizes, dot))?;
     } else {
         let (x, y) = (left.to_i64()?, columns.to_i64()?);
         let dot = |a: &[i64], b: &[i64]| {
             let products = a.iter().zip(b).map(|(a, b)| a.wrapping_mul(*b));
             products.fold(0, i64::wrapping_add)
         };
-        out.write_i64(&batched_products(&x, &y, &batch, [m, n, k], dot))?;
+        out.write_i64(&batched_products(&x, &y, &batch, sizes, dot))?;
     }
     let out = if b.rank() == 1 {
         out.squeeze(|d| d + 1 == shape.len())?
@@ -182,16 +200,12 @@ fn batched_products<T, U>(
 ) -> Vec<U> {
     let (m, n, k) = (m as usize, n as usize, k as usize);
     let batch: i64 = batch.iter().product();
-    let mut out = Vec::with_capacity(batch as usize * m * n);
-    for at in 0..batch as usize {
-        let (x, y) = (&x[at * m * k..], &y[at * n * k..]);
-        for i in 0..m {
-            for j in 0..n {
-                out.push(dot(&x[i * k..(i + 1) * k], &y[j * k..(j + 1) * k]));
-            }
-        }
-    }
-    out
+    (0..batch as usize)
+        .flat_map(|at| {
+            let (x, y) = (&x[at * m * k..], &y[at * n * k..]);
+            pairs(x, y, [m, n, k], |_, x, y| dot(x, y))
+        })
+        .collect()
 }
 
 /// `addmm(self, a, b, beta, alpha)`: `beta * self + alpha * (a @ b)`
@@ -199,20 +213,21 @@ fn addmm(call: &Call<'_>) -> Result<Value> {
     let (base, a, b) = (call.tensor(0)?, call.tensor(1)?, call.tensor(2)?);
     let beta = call.float_or(3, 1.0)?;
     let alpha = call.float_or(4, 1.0)?;
-    let wide = |t: &Tensor| -> Result<Tensor> {
-        let out = super::elementwise::like(t, DType::Double)?;
-        out.write_f64(&t.to_f64()?)?;
-        Ok(out)
-    };
-    let sums = product(call, &wide(a)?, &wide(b)?)?;
-    let base = base.expand(sums.shape())?.to_f64()?;
-    let values = sums.to_f64()?;
-    let values = values
-        .iter()
-        .zip(&base)
-        .map(|(sum, base)| alpha * sum + beta * base);
+    let sums = product(call, a, b)?;
+    let base = base.expand(sums.shape())?;
     let out = Tensor::zeros(a.dtype(), sums.shape(), MemoryFormat::Contiguous)?;
-    out.write_f64(&values.collect::<Vec<_>>())?;
+    if a.dtype() == DType::Double {
+        let (sums, base) = (sums.to_f64()?, base.to_f64()?);
+        let values = sums.iter().zip(&base);
+        let values = values.map(|(sum, base)| alpha * sum + beta * base);
+        out.write_f64(&values.collect::<Vec<_>>())?;
+    } else {
+        let (alpha, beta) = (alpha as f32, beta as f32);
+        let (sums, base) = (sums.to_f32()?, base.to_f32()?);
+        let values = sums.iter().zip(&base);
+        let values = values.map(|(sum, base)| alpha.mul_add(*sum, beta * base));
+        out.write_f32(&values.collect::<Vec<_>>())?;
+    }
     Ok(out.into())
 }
 

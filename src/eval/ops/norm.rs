@@ -1,12 +1,13 @@
 //! Normalizations of floats, outside of training.
 //!
-//! Statistics are taken in `f64`; PyTorch's own order of summation depends on the CPU.
+//! Floats are computed in PyTorch's order; doubles as they come.
 
-use planish_ir::Dims;
+use planish_ir::{DType, Dims};
 
 use super::elementwise::like;
 use super::{Kernel, Table};
 use crate::call::Call;
+use crate::float::moments::moments;
 use crate::{Error, Result, Tensor, Value};
 use Kernel::One;
 
@@ -35,15 +36,48 @@ fn running_norm(call: &Call<'_>, input: &Tensor, channels: i64, eps: f64) -> Res
     let channel = |index, default| per_channel(call, index, channels, default);
     let (weight, bias) = (channel(1, Some(1.0))?, channel(2, Some(0.0))?);
     let (mean, var) = (channel(3, None)?, channel(4, None)?);
-    let inner: i64 = input.shape()[2..].iter().product();
-    let values = input.to_f64()?;
-    let normal = values.iter().enumerate().map(|(at, x)| {
-        let c = at / inner.max(1) as usize % channels as usize;
-        (x - mean[c]) / (var[c] + eps).sqrt() * weight[c] + bias[c]
-    });
+    let inner = input.shape()[2..].iter().product::<i64>().max(1) as usize;
+    let channel_of = |at: usize| at / inner % channels as usize;
     let out = like(input, input.dtype())?;
-    out.write_f64(&normal.collect::<Vec<_>>())?;
+    if input.dtype() == DType::Double {
+        let values = input.to_f64()?.into_iter().enumerate().map(|(at, x)| {
+            let c = channel_of(at);
+            (x - mean[c]) / (var[c] + eps).sqrt() * weight[c] + bias[c]
+        });
+        out.write_f64(&values.collect::<Vec<_>>())?;
+        return Ok(out.into());
+    }
+    let lines: Vec<Line> = (0..channels as usize)
+        .map(|c| {
+            let scale = 1.0 / (var[c] as f32 + eps as f32).sqrt();
+            Line::new(mean[c] as f32, scale, weight[c] as f32, bias[c] as f32)
+        })
+        .collect();
+    let values = input.to_f32()?.into_iter().enumerate();
+    let values: Vec<f32> = values.map(|(at, x)| lines[channel_of(at)].at(x)).collect();
+    out.write_f32(&values)?;
     Ok(out.into())
+}
+
+/// A channel's normalization as one multiplication and addition.
+struct Line {
+    slope: f32,
+    offset: f32,
+}
+
+impl Line {
+    /// Takes `mean` off, scales, and applies weight and bias.
+    fn new(mean: f32, scale: f32, weight: f32, bias: f32) -> Self {
+        let slope = scale * weight;
+        Self {
+            slope,
+            offset: (-mean).mul_add(slope, bias),
+        }
+    }
+
+    fn at(&self, x: f32) -> f32 {
+        x.mul_add(self.slope, self.offset)
+    }
 }
 
 /// One value for each channel; `default` stands for an absent tensor.
@@ -70,22 +104,30 @@ fn instance_norm(call: &Call<'_>) -> Result<Value> {
     if !call.bool_or(5, true)? {
         return running_norm(call, input, channels, eps);
     }
-    grouped(call, input, channels, [1, 2], eps)
+    grouped(call, input, channels, [1, 2], eps, |row| {
+        let count = row.len() as f32;
+        let sum: f64 = row.iter().map(|x| f64::from(*x)).sum();
+        let mean = (sum / row.len() as f64) as f32;
+        let squares = row.iter().map(|x| f64::from((x - mean) * (x - mean)));
+        (mean, squares.sum::<f64>() as f32 / count)
+    })
 }
 
 /// `group_norm(input, groups, weight, bias, eps, cudnn)`
 fn group_norm(call: &Call<'_>) -> Result<Value> {
     let (input, groups) = (call.tensor(0)?, call.int(1)?);
-    grouped(call, input, groups, [2, 3], call.float_or(4, 1e-5)?)
+    let eps = call.float_or(4, 1e-5)?;
+    grouped(call, input, groups, [2, 3], eps, moments)
 }
 
-/// Normalizes groups of channels with their own statistics; weight and bias, at the given arguments, belong to channels.
+/// Normalizes groups of channels with their own statistics, which `moments` takes of a row of floats; weight and bias, at the given arguments, belong to channels.
 fn grouped(
     call: &Call<'_>,
     input: &Tensor,
     groups: i64,
     [weight, bias]: [usize; 2],
     eps: f64,
+    moments: impl Fn(&[f32]) -> (f32, f32),
 ) -> Result<Value> {
     let channels = match input.shape() {
         [_, channels, ..] if groups > 0 && channels % groups == 0 => *channels,
@@ -95,17 +137,31 @@ fn grouped(
     let bias = per_channel(call, bias, channels, Some(0.0))?;
     let inner: i64 = input.shape()[2..].iter().product();
     let (inner, channels) = (inner as usize, channels as usize);
-    let mut values = input.to_f64()?;
-    let each = channels / groups as usize * inner;
-    for (group, row) in values.chunks_exact_mut(each.max(1)).enumerate() {
-        normalize(row, eps);
+    let each = (channels / groups as usize * inner).max(1);
+    let channel_of = |group: usize, at: usize| (group * each + at) / inner.max(1) % channels;
+    let out = like(input, input.dtype())?;
+    if input.dtype() == DType::Double {
+        let mut values = input.to_f64()?;
+        for (group, row) in values.chunks_exact_mut(each).enumerate() {
+            normalize(row, eps);
+            for (at, value) in row.iter_mut().enumerate() {
+                let c = channel_of(group, at);
+                *value = *value * weight[c] + bias[c];
+            }
+        }
+        out.write_f64(&values)?;
+        return Ok(out.into());
+    }
+    let mut values = input.to_f32()?;
+    for (group, row) in values.chunks_exact_mut(each).enumerate() {
+        let (mean, var) = moments(row);
+        let scale = (1.0 / (f64::from(var.max(0.0)) + eps).sqrt()) as f32;
         for (at, value) in row.iter_mut().enumerate() {
-            let c = (group * each + at) / inner.max(1) % channels;
-            *value = *value * weight[c] + bias[c];
+            let c = channel_of(group, at);
+            *value = Line::new(mean, scale, weight[c] as f32, bias[c] as f32).at(*value);
         }
     }
-    let out = like(input, input.dtype())?;
-    out.write_f64(&values)?;
+    out.write_f32(&values)?;
     Ok(out.into())
 }
 
@@ -122,8 +178,26 @@ fn normalize(row: &mut [f64], eps: f64) {
 
 /// `layer_norm(input, shape, weight, bias, eps, cudnn)`
 fn layer_norm(call: &Call<'_>) -> Result<Value> {
+    let input = call.tensor(0)?;
     let eps = call.float_or(4, 1e-5)?;
-    last_dims(call, [2, 3], |row| normalize(row, eps))
+    if input.dtype() == DType::Double {
+        return last_dims(call, [2, 3], |row| normalize(row, eps));
+    }
+    let len = normalized_size(input, &call.ints(1)?)?;
+    let weight = per_channel(call, 2, len, Some(1.0))?;
+    let bias = per_channel(call, 3, len, Some(0.0))?;
+    let mut values = input.to_f32()?;
+    for row in values.chunks_exact_mut(len.max(1) as usize) {
+        let (mean, var) = moments(row);
+        let scale = 1.0 / (var.max(0.0) + eps as f32).sqrt();
+        for ((x, weight), bias) in row.iter_mut().zip(&weight).zip(&bias) {
+            *x = ((*x - mean) * scale).mul_add(*weight as f32, *bias as f32);
+        }
+    }
+    let shape: Dims = input.shape().into();
+    let out = Tensor::zeros(input.dtype(), &shape, crate::MemoryFormat::Contiguous)?;
+    out.write_f32(&values)?;
+    Ok(out.into())
 }
 
 /// `rms_norm(input, shape, weight, eps)`

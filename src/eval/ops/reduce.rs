@@ -1,17 +1,19 @@
 //! Reductions: sums, means, extremes, softmax, sorting.
 //!
-//! Floating-point sums are taken in `f64` and rounded once; PyTorch's own order of summation depends on the CPU.
+//! Sums, means and softmaxes of floats are taken in PyTorch's order where that is known (`docs/numerics.md`); others in `f64`, rounded once.
 
 use planish_ir::{DType, Dims, Type};
 
-use super::quantized::reduce::mean as quantized_mean;
+use super::quantized::reduce::{grouped, mean as quantized_mean};
 use super::{Kernel, Table};
 use crate::call::{Call, Scalar};
+use crate::float::softmax::{log_softmax, log_softmax_column, softmax, softmax_column};
+use crate::float::sum;
 use crate::{Error, MemoryFormat, Result, Tensor, Value};
 use Kernel::{Many, One};
 
 pub(super) const OPS: Table = &[
-    ("aten::sum", One(sum)),
+    ("aten::sum", One(sum_of)),
     ("aten::mean", One(mean)),
     ("aten::prod", One(prod)),
     ("aten::var", One(var)),
@@ -25,8 +27,8 @@ pub(super) const OPS: Table = &[
     ("aten::argmin", One(argmin)),
     ("aten::all", One(all)),
     ("aten::any", One(any)),
-    ("aten::softmax", One(softmax)),
-    ("aten::log_softmax", One(log_softmax)),
+    ("aten::softmax", One(softmax_of)),
+    ("aten::log_softmax", One(log_softmax_of)),
     ("aten::logsumexp", One(logsumexp)),
     ("aten::cumsum", One(cumsum)),
     ("aten::sort", Many(sort)),
@@ -89,13 +91,16 @@ impl Rows {
 }
 
 /// `sum(tensor, dtype)`, `sum(tensor, dims, keepdim, dtype)`, or the sum of a list.
-fn sum(call: &Call<'_>) -> Result<Value> {
+fn sum_of(call: &Call<'_>) -> Result<Value> {
     if let Value::List(_) = call.get(0) {
         return sum_of_list(call);
     }
     let (rows, dtype) = reduction(call)?;
     let own = rows.tensor.dtype();
     if own.is_floating_point() || dtype.is_some_and(DType::is_floating_point) {
+        if own == DType::Float && dtype.is_none_or(|dtype| dtype == own) {
+            return Ok(ordered(call, &rows, |sum, _| sum)?.into());
+        }
         return Ok(rows
             .floats(dtype.unwrap_or(own), |row| row.iter().sum())?
             .into());
@@ -127,8 +132,38 @@ fn mean(call: &Call<'_>) -> Result<Value> {
     if !dtype.is_floating_point() {
         return Err(call.wrong(0, "floats"));
     }
+    if rows.tensor.dtype() == DType::Float && dtype == DType::Float {
+        return Ok(ordered(call, &rows, |sum, count| sum / count as f32)?.into());
+    }
     let average = |row: &[f64]| row.iter().sum::<f64>() / row.len() as f64;
     Ok(rows.floats(dtype, average)?.into())
+}
+
+/// Sums of floats in the order that their places in memory ask for; `finish` takes each sum and how many elements it has.
+fn ordered(call: &Call<'_>, rows: &Rows, finish: impl Fn(f32, usize) -> f32) -> Result<Tensor> {
+    let (input, (dims, ..)) = (call.tensor(0)?, dims_of(call)?);
+    let out = Tensor::zeros(DType::Float, &rows.shape, MemoryFormat::Contiguous)?;
+    let innermost = dims.iter().all(|dim| dim + dims.len() >= input.rank());
+    let sums: Vec<f32> = if let Some(view) = grouped(input, &dims) {
+        let values = view.to_f32()?;
+        let width = view.shape()[2] as usize;
+        let blocks = values.chunks_exact((rows.len * width).max(1));
+        blocks
+            .flat_map(|block| sum::columns(block, width))
+            .collect()
+    } else if input.is_contiguous() && innermost {
+        rows.each(&rows.tensor.to_f32()?, out.numel(), sum::run)
+    } else {
+        let exact = |row: &[f64]| row.iter().sum::<f64>() as f32;
+        rows.each(&rows.tensor.to_f64()?, out.numel(), exact)
+    };
+    out.write_f32(
+        &sums
+            .into_iter()
+            .map(|sum| finish(sum, rows.len))
+            .collect::<Vec<_>>(),
+    )?;
+    Ok(out)
 }
 
 /// `prod(tensor, dtype)` or `prod(tensor, dim, keepdim, dtype)`
@@ -345,7 +380,7 @@ fn truth(call: &Call<'_>, empty: bool, test: impl Fn(&[f64]) -> bool) -> Result<
 }
 
 /// `softmax(tensor, dim, dtype)`
-fn softmax(call: &Call<'_>) -> Result<Value> {
+fn softmax_of(call: &Call<'_>) -> Result<Value> {
     let tensor = call.tensor(0)?;
     let out = softmax_along(&as_dtype(tensor, call.dtype_opt(2)?)?, call.dim(1, tensor)?)?;
     Ok(out.into())
@@ -353,7 +388,10 @@ fn softmax(call: &Call<'_>) -> Result<Value> {
 
 /// The softmax along a dimension.
 pub(super) fn softmax_along(tensor: &Tensor, dim: usize) -> Result<Tensor> {
-    along(tensor, dim, softmax_row)
+    if tensor.dtype() == DType::Double {
+        return along(tensor, dim, softmax_row);
+    }
+    along_columns(tensor, dim, softmax, softmax_column)
 }
 
 /// Turns a row into its softmax.
@@ -369,16 +407,49 @@ pub(super) fn softmax_row(row: &mut [f64]) {
     }
 }
 
-fn log_softmax(call: &Call<'_>) -> Result<Value> {
+fn log_softmax_of(call: &Call<'_>) -> Result<Value> {
     let tensor = call.tensor(0)?;
     let input = as_dtype(tensor, call.dtype_opt(2)?)?;
-    let out = along(&input, call.dim(1, tensor)?, |row| {
+    let dim = call.dim(1, tensor)?;
+    if input.dtype() != DType::Double {
+        return Ok(along_columns(&input, dim, log_softmax, log_softmax_column)?.into());
+    }
+    let out = along(&input, dim, |row| {
         let shift = log_sum(row);
         for x in row {
             *x -= shift;
         }
     })?;
     Ok(out.into())
+}
+
+/// Rewrites the rows of floats along a dimension: those that are runs of memory by `row`; else by `column`, which is told its place among
+/// how many columns.
+fn along_columns(
+    tensor: &Tensor,
+    dim: usize,
+    row: fn(&mut [f32]),
+    column: fn(&mut [f32], usize, usize),
+) -> Result<Tensor> {
+    let out = super::elementwise::like(tensor, tensor.dtype())?;
+    let len = tensor.shape().get(dim).copied().unwrap_or(1) as usize;
+    let width = tensor.shape().iter().skip(dim + 1).product::<i64>() as usize;
+    let mut values = tensor.to_f32()?;
+    for block in values.chunks_exact_mut((len * width).max(1)) {
+        if width == 1 {
+            row(block);
+            continue;
+        }
+        for at in 0..width {
+            let mut values: Vec<f32> = block.iter().skip(at).step_by(width).copied().collect();
+            column(&mut values, at, width);
+            for (to, value) in block.iter_mut().skip(at).step_by(width).zip(values) {
+                *to = value;
+            }
+        }
+    }
+    out.write_f32(&values)?;
+    Ok(out)
 }
 
 fn logsumexp(call: &Call<'_>) -> Result<Value> {

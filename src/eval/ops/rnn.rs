@@ -1,10 +1,9 @@
 //! Recurrent networks of floats, outside of training.
 //!
-//! Sums are taken in `f64` and rounded once per gate; PyTorch's own order of summation depends on the CPU.
+//! Sums are taken in `f64` and rounded once per gate; PyTorch leaves them to oneDNN, whose order is not known.
 
 use planish_ir::Dims;
 
-use super::conv::Sum;
 use super::{Kernel, Table};
 use crate::call::Call;
 use crate::{MemoryFormat, Result, Tensor, Value};
@@ -45,7 +44,11 @@ impl Matrix {
     fn apply(&self, x: &[f32]) -> Vec<f64> {
         let rows = self.weight.chunks_exact(self.columns);
         rows.zip(&self.bias)
-            .map(|(row, bias)| f32::dot(row, x) + bias)
+            .map(|(row, bias)| {
+                let products = row.iter().zip(x);
+                let products = products.map(|(w, x)| f64::from(*w) * f64::from(*x));
+                products.sum::<f64>() + bias
+            })
             .collect()
     }
 }

@@ -1,13 +1,14 @@
 //! Sums, products and joins of quantized tensors.
 //!
 //! A sum dequantizes most elements with one rounding (`fused`) and the rest of each run with two (`plain`); which elements are which
-//! depends on the strides of all operands, see [`fused_elements`].
+//! depends on the strides of all operands, see [`in_vectors`].
 
 use planish_ir::{Dims, QParams};
 
 use crate::call::Call;
 use crate::ops::elementwise::broadcast;
 use crate::ops::quant::{self, Affine, empty, per_tensor, suggested_strides};
+use crate::ops::vector::in_vectors;
 use crate::ops::{Kernel, Table};
 use crate::{Error, MemoryFormat, Result, Tensor, Value};
 use Kernel::One;
@@ -48,7 +49,8 @@ fn add(call: &Call<'_>) -> Result<Value> {
         return add_scalar(call);
     }
     let pair = Pair::new(call)?;
-    let fused = fused_elements(
+    let fused = in_vectors(
+        BLOCK,
         &pair.shape,
         pair.out.strides(),
         &[pair.a.strides(), pair.b.strides()],
@@ -130,54 +132,6 @@ impl Pair {
         let a = expanded.pop().unwrap_or_else(|| a.clone());
         Ok(Self { a, b, out, shape })
     }
-}
-
-/// For each element in logical order, whether PyTorch's vector units compute it.
-///
-/// The dimensions are taken in the order of the output's strides and merged as long as every operand stays describable by one stride.
-/// Within each run of the innermost merged dimension whole blocks are fused, provided that the output and every operand step by one
-/// element (or an operand stays where it is).
-pub(super) fn fused_elements(shape: &[i64], out: &[i64], inputs: &[&[i64]]) -> Vec<bool> {
-    let numel: i64 = shape.iter().product();
-    let mut order: Vec<usize> = (0..shape.len()).filter(|dim| shape[*dim] != 1).collect();
-    order.sort_by_key(|dim| out[*dim]);
-    let mut fused = vec![false; numel as usize];
-    let steps = |dim: usize| std::iter::once(out[dim]).chain(inputs.iter().map(move |s| s[dim]));
-    let Some(first) = order.first().copied() else {
-        return fused;
-    };
-    if out[first] != 1 || inputs.iter().any(|s| !matches!(s[first], 0 | 1)) {
-        return fused;
-    }
-    let mut run = shape[first];
-    let mut merged = vec![first];
-    for dim in order[1..].iter().copied() {
-        if !steps(dim)
-            .zip(steps(first))
-            .all(|(outer, inner)| outer == inner * run)
-        {
-            break;
-        }
-        run *= shape[dim];
-        merged.push(dim);
-    }
-    let whole = run / BLOCK * BLOCK;
-    if whole == 0 {
-        return fused;
-    }
-    let mut index = vec![0i64; shape.len()];
-    for element in &mut fused {
-        let place: i64 = merged.iter().map(|dim| index[*dim] * out[*dim]).sum();
-        *element = place < whole;
-        for dim in (0..shape.len()).rev() {
-            index[dim] += 1;
-            if index[dim] < shape[dim] {
-                break;
-            }
-            index[dim] = 0;
-        }
-    }
-    fused
 }
 
 /// `add_scalar(a, number)`: codes stay and the zero point moves, as long as it stays among the codes.
@@ -393,46 +347,8 @@ pub(super) fn mapped(
     f: impl Fn(i32, bool) -> i32,
 ) -> Result<Tensor> {
     let out = empty(input.dtype(), input.shape(), strides, scale, zero_point)?;
-    let fused = fused_elements(input.shape(), strides, &[input.strides()]);
+    let fused = in_vectors(BLOCK, input.shape(), strides, &[input.strides()]);
     let codes = input.codes()?.into_iter().zip(fused);
     out.write_codes(&codes.map(|(q, fused)| f(q, fused)).collect::<Vec<_>>())?;
     Ok(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn count(shape: &[i64], out: &[i64], inputs: &[&[i64]]) -> usize {
-        fused_elements(shape, out, inputs)
-            .into_iter()
-            .filter(|fused| *fused)
-            .count()
-    }
-
-    #[test]
-    fn whole_blocks_of_the_innermost_run_are_fused() {
-        // Dense operands of one layout are one run.
-        let rows = [105, 21, 7, 1];
-        assert_eq!(count(&[2, 5, 3, 7], &rows, &[&rows, &rows]), 192);
-        let last = [105, 1, 35, 5];
-        assert_eq!(count(&[2, 5, 3, 7], &last, &[&last, &last]), 192);
-        // Operands of different layouts share no run.
-        assert_eq!(count(&[2, 5, 3, 7], &[105, 21, 7, 1], &[&rows, &last]), 0);
-        // A value for each channel: runs of H·W.
-        let flat = [210 * 3, 210, 14, 1];
-        assert_eq!(
-            count(&[2, 3, 15, 14], &flat, &[&flat, &[0, 1, 0, 0]]),
-            6 * 192
-        );
-    }
-
-    #[test]
-    fn the_end_of_a_channels_last_tensor_is_counted_in_memory() {
-        let last = [66, 1, 33, 33];
-        let fused = fused_elements(&[1, 33, 1, 2], &last, &[&last]);
-        let rest: Vec<usize> = (0..66).filter(|at| !fused[*at]).collect();
-        // The last two elements in memory are channels 31 and 32 of the second pixel.
-        assert_eq!(rest, [63, 65]);
-    }
 }

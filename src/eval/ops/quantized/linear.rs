@@ -5,6 +5,7 @@ use planish_ir::{DType, Dims, PackedKind, PackedParams};
 use super::conv::centred;
 use super::stage::{BiasStep, Stage, WeightParams, onednn_weight, twice_inverted};
 use crate::call::Call;
+use crate::float::product;
 use crate::ops::conv::Sum;
 use crate::ops::quant::{self, Affine, chosen, from_codes, half_rounded, per_tensor};
 use crate::ops::{Kernel, Table};
@@ -174,7 +175,9 @@ fn linear_half_unpacked(call: &Call<'_>) -> Result<Value> {
 }
 
 fn half(call: &Call<'_>, weight: &Tensor, bias: Option<&Tensor>) -> Result<Value> {
-    let out = crate::ops::matmul::linear_map(call, call.tensor(0)?, weight, bias)?;
+    let outputs = weight.shape().first().copied().unwrap_or(0) as usize;
+    let dot = |output| product::half(output, outputs);
+    let out = crate::ops::matmul::linear_map(call, call.tensor(0)?, weight, bias, dot)?;
     if !call.short_name().contains("relu") {
         return Ok(out.into());
     }

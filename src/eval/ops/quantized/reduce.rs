@@ -2,6 +2,7 @@
 
 use planish_ir::Dims;
 
+use crate::float::sum::columns;
 use crate::ops::quant::{Affine, from_codes, per_tensor};
 use crate::ops::reduce::rows;
 use crate::{MemoryFormat, Result, Tensor};
@@ -60,7 +61,7 @@ pub(in crate::ops) fn mean(
 }
 
 /// The input as `[outer, reduced, columns]`, where that is how it lies in memory; the columns come out in logical order.
-fn grouped(input: &Tensor, dims: &[usize]) -> Option<Tensor> {
+pub(in crate::ops) fn grouped(input: &Tensor, dims: &[usize]) -> Option<Tensor> {
     let order: Vec<usize> = if input.is_contiguous() {
         (0..input.rank()).collect()
     } else if input.is_dense(MemoryFormat::ChannelsLast) {
@@ -88,79 +89,6 @@ fn grouped(input: &Tensor, dims: &[usize]) -> Option<Tensor> {
     view.view(&shape).ok()?
 }
 
-/// Sums of the columns of a block of `width` columns, in the order of PyTorch's vectorized reduction.
-fn columns(block: &[f32], width: usize) -> Vec<f32> {
-    let whole = if width >= 8 {
-        width / 32 * 32
-    } else {
-        width / 4 * 4
-    };
-    let column = |at: usize| {
-        block
-            .iter()
-            .skip(at)
-            .step_by(width)
-            .copied()
-            .collect::<Vec<f32>>()
-    };
-    (0..width)
-        .map(|at| {
-            if at < whole {
-                cascade(&column(at))
-            } else {
-                four_ways(&column(at))
-            }
-        })
-        .collect()
-}
-
-/// Four cascades over every fourth value, added in order.
-fn four_ways(values: &[f32]) -> f32 {
-    let each = values.len() / 4;
-    let way = |first: usize| -> Vec<f32> {
-        values
-            .iter()
-            .skip(first)
-            .step_by(4)
-            .take(each)
-            .copied()
-            .collect()
-    };
-    let mut first = cascade(&way(0));
-    for value in &values[each * 4..] {
-        first += value;
-    }
-    (1..4).fold(first, |sum, at| sum + cascade(&way(at)))
-}
-
-/// A sum over four levels of partial sums, each emptied into the next after a power of two of values.
-fn cascade(values: &[f32]) -> f32 {
-    const LEVELS: u32 = 4;
-    let log = usize::BITS - values.len().saturating_sub(1).leading_zeros();
-    let power = (log / LEVELS).max(4);
-    let step = 1usize << power;
-    let mut levels = [0f32; LEVELS as usize];
-    let whole = values.len() / step * step;
-    for (index, run) in values[..whole].chunks_exact(step).enumerate() {
-        for value in run {
-            levels[0] += value;
-        }
-        let done = (index + 1) * step;
-        for level in 1..LEVELS {
-            let at = level as usize;
-            levels[at] += levels[at - 1];
-            levels[at - 1] = 0.0;
-            if done & ((step - 1) << (level * power)) != 0 {
-                break;
-            }
-        }
-    }
-    for value in &values[whole..] {
-        levels[0] += value;
-    }
-    levels[0] + levels[1] + levels[2] + levels[3]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,13 +101,5 @@ mod tests {
             mean(&x, &[2], false, false).unwrap().codes().unwrap(),
             [2, 4]
         );
-    }
-
-    #[test]
-    fn a_cascade_of_equal_values_is_exact() {
-        for count in [1usize, 7, 16, 49, 100, 1000, 70_000] {
-            assert_eq!(cascade(&vec![1.0; count]), count as f32);
-            assert_eq!(four_ways(&vec![1.0; count]), count as f32);
-        }
     }
 }
