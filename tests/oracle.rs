@@ -5,6 +5,9 @@
 //! is compared with what it matched on random and on boundary inputs. `kernels::<case>` compiles it for this processor and for any
 //! processor, and compares the programs' outputs with the evaluator's to the bit.
 //!
+//! Outputs are equal to the bit; cases from elsewhere may be off by the last bits where operators on floats remain that
+//! `docs/numerics.md` does not pin.
+//!
 //! Where a case differs from PyTorch's, `oracle_deviations.txt` says how and why. A difference that is not listed fails, and so does a
 //! listed one that is not there. The cases are those of `tests/fixtures/oracle`, or of the folder that `PLANISH_ORACLE_DIR` names.
 
@@ -28,7 +31,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use crate::case::{Case, Kind};
+use crate::case::{Case, Equality, Found, Kind};
 use crate::compiled::Compiler;
 use crate::deviations::Deviations;
 use crate::ledger::Ledger;
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
     let proofs = Arc::new(Proofs::default());
     let compiler = Arc::new(Compiler::new());
 
+    let own = elsewhere.is_none();
     let mut trials = Vec::new();
     for case in &cases {
         let (case, deviations, ledger) =
@@ -58,6 +62,9 @@ fn main() -> ExitCode {
         trials.push(Trial::test(format!("graph::{}", case.name), move || {
             let found = case.examine();
             ledger.note(&case.name, &found);
+            if own && matches!(found, Found::Equal(Equality::Near)) {
+                return Err("outputs are only nearly equal to PyTorch's".into());
+            }
             let checked = deviations.check(&case.name, &Kind::OF_GRAPHS, found.differences());
             checked.map_err(Failed::from)
         }));
@@ -80,7 +87,7 @@ fn main() -> ExitCode {
             checked.map_err(Failed::from)
         }));
     }
-    if elsewhere.is_none() {
+    if own {
         let unknown: Vec<String> = deviations.unknown(&cases);
         trials.push(Trial::test("deviations::every_case_exists", move || {
             if unknown.is_empty() {

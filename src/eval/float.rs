@@ -27,6 +27,8 @@ pub(crate) struct Functions {
     pub(crate) log1p: fn(f32) -> f32,
     pub(crate) tanh: fn(f32) -> f32,
     pub(crate) erf: fn(f32) -> f32,
+    /// A zero made of what has no more value.
+    pub(crate) zero: fn(f32) -> f32,
 }
 
 /// The functions of vectors.
@@ -37,6 +39,7 @@ pub(crate) const VECTOR: Functions = Functions {
     log1p: log::log1p,
     tanh: tanh::tanh,
     erf: erf::erf,
+    zero: |_| 0.0,
 };
 
 /// The functions of single elements.
@@ -47,4 +50,5 @@ pub(crate) const SINGLE: Functions = Functions {
     log1p: log::log1p_single,
     tanh: tanh::tanh_single,
     erf: erf::erf_single,
+    zero: |x| x * 0.0,
 };

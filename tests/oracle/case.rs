@@ -43,7 +43,7 @@ pub(crate) enum Equality {
     Exact,
     /// To the bit with the module before Finalize: PyTorch's finalized module fails.
     Better,
-    /// Nearly: operators remain whose results are not pinned to the bit.
+    /// Nearly, as only cases from elsewhere may be: operators remain whose results are not pinned to the bit.
     Near,
 }
 

@@ -69,7 +69,7 @@ impl Line {
             ),
             Self::Near => (
                 "tolerance",
-                "float operators remain whose sums have no fixed order: within 1e-5",
+                "operators on floats remain that are not reproduced to the bit: within 1e-5",
             ),
             Self::Deviating => ("deviating", "listed with reasons"),
             Self::Refused => ("refused", "listed with reasons"),

@@ -13,8 +13,8 @@ pub(crate) struct Product {
     pub(crate) transposed: bool,
 }
 
-/// The sum of the products of two equally long runs.
-pub(crate) type Dot = fn(&[f32], &[f32]) -> f32;
+/// A bias and the sum of the products of two equally long runs.
+pub(crate) type Dot = fn(f32, &[f32], &[f32]) -> f32;
 
 impl Product {
     /// How one matrix of a batch is multiplied: small ones by PyTorch's own loop, the others by MKL.
@@ -31,7 +31,7 @@ impl Product {
     pub(crate) fn single(self) -> Dot {
         let (rows, columns, depth) = (self.rows, self.columns, self.depth);
         if !self.transposed {
-            return halves;
+            return if rows == 1 { onward } else { halves };
         }
         let wide = columns >= 4 || (columns == 3 && rows >= 12) || (columns == 2 && rows >= 16);
         let full = rows >= 12 || columns >= 12 || columns <= rows.max(depth.saturating_sub(1));
@@ -45,25 +45,29 @@ impl Product {
 }
 
 /// One fused multiplication and addition after the other.
-pub(crate) fn chain(x: &[f32], w: &[f32]) -> f32 {
+fn chain(x: &[f32], w: &[f32]) -> f32 {
     x.iter().zip(w).fold(0.0, |sum, (x, w)| x.mul_add(*w, sum))
 }
 
-/// Products rounded before they are added.
-fn apart(x: &[f32], w: &[f32]) -> f32 {
-    let products = x.iter().zip(w).map(|(x, w)| x * w);
-    products.reduce(|sum, product| sum + product).unwrap_or(0.0)
+/// One chain that begins with the bias.
+fn onward(bias: f32, x: &[f32], w: &[f32]) -> f32 {
+    let products = x.iter().zip(w);
+    products.fold(bias, |sum, (x, w)| x.mul_add(*w, sum))
 }
 
-/// The sums of chains, added one to the other.
-fn halves(x: &[f32], w: &[f32]) -> f32 {
+/// Products rounded before they are added.
+fn apart(bias: f32, x: &[f32], w: &[f32]) -> f32 {
+    x.iter().zip(w).fold(0.0, |sum, (x, w)| sum + x * w) + bias
+}
+
+/// The sums of chains, added one to the other and the first to the bias.
+fn halves(bias: f32, x: &[f32], w: &[f32]) -> f32 {
     let mut from = 0;
-    let parts = ends(x.len()).into_iter().map(|end| {
+    ends(x.len()).into_iter().fold(bias, |sum, end| {
         let part = chain(&x[from..end], &w[from..end]);
         from = end;
-        part
-    });
-    parts.reduce(|sum, part| sum + part).unwrap_or(0.0)
+        sum + part
+    })
 }
 
 /// Where the chains of MKL's sum of so many products end: after 384 while more than twice as many are left, and what is left in halves.
@@ -93,23 +97,23 @@ fn side_by_side(mut sums: [f32; 16], x: &[f32], w: &[f32]) -> [f32; 16] {
 }
 
 /// Sixteen chains, folded in halves.
-fn lanes(x: &[f32], w: &[f32]) -> f32 {
-    fold(side_by_side([0.0; 16], x, w))
+fn lanes(bias: f32, x: &[f32], w: &[f32]) -> f32 {
+    fold(side_by_side([0.0; 16], x, w)) + bias
 }
 
 /// Sixteen chains, folded in quarters first.
-fn quarters(x: &[f32], w: &[f32]) -> f32 {
+fn quarters(bias: f32, x: &[f32], w: &[f32]) -> f32 {
     let sums = side_by_side([0.0; 16], x, w);
     let [a, b, c, d] =
         [0, 1, 2, 3].map(|at| ((sums[at] + sums[at + 4]) + sums[at + 8]) + sums[at + 12]);
-    (a + b) + (c + d)
+    (a + b) + (c + d) + bias
 }
 
 /// A row times a matrix: the first product, then sixteen chains side by side, the first of which goes on from the sum so far; once for
 /// all whole vectors, once for the rest.
-fn vector(x: &[f32], w: &[f32]) -> f32 {
+fn vector(bias: f32, x: &[f32], w: &[f32]) -> f32 {
     let ([first, x @ ..], [factor, w @ ..]) = (x, w) else {
-        return 0.0;
+        return bias;
     };
     let whole = x.len() / 16 * 16;
     let mut sum = first * factor;
@@ -118,17 +122,20 @@ fn vector(x: &[f32], w: &[f32]) -> f32 {
         sums[0] = sum;
         sum = fold(side_by_side(sums, &x[range.clone()], &w[range]));
     }
-    sum
+    sum + bias
 }
 
 /// The sum that fbgemm takes with a weight of half precision: one chain for each output in a whole block of 32, chains of 512 for the rest.
 pub(crate) fn half(output: usize, outputs: usize) -> Dot {
-    fn parts(x: &[f32], w: &[f32]) -> f32 {
+    fn whole(bias: f32, x: &[f32], w: &[f32]) -> f32 {
+        chain(x, w) + bias
+    }
+    fn parts(bias: f32, x: &[f32], w: &[f32]) -> f32 {
         let parts = x.chunks(512).zip(w.chunks(512)).map(|(x, w)| chain(x, w));
-        parts.reduce(|sum, part| sum + part).unwrap_or(0.0)
+        parts.reduce(|sum, part| sum + part).unwrap_or(0.0) + bias
     }
     if output < outputs / 32 * 32 {
-        chain
+        whole
     } else {
         parts
     }

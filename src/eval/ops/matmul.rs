@@ -66,42 +66,43 @@ pub(super) fn linear_map(
     if input.dtype() == DType::Double {
         let bias = bias.to_f64()?;
         let (x, w) = (input.to_f64()?, weight.to_f64()?);
-        let values = pairs(&x, &w, [rows, outputs, depth], |o, x, w| {
+        let values = pairs(&x, &w, [rows, outputs, depth], |_, o, x, w| {
             f64::dot(x, w) + bias[o]
         });
         out.write_f64(&values)?;
     } else {
         let bias = bias.to_f32()?;
         let (x, w) = (input.to_f32()?, weight.to_f32()?);
-        let values = pairs(&x, &w, [rows, outputs, depth], |o, x, w| {
-            dot(o)(x, w) + bias[o]
+        let values = pairs(&x, &w, [rows, outputs, depth], |_, o, x, w| {
+            dot(o)(bias[o], x, w)
         });
         out.write_f32(&values)?;
     }
     Ok(out)
 }
 
-/// Something of each row of `x` and each row of `w`, whose index comes with them.
+/// Something of each row of `x` and each row of `w`, whose indices come with them.
 fn pairs<T, U>(
     x: &[T],
     w: &[T],
     [rows, outputs, depth]: [usize; 3],
-    each: impl Fn(usize, &[T], &[T]) -> U,
+    each: impl Fn(usize, usize, &[T], &[T]) -> U,
 ) -> Vec<U> {
     let mut out = Vec::with_capacity(rows * outputs);
     for row in 0..rows {
         let x = &x[row * depth..(row + 1) * depth];
-        out.extend((0..outputs).map(|o| each(o, x, &w[o * depth..(o + 1) * depth])));
+        out.extend((0..outputs).map(|o| each(row, o, x, &w[o * depth..(o + 1) * depth])));
     }
     out
 }
 
 fn matmul(call: &Call<'_>) -> Result<Value> {
-    Ok(product(call, call.tensor(0)?, call.tensor(1)?)?.into())
+    Ok(product(call, call.tensor(0)?, call.tensor(1)?, None)?.into())
 }
 
-/// The matrix product with broadcasting over leading dimensions; vectors are rows on the left and columns on the right.
-fn product(call: &Call<'_>, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+/// The matrix product with broadcasting over leading dimensions; vectors are rows on the left and columns on the right. The sums of floats
+/// go onto `base`.
+fn product(call: &Call<'_>, a: &Tensor, b: &Tensor, base: Option<&Tensor>) -> Result<Tensor> {
     if a.rank() == 0 || b.rank() == 0 {
         return Err(call.wrong(0, "matrices or vectors"));
     }
@@ -149,7 +150,8 @@ fn product(call: &Call<'_>, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let sizes = [m, n, k];
     if dtype == DType::Double {
         let (x, y) = (left.to_f64()?, columns.to_f64()?);
-        out.write_f64(&batched_products(&x, &y, &batch, sizes, f64::dot))?;
+        let dot = |_, x: &[f64], y: &[f64]| f64::dot(x, y);
+        out.write_f64(&batched_products(&x, &y, &batch, sizes, dot))?;
     } else if dtype.is_floating_point() {
         let (x, y) = (left.to_f32()?, columns.to_f32()?);
         // Leading dimensions of the first alone are rows.
@@ -170,10 +172,15 @@ fn product(call: &Call<'_>, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         } else {
             product.batched()
         };
+        let base = match base {
+            Some(base) => base.expand(&shape)?.to_f32()?,
+            None => vec![0.0; out.numel()],
+        };
+        let dot = |at: usize, x: &[f32], y: &[f32]| dot(base[at], x, y);
         out.write_f32(&batched_products(&x, &y, &batch, sizes, dot))?;
     } else {
         let (x, y) = (left.to_i64()?, columns.to_i64()?);
-        let dot = |a: &[i64], b: &[i64]| {
+        let dot = |_, a: &[i64], b: &[i64]| {
             let products = a.iter().zip(b).map(|(a, b)| a.wrapping_mul(*b));
             products.fold(0, i64::wrapping_add)
         };
@@ -191,21 +198,25 @@ fn product(call: &Call<'_>, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     Ok(out)
 }
 
+/// Something of the rows of each pair of matrices; `dot` is told the place of its result.
 fn batched_products<T, U>(
     x: &[T],
     y: &[T],
     batch: &[i64],
     [m, n, k]: [i64; 3],
-    dot: impl Fn(&[T], &[T]) -> U,
+    dot: impl Fn(usize, &[T], &[T]) -> U,
 ) -> Vec<U> {
     let (m, n, k) = (m as usize, n as usize, k as usize);
     let batch: i64 = batch.iter().product();
-    (0..batch as usize)
-        .flat_map(|at| {
-            let (x, y) = (&x[at * m * k..], &y[at * n * k..]);
-            pairs(x, y, [m, n, k], |_, x, y| dot(x, y))
-        })
-        .collect()
+    let mut out = Vec::with_capacity(batch as usize * m * n);
+    for at in 0..batch as usize {
+        let first = out.len();
+        let (x, y) = (&x[at * m * k..], &y[at * n * k..]);
+        out.extend(pairs(x, y, [m, n, k], |row, o, x, y| {
+            dot(first + row * n + o, x, y)
+        }));
+    }
+    out
 }
 
 /// `addmm(self, a, b, beta, alpha)`: `beta * self + alpha * (a @ b)`
@@ -213,7 +224,10 @@ fn addmm(call: &Call<'_>) -> Result<Value> {
     let (base, a, b) = (call.tensor(0)?, call.tensor(1)?, call.tensor(2)?);
     let beta = call.float_or(3, 1.0)?;
     let alpha = call.float_or(4, 1.0)?;
-    let sums = product(call, a, b)?;
+    if a.dtype() != DType::Double && [alpha, beta] == [1.0; 2] {
+        return Ok(product(call, a, b, Some(base))?.into());
+    }
+    let sums = product(call, a, b, None)?;
     let base = base.expand(sums.shape())?;
     let out = Tensor::zeros(a.dtype(), sums.shape(), MemoryFormat::Contiguous)?;
     if a.dtype() == DType::Double {
@@ -243,7 +257,7 @@ fn attention(call: &Call<'_>) -> Result<Value> {
     }
     let depth = query.shape()[query.rank() - 1] as f64;
     let scale = call.float_opt(6)?.unwrap_or(1.0 / depth.sqrt());
-    let scores = product(call, query, &key.transpose(rank - 2, rank - 1)?)?;
+    let scores = product(call, query, &key.transpose(rank - 2, rank - 1)?, None)?;
     let (rows, columns) = (
         scores.shape()[scores.rank() - 2] as usize,
         scores.shape()[scores.rank() - 1] as usize,
@@ -271,7 +285,7 @@ fn attention(call: &Call<'_>) -> Result<Value> {
     }
     let shares = Tensor::zeros(query.dtype(), scores.shape(), MemoryFormat::Contiguous)?;
     shares.write_f64(&weights)?;
-    Ok(product(call, &shares, value)?.into())
+    Ok(product(call, &shares, value, None)?.into())
 }
 
 #[cfg(test)]

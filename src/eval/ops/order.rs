@@ -55,33 +55,45 @@ impl Order {
                 (false, false) => Self::by_taps(taps, inputs, 16, Bias::Whole),
             };
         }
-        if own && shape.last {
-            return by_taps(inputs, Bias::Whole).in_halves();
-        }
+        let depthwise = groups > 1 && inputs == 1 && shape.outputs == 1;
         if own {
-            return Self::by_channels(taps, inputs).in_halves();
+            return match (shape.last, shape.outputs) {
+                (true, _) => by_taps(inputs, Bias::Whole).in_halves(),
+                // A product of a row and a matrix goes on from the bias.
+                (false, 1) => Self::by_channels(taps, inputs, Bias::Nothing),
+                (false, _) => Self::by_channels(taps, inputs, Bias::Whole).in_halves(),
+            };
         }
-        let padded = shape.geometry.padding.iter().any(|p| *p != 0);
-        let beyond = shape.geometry.padding.iter().zip(shape.kernel);
+        let geometry = shape.geometry;
+        if depthwise {
+            let dilated = geometry.dilation.iter().any(|d| *d != 1);
+            let flat = shape.kernel.len() < 3;
+            let fast = flat && (!shape.last || (dilated && taps > 1));
+            return by_taps(inputs, if fast { Bias::Nothing } else { Bias::Whole });
+        }
         if shape.last {
-            by_taps(inputs, Bias::Whole)
-        } else if groups > 1 && inputs == 1 && shape.outputs == 1 {
-            by_taps(inputs, Bias::Nothing)
-        } else if taps == 1 {
-            let alone = groups == 1 && !padded;
-            by_taps(inputs, if alone { Bias::Nothing } else { Bias::Whole })
-        } else if groups == 1 && beyond.clone().any(|(padding, size)| padding >= size) {
-            Self::by_channels(taps, inputs)
-        } else if groups == 1 {
-            by_taps(16, Bias::First)
-        } else {
-            // Channels that fill vectors of 16, 8 or 4.
-            let fits =
-                |size: &usize| inputs.is_multiple_of(*size) && shape.outputs.is_multiple_of(*size);
-            match [16, 8, 4].into_iter().find(fits) {
-                Some(block) => by_taps(block, Bias::First),
-                None => Self::by_channels(taps, inputs),
-            }
+            return by_taps(inputs, Bias::Whole);
+        }
+        if taps == 1 {
+            let padded = geometry.padding.iter().any(|p| *p != 0);
+            let plain = geometry.stride.iter().all(|stride| *stride == 1);
+            let alone = groups == 1 && !padded && (inputs > 16 || plain);
+            return by_taps(inputs, if alone { Bias::Nothing } else { Bias::Whole });
+        }
+        if groups == 1 {
+            let mut sides = geometry.padding.iter().zip(shape.kernel);
+            return if sides.any(|(padding, size)| padding >= size) {
+                Self::by_channels(taps, inputs, Bias::Whole)
+            } else {
+                by_taps(16, Bias::First)
+            };
+        }
+        // Channels that fill vectors of 16, 8 or 4.
+        let fits =
+            |size: &usize| inputs.is_multiple_of(*size) && shape.outputs.is_multiple_of(*size);
+        match [16, 8, 4].into_iter().find(fits) {
+            Some(block) => by_taps(block, Bias::First),
+            None => Self::by_channels(taps, inputs, Bias::Whole),
         }
     }
 
@@ -99,12 +111,12 @@ impl Order {
     }
 
     /// The channels, in each the taps.
-    fn by_channels(taps: usize, inputs: usize) -> Self {
+    fn by_channels(taps: usize, inputs: usize, bias: Bias) -> Self {
         let places = (0..inputs).flat_map(|c| (0..taps).map(move |tap| tap * inputs + c));
         Self {
             places: places.collect(),
             ends: vec![taps * inputs],
-            bias: Bias::Whole,
+            bias,
         }
     }
 
@@ -120,6 +132,7 @@ impl Order {
     /// The one chain cut as in a product of matrices.
     fn in_halves(mut self) -> Self {
         self.ends = product::ends(self.places.len());
+        self.bias = Bias::First;
         self
     }
 

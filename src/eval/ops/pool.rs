@@ -4,6 +4,7 @@ use planish_ir::{DType, Dims};
 
 use super::conv::spatial;
 use super::quant::{Affine, empty, per_tensor};
+use super::reduce::sums_over;
 use super::window::{batched, narrowed, pool_size, unbatched, widened};
 use super::{Kernel, Table};
 use crate::call::Call;
@@ -321,7 +322,7 @@ fn avg_pool(call: &Call<'_>) -> Result<Value> {
         } else {
             planes.input.memory_format()
         };
-        return averaged(&planes, &windows, format, |sum, window| {
+        return averaged(&planes, &windows, format, |_, sum, window| {
             sum / divisor(window) as f32
         });
     }
@@ -350,13 +351,21 @@ fn adaptive_avg_pool(call: &Call<'_>) -> Result<Value> {
     let planes = Planes::new(call)?;
     let windows = adaptive_windows(call, &planes)?;
     let format = planes.input.memory_format();
+    let last = planes.spatial > 1 && format == MemoryFormat::ChannelsLast;
     if !planes.input.dtype().is_quantized() {
-        return averaged(&planes, &windows, format, |sum, window| {
+        if windows.output == [1; 3] {
+            return global_mean(&planes, &windows, format);
+        }
+        let channels = planes.input.shape()[1] as usize;
+        return averaged(&planes, &windows, format, |plane, sum, window| {
+            // Vectors of channels divide once.
+            if last && plane % channels < channels / 8 * 8 {
+                return sum / window.count() as f32;
+            }
             let sides = (0..3).map(|d| (window.end[d] - window.start[d]) as f32);
             sides.fold(sum, |mean, side| mean / side)
         });
     }
-    let last = planes.spatial > 1 && format == MemoryFormat::ChannelsLast;
     let affine = Affine::of(&planes.input)?;
     let zero = affine.zero;
     pooled_codes(&planes, &windows, format, |sum, window| {
@@ -414,21 +423,31 @@ fn adaptive_max_pool(call: &Call<'_>) -> Result<Vec<Value>> {
     Ok(vec![out.into(), places.into()])
 }
 
+/// The mean of each plane, which PyTorch takes as `mean` does.
+fn global_mean(planes: &Planes, windows: &Windows, format: MemoryFormat) -> Result<Value> {
+    let out = planes.result(windows.output, format)?;
+    let dims: Vec<usize> = (2..planes.input.rank()).collect();
+    let sums = sums_over(&planes.input, &dims)?;
+    let cells = planes.cells() as f32;
+    out.write_f32(&sums.iter().map(|sum| sum / cells).collect::<Vec<_>>())?;
+    Ok(unbatched(out, planes.had_batch)?.into())
+}
+
 /// A result of floats made of the sums in the windows, which are taken in order, in the precision of `f32`.
 fn averaged(
     planes: &Planes,
     windows: &Windows,
     format: MemoryFormat,
-    mean: impl Fn(f32, &Window) -> f32,
+    mean: impl Fn(usize, f32, &Window) -> f32,
 ) -> Result<Value> {
     let out = planes.result(windows.output, format)?;
     let values = planes.input.to_f32()?;
     let mut means = Vec::with_capacity(out.numel());
-    for plane in values.chunks_exact(planes.cells().max(1)) {
+    for (index, plane) in values.chunks_exact(planes.cells().max(1)).enumerate() {
         for window in &windows.all {
             let mut sum = 0.0;
             window.each(windows.input, |cell| sum += plane[cell]);
-            means.push(mean(sum, window));
+            means.push(mean(index, sum, window));
         }
     }
     out.write_f32(&means)?;

@@ -99,7 +99,7 @@ fn sum_of(call: &Call<'_>) -> Result<Value> {
     let own = rows.tensor.dtype();
     if own.is_floating_point() || dtype.is_some_and(DType::is_floating_point) {
         if own == DType::Float && dtype.is_none_or(|dtype| dtype == own) {
-            return Ok(ordered(call, &rows, |sum, _| sum)?.into());
+            return floats_of(&rows, &sums_over(call.tensor(0)?, &dims_of(call)?.0)?);
         }
         return Ok(rows
             .floats(dtype.unwrap_or(own), |row| row.iter().sum())?
@@ -133,37 +133,40 @@ fn mean(call: &Call<'_>) -> Result<Value> {
         return Err(call.wrong(0, "floats"));
     }
     if rows.tensor.dtype() == DType::Float && dtype == DType::Float {
-        return Ok(ordered(call, &rows, |sum, count| sum / count as f32)?.into());
+        let sums = sums_over(tensor, &dims_of(call)?.0)?;
+        let means: Vec<f32> = sums.iter().map(|sum| sum / rows.len as f32).collect();
+        return floats_of(&rows, &means);
     }
     let average = |row: &[f64]| row.iter().sum::<f64>() / row.len() as f64;
     Ok(rows.floats(dtype, average)?.into())
 }
 
-/// Sums of floats in the order that their places in memory ask for; `finish` takes each sum and how many elements it has.
-fn ordered(call: &Call<'_>, rows: &Rows, finish: impl Fn(f32, usize) -> f32) -> Result<Tensor> {
-    let (input, (dims, ..)) = (call.tensor(0)?, dims_of(call)?);
-    let out = Tensor::zeros(DType::Float, &rows.shape, MemoryFormat::Contiguous)?;
+/// The sums of a float tensor's elements over some dimensions, in the order that their places in memory ask for.
+pub(super) fn sums_over(input: &Tensor, dims: &[usize]) -> Result<Vec<f32>> {
+    let rows = rows(input, dims, false)?;
+    let count = rows.shape.iter().product::<i64>() as usize;
     let innermost = dims.iter().all(|dim| dim + dims.len() >= input.rank());
-    let sums: Vec<f32> = if let Some(view) = grouped(input, &dims) {
+    if let Some(view) = grouped(input, dims) {
         let values = view.to_f32()?;
         let width = view.shape()[2] as usize;
         let blocks = values.chunks_exact((rows.len * width).max(1));
-        blocks
+        return Ok(blocks
             .flat_map(|block| sum::columns(block, width))
-            .collect()
-    } else if input.is_contiguous() && innermost {
-        rows.each(&rows.tensor.to_f32()?, out.numel(), sum::run)
-    } else {
-        let exact = |row: &[f64]| row.iter().sum::<f64>() as f32;
-        rows.each(&rows.tensor.to_f64()?, out.numel(), exact)
-    };
-    out.write_f32(
-        &sums
-            .into_iter()
-            .map(|sum| finish(sum, rows.len))
-            .collect::<Vec<_>>(),
-    )?;
-    Ok(out)
+            .collect());
+    }
+    if input.is_contiguous() && innermost {
+        return Ok(rows.each(&rows.tensor.to_f32()?, count, sum::run));
+    }
+    // The order of other sums is not known: add them exactly.
+    let exact = |row: &[f64]| row.iter().sum::<f64>() as f32;
+    Ok(rows.each(&rows.tensor.to_f64()?, count, exact))
+}
+
+/// A result of the shape of the rows.
+fn floats_of(rows: &Rows, values: &[f32]) -> Result<Value> {
+    let out = Tensor::zeros(DType::Float, &rows.shape, MemoryFormat::Contiguous)?;
+    out.write_f32(values)?;
+    Ok(out.into())
 }
 
 /// `prod(tensor, dtype)` or `prod(tensor, dim, keepdim, dtype)`

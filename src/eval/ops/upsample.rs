@@ -194,13 +194,23 @@ fn linear(call: &Call<'_>) -> Result<Value> {
         return blend_codes(&target, corners);
     }
     let out = target.result()?;
-    let blended = blend_rounded(&target, &target.input.to_f32()?, corners);
+    let values = target.input.to_f32()?;
+    let blended = if target.spatial == 2 {
+        blend_image(&target, &values, corners, weigh_vector, weigh_single)
+    } else {
+        blend_lines(&target, &values, corners, |[low, high], a, b| {
+            low.mul_add(a, high * b)
+        })
+    };
     out.write_f32(&blended)?;
     Ok(out.into())
 }
 
-/// Blends along the last dimension, then along the one before, each operation rounded.
-fn blend_rounded(target: &Target, values: &[f32], corners: bool) -> Vec<f32> {
+/// Blends two values with two weights.
+type Mix = fn([f32; 2], f32, f32) -> f32;
+
+/// Blends along the last dimension, then along the one before.
+fn blend_lines(target: &Target, values: &[f32], corners: bool, blend: Mix) -> Vec<f32> {
     let [deep, high, wide] = [0, 1, 2].map(|d| positions(target, d, corners, false));
     let [_, rows, columns] = target.sizes.map(|size| size as usize);
     let mut blended = Vec::new();
@@ -209,9 +219,9 @@ fn blend_rounded(target: &Target, values: &[f32], corners: bool) -> Vec<f32> {
         for d in &deep {
             for h in &high {
                 for w in &wide {
-                    let line = |d, h| mix(w, |w| at(d, h, w));
-                    let sheet = |d| mix(h, |h| line(d, h));
-                    blended.push(mix(d, sheet));
+                    let line = |d, h| mix(blend, w, |w| at(d, h, w));
+                    let sheet = |d| mix(blend, h, |h| line(d, h));
+                    blended.push(mix(blend, d, sheet));
                 }
             }
         }
@@ -219,12 +229,11 @@ fn blend_rounded(target: &Target, values: &[f32], corners: bool) -> Vec<f32> {
     blended
 }
 
-fn mix(between: &Between, value: impl Fn(usize) -> f32) -> f32 {
-    let [low, high] = between.weights;
-    if high == 0.0 {
+fn mix(blend: Mix, between: &Between, value: impl Fn(usize) -> f32) -> f32 {
+    if between.weights[1] == 0.0 {
         return value(between.low);
     }
-    low * value(between.low) + high * value(between.high)
+    blend(between.weights, value(between.low), value(between.high))
 }
 
 /// The layout decides in which order the products of codes and weights are added.
@@ -239,9 +248,11 @@ fn blend_codes(target: &Target, corners: bool) -> Result<Value> {
     let values: Vec<f32> = input.codes()?.into_iter().map(|q| q as f32).collect();
     let last = target.spatial == 2 && input.memory_format() == MemoryFormat::ChannelsLast;
     let blended = if last {
-        blend_fused(target, &values, corners)
+        blend_image(target, &values, corners, blend_vector, blend_scalar)
     } else {
-        blend_rounded(target, &values, corners)
+        blend_lines(target, &values, corners, |[low, high], a, b| {
+            low * a + high * b
+        })
     };
     let codes: Vec<i32> = blended
         .iter()
@@ -251,8 +262,17 @@ fn blend_codes(target: &Target, corners: bool) -> Result<Value> {
     Ok(out.into())
 }
 
-/// PyTorch's order for two dimensions with the channels last: eight channels at a time in one order, the others in another.
-fn blend_fused(target: &Target, values: &[f32], corners: bool) -> Vec<f32> {
+/// Blends the four corners around a place by their weights along height and width.
+type Blend = fn([f32; 4], [f32; 2], [f32; 2]) -> f32;
+
+/// Two dimensions at once: eight channels at a time in one order, the others in another.
+fn blend_image(
+    target: &Target,
+    values: &[f32],
+    corners: bool,
+    vector: Blend,
+    single: Blend,
+) -> Vec<f32> {
     let (high, wide) = (
         positions(target, 1, corners, true),
         positions(target, 2, corners, true),
@@ -262,7 +282,7 @@ fn blend_fused(target: &Target, values: &[f32], corners: bool) -> Vec<f32> {
     let mut blended = Vec::new();
     for (index, plane) in values.chunks_exact(target.cells()).enumerate() {
         let whole = index % channels < channels / 8 * 8;
-        let order = if whole { blend_vector } else { blend_scalar };
+        let order = if whole { vector } else { single };
         for h in &high {
             for w in &wide {
                 let at = |h: usize, w: usize| plane[h * columns + w];
@@ -287,6 +307,17 @@ fn blend_vector([a, b, c, d]: [f32; 4], [h0, h1]: [f32; 2], [w0, w1]: [f32; 2]) 
 fn blend_scalar([a, b, c, d]: [f32; 4], [h0, h1]: [f32; 2], [w0, w1]: [f32; 2]) -> f32 {
     let (upper, lower) = (w0.mul_add(a, w1 * b), w0.mul_add(c, w1 * d));
     h0.mul_add(upper, h1 * lower)
+}
+
+/// Floats have one weight for each corner.
+fn weigh_vector([a, b, c, d]: [f32; 4], [h0, h1]: [f32; 2], [w0, w1]: [f32; 2]) -> f32 {
+    let sum = (h1 * w1).mul_add(d, h1 * w0 * c);
+    (h0 * w0).mul_add(a, (h0 * w1).mul_add(b, sum))
+}
+
+fn weigh_single([a, b, c, d]: [f32; 4], [h0, h1]: [f32; 2], [w0, w1]: [f32; 2]) -> f32 {
+    let sum = (h0 * w0).mul_add(a, h0 * w1 * b);
+    (h1 * w1).mul_add(d, (h1 * w0).mul_add(c, sum))
 }
 
 #[cfg(test)]

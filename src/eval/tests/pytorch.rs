@@ -1,6 +1,7 @@
 //! Single quantized operators against PyTorch, bit for bit: codes, parameters and layout.
 //!
 //! `tools/eval_fixtures.py`, `tools/breadth_fixtures.py` and `tools/contract_fixtures.py` make the cases; their data are made to tie.
+//! `tools/float_fixtures.py` makes those of operators on floats; `PLANISH_FLOAT_CASES` names another file of its making.
 
 use std::collections::HashMap;
 
@@ -12,6 +13,7 @@ use serde_json::Value as Json;
 const OPERATORS: &[u8] = include_bytes!("fixtures/pytorch.safetensors");
 const CONTRACTS: &[u8] = include_bytes!("fixtures/contracts.safetensors");
 const BREADTH: &[u8] = include_bytes!("fixtures/breadth.safetensors");
+const FLOATS: &[u8] = include_bytes!("fixtures/float.safetensors");
 
 struct Cases<'a> {
     data: SafeTensors<'a>,
@@ -154,6 +156,14 @@ fn every_contract_gives_its_engines_codes() {
 #[test]
 fn rarer_operators_give_pytorchs_codes_and_layout() {
     agree(BREADTH, 20);
+}
+
+#[test]
+fn operators_on_floats_give_pytorchs_bits() {
+    match std::env::var_os("PLANISH_FLOAT_CASES") {
+        Some(path) => agree(std::fs::read(path).unwrap().leak(), 0),
+        None => agree(FLOATS, 300),
+    }
 }
 
 /// Every case of a file, of which there are more than `least`, gives what PyTorch gives.

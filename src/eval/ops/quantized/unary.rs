@@ -6,6 +6,7 @@ use planish_ir::QParams;
 
 use super::binary::mapped;
 use crate::call::Call;
+use crate::float::{SINGLE, VECTOR};
 use crate::ops::quant::{self, Affine, per_tensor, suggested_strides};
 use crate::ops::{Kernel, Table};
 use crate::{MemoryFormat, Result, Tensor, Value};
@@ -24,9 +25,6 @@ pub(in crate::ops) const OPS: Table = &[
     ("quantized::prelu", One(prelu)),
     ("quantized::softmax", One(softmax)),
 ];
-
-/// The vector units take -1 for `expm1` below this.
-const EXPM1_FLOOR: f32 = -16.635_532;
 
 /// Applies a function of real numbers with new parameters, in the operand's layout.
 fn map(
@@ -95,12 +93,8 @@ fn elu_with(
         if x >= 0.0 {
             return x * gain;
         }
-        let power = x * inner;
-        let grown = if fused && power < EXPM1_FLOOR {
-            -1.0
-        } else {
-            f64::from(power).exp_m1() as f32
-        };
+        let functions = if fused { &VECTOR } else { &SINGLE };
+        let grown = (functions.exp_m1)(x * inner);
         grown * negative
     };
     // The result is contiguous, whatever the operand's layout.
