@@ -15,7 +15,7 @@ pub(crate) fn erf(x: f32) -> f32 {
 
 /// `erf` where PyTorch computes one element at a time: the C library's `erff` (Sun Microsystems, 1993).
 pub(crate) fn erf_single(x: f32) -> f32 {
-    const NEAR_ONE: f32 = 8.450_629_1e-1;
+    const NEAR_ONE: f32 = 8.450_629e-1;
     let size = x.abs();
     if x.is_nan() {
         return x;
@@ -23,16 +23,16 @@ pub(crate) fn erf_single(x: f32) -> f32 {
     if size < 0.843_75 {
         if size < 2f32.powi(-28) {
             return if size.to_bits() < 0x0400_0000 {
-                0.0625 * (16.0 * x + (16.0 * 1.283_791_66e-1) * x)
+                0.0625 * (16.0 * x + (16.0 * 1.283_791_7e-1) * x)
             } else {
-                x + 1.283_791_66e-1 * x
+                x + 1.283_791_7e-1 * x
             };
         }
         let z = x * x;
         let r = horner(
             z,
             &[
-                1.283_791_66e-1,
+                1.283_791_7e-1,
                 -3.250_421e-1,
                 -2.848_175e-2,
                 -5.770_270_2e-3,
@@ -43,9 +43,9 @@ pub(crate) fn erf_single(x: f32) -> f32 {
             z,
             &[
                 1.0,
-                3.979_172_1e-1,
+                3.979_172e-1,
                 6.502_225e-2,
-                5.081_306_2e-3,
+                5.081_306e-3,
                 1.324_947_4e-4,
                 -3.960_228_2e-6,
             ],
@@ -75,7 +75,7 @@ pub(crate) fn erf_single(x: f32) -> f32 {
                 7.182_865_6e-2,
                 1.261_712_1e-1,
                 1.363_708_4e-2,
-                1.198_450_0e-2,
+                1.198_45e-2,
             ],
         );
         NEAR_ONE + p / q
@@ -91,10 +91,10 @@ pub(crate) fn erf_single(x: f32) -> f32 {
                         -9.864_944e-3,
                         -6.938_585_6e-1,
                         -1.055_862_6e1,
-                        -6.237_533_2e1,
+                        -6.237_533e1,
                         -1.623_966_7e2,
                         -1.846_050_9e2,
-                        -8.128_743_7e1,
+                        -8.128_744e1,
                         -9.814_329,
                     ],
                 ),
@@ -132,7 +132,7 @@ pub(crate) fn erf_single(x: f32) -> f32 {
                     &[
                         1.0,
                         3.033_806e1,
-                        3.257_925_1e2,
+                        3.257_925e2,
                         1.536_729_6e3,
                         3.199_858_2e3,
                         2.553_050_3e3,

@@ -3,7 +3,7 @@
 use super::pair::Pair;
 
 /// ln 2 as a sum.
-const LN2: Pair = Pair(0.693_147_2, -1.904_654_3e-9);
+const LN2: Pair = Pair(std::f32::consts::LN_2, -1.904_654_3e-9);
 
 /// `log` of PyTorch's vectors: SLEEF's `logf_u10`.
 pub(crate) fn log(x: f32) -> f32 {
@@ -46,7 +46,7 @@ pub(crate) fn log1p(x: f32) -> f32 {
 /// `start + 2·artanh(x)` for a small x.
 fn series(start: Pair, x: Pair) -> f32 {
     let square = x.0 * x.0;
-    let mut t = 0.302_729_49_f32;
+    let mut t = 0.302_729_5_f32;
     t = t.mul_add(square, 0.399_610_82);
     t = t.mul_add(square, 0.666_669_5);
     start
@@ -82,7 +82,7 @@ fn mantissa(x: f32) -> f32 {
 
 /// `log(1 + x)` where PyTorch computes one element at a time: the C library's `log1pf` (Sun Microsystems, 1993).
 pub(crate) fn log1p_single(x: f32) -> f32 {
-    const LN2_HIGH: f32 = 6.931_381_2e-1;
+    const LN2_HIGH: f32 = 6.931_381e-1;
     const LN2_LOW: f32 = 9.058_001e-6;
     if x.is_nan() || x == f32::INFINITY {
         return x;
@@ -144,11 +144,11 @@ pub(crate) fn log1p_single(x: f32) -> f32 {
     let s = f / (2.0 + f);
     let z = s * s;
     let r = z
-        * (6.666_666_9e-1
-            + z * (4.000_000_06e-1
-                + z * (2.857_142_98e-1
-                    + z * (2.222_219_85e-1
-                        + z * (1.818_357_26e-1 + z * (1.531_383_84e-1 + z * 1.479_819_86e-1))))));
+        * (6.666_667e-1
+            + z * (4e-1
+                + z * (2.857_143e-1
+                    + z * (2.222_219_9e-1
+                        + z * (1.818_357_3e-1 + z * (1.531_383_8e-1 + z * 1.479_819_9e-1))))));
     if power == 0 {
         return f - (half - s * (half + r));
     }

@@ -40,7 +40,7 @@ pub(crate) fn tanh_single(x: f32) -> f32 {
 
 /// `exp(x) - 1` where PyTorch computes one element at a time: the C library's `expm1f` (Sun Microsystems, 1993).
 pub(crate) fn exp_m1_single(x: f32) -> f32 {
-    const LN2_HIGH: f32 = 6.931_381_2e-1;
+    const LN2_HIGH: f32 = 6.931_381e-1;
     const LN2_LOW: f32 = 9.058_001e-6;
     let size = x.abs().to_bits();
     let negative = x.is_sign_negative();

@@ -161,7 +161,7 @@ impl Plan {
         mut emit: impl FnMut(usize, T::Total),
     ) -> Result<()> {
         self.windows(input, weight, |o, window, taps| {
-            emit(o, T::dot(window, taps))
+            emit(o, T::dot(window, taps));
         })
     }
 

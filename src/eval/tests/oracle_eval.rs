@@ -188,18 +188,17 @@ impl Case {
             .flat_map(|(got, want)| got.into_iter().zip(want))
             .collect();
         let wrong = pairs.iter().filter(|(got, want)| got != want).count();
-        match wrong {
-            0 => Outcome::Equal,
-            _ => {
-                let most = pairs
-                    .iter()
-                    .map(|(got, want)| (got - want).abs())
-                    .fold(0.0, f32::max);
-                Outcome::Fault(format!(
-                    "{expected}: {wrong} of {} differ, by up to {most}",
-                    pairs.len()
-                ))
-            }
+        if wrong == 0 {
+            Outcome::Equal
+        } else {
+            let most = pairs
+                .iter()
+                .map(|(got, want)| (got - want).abs())
+                .fold(0.0, f32::max);
+            Outcome::Fault(format!(
+                "{expected}: {wrong} of {} differ, by up to {most}",
+                pairs.len()
+            ))
         }
     }
 }
