@@ -1,6 +1,7 @@
 //! PyTorch's cases, run before Finalize and after planish's own, against what PyTorch itself computed.
 //!
-//! Operators on floats are computed in the order of the libraries that PyTorch calls, so all outputs are equal to the bit.
+//! Operators on floats are computed in the order of the libraries that PyTorch calls, so outputs are equal to the bit, but those of
+//! dynamic linear maps by oneDNN.
 
 use std::path::{Path, PathBuf};
 
