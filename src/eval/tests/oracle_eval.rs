@@ -11,6 +11,9 @@ use planish_ir::{DType, GraphModule};
 use planish_passes::{FINALIZE, Fuel, NoKernels, Options, PassCx, Pipeline, QuantType, Remarks};
 use safetensors::{Dtype, SafeTensors};
 
+/// What the last bits of oneDNN's dynamic linear maps, which differ from processor to processor, may make of values of this size.
+const LAST_BITS: f32 = 5e-7;
+
 /// The engines that PyTorch's finalized modules ran on.
 const ENGINES: [&str; 4] = ["after_fbgemm", "after_qnnpack", "after_onednn", "after_x86"];
 
@@ -189,7 +192,11 @@ impl Case {
             .flat_map(|(got, want)| got.into_iter().zip(want))
             .collect();
         let wrong = pairs.iter().filter(|(got, want)| got != want).count();
-        if wrong == 0 {
+        let close = expected == "after_onednn"
+            && pairs
+                .iter()
+                .all(|(got, want)| (got - want).abs() <= LAST_BITS);
+        if wrong == 0 || close {
             Outcome::Equal
         } else {
             let most = pairs
