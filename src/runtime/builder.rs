@@ -25,7 +25,7 @@ pub(crate) struct Builder<'a> {
     /// The modules that values are.
     objects: SecondaryMap<ValueId, Option<ModuleId>>,
     /// The attributes that the method assigns, in program order.
-    assigned: Vec<(ModuleId, Sym)>,
+    state: Vec<(ModuleId, Sym)>,
 }
 
 /// What a method becomes.
@@ -50,7 +50,7 @@ impl<'a> Builder<'a> {
                 .collect(),
             packed: parts.packed,
             objects: SecondaryMap::new(),
-            assigned: Vec::new(),
+            state: Vec::new(),
         };
         builder.find_modules();
         builder
@@ -90,7 +90,7 @@ impl<'a> Builder<'a> {
                 },
             };
         }
-        let attributes = self.assigned.iter().map(|(module, name)| {
+        let attributes = self.state.iter().map(|(module, name)| {
             let literal = self.module.module(*module).attrs.get(name);
             literal.cloned().ok_or_else(|| missing(*name))
         });
@@ -101,7 +101,8 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// Finds out which values are modules, and which attributes are assigned.
+    /// Finds out which values are modules, and which attributes a call may change: those that it assigns, and those that refer to
+    /// something.
     fn find_modules(&mut self) {
         // A graph on its own, without a module, has no such parameter.
         let is_module =
@@ -114,11 +115,13 @@ impl<'a> Builder<'a> {
             let Some((module, name)) = self.attribute(node) else {
                 continue;
             };
-            if node.op().is("prim::SetAttr") {
-                if !self.assigned.contains(&(module, name)) {
-                    self.assigned.push((module, name));
-                }
-            } else if let Some(output) = node.outputs().first() {
+            let value = self.module.module(module).attrs.get(&name);
+            // What a call writes to through one read of an attribute, it must see by the next.
+            let refers = value.is_some_and(|value| matches!(known(value), Step::Fresh(_)));
+            if (node.op().is("prim::SetAttr") || refers) && !self.state.contains(&(module, name)) {
+                self.state.push((module, name));
+            }
+            if let Some(output) = node.outputs().first() {
                 self.objects[*output] = self.module.submodule(module, name);
             }
         }
@@ -147,7 +150,7 @@ impl<'a> Builder<'a> {
         if let Some(part) = self.module.submodule(module, name) {
             return Ok(Step::Known(Value::Module(part)));
         }
-        if self.assigned.contains(&(module, name)) {
+        if self.state.contains(&(module, name)) {
             return self.slot(node).map(Step::Read);
         }
         match self.module.module(module).attrs.get(&name) {
@@ -156,11 +159,11 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Where the assigned attribute stands that a node reads or writes.
+    /// Where the attribute stands that a node reads or writes.
     fn slot(&self, node: &Node) -> Result<usize, RunError> {
         let attribute = self.attribute(node);
         let slot = self
-            .assigned
+            .state
             .iter()
             .position(|other| Some(*other) == attribute);
         slot.ok_or_else(|| not_of_a_module(node))
@@ -227,7 +230,7 @@ impl<'a> Builder<'a> {
     fn weight_attribute(&self, node: &Node) -> Option<Sym> {
         let read = self.graph.producer(*node.inputs().get(1)?)?;
         let found = self.attribute(self.graph.node(read))?;
-        (found.0 == self.module.root() && !self.assigned.contains(&found)).then_some(found.1)
+        (found.0 == self.module.root() && !self.state.contains(&found)).then_some(found.1)
     }
 
     fn weight(&self, node: &Node) -> Result<Weight, RunError> {
@@ -329,9 +332,38 @@ class __torch__.Part {
 }
 ";
 
+    const GROWING: &str = "module __torch__.Net phase=imported {
+  attr seen : int[] = [7]
+}
+
+class __torch__.Net {
+  method forward(self, x) {
+    graph(%self : __torch__.Net,
+          %x : Tensor):
+      %one : int = prim::Constant[value=1]()
+      %seen : int[] = prim::GetAttr[name=\"seen\"](%self)
+      %same : int[] = aten::append(%seen, %one)
+      %again : int[] = prim::GetAttr[name=\"seen\"](%self)
+      %many : int = aten::len(%again)
+      %y : Tensor = aten::mul(%x, %many)
+      return (%y)
+  }
+}
+";
+
+    #[test]
+    fn what_a_call_writes_to_it_reads_and_the_next_call_does_not() {
+        twice(GROWING, 2.0, 4.0);
+    }
+
     #[test]
     fn attributes_of_submodules_are_read_and_assigned_ones_last_a_call() {
-        let module = parse_module(COUNTER).unwrap();
+        twice(COUNTER, 3.0, 6.0);
+    }
+
+    /// Two calls of a program give the same.
+    fn twice(text: &str, x: f32, y: f32) {
+        let module = parse_module(text).unwrap();
         let parts = Parts {
             module: &module,
             contract: Contract::Fbgemm,
@@ -340,9 +372,9 @@ class __torch__.Part {
         };
         let program = Program::new(parts).unwrap();
         for _ in 0..2 {
-            let x = Tensor::from_values(&[1], &[3f32]).unwrap();
+            let x = Tensor::from_values(&[1], &[x]).unwrap();
             let answer = program.call(&[Value::Tensor(x)]).unwrap();
-            assert_eq!(answer.as_tensor().unwrap().to_f32().unwrap(), [6.0]);
+            assert_eq!(answer.as_tensor().unwrap().to_f32().unwrap(), [y]);
         }
     }
 }

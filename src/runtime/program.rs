@@ -49,7 +49,7 @@ pub struct Program {
     steps: SecondaryMap<NodeId, Step>,
     plan: Plan,
     fallbacks: Vec<Fallback>,
-    /// What the attributes that calls assign hold when a call begins.
+    /// What the attributes that calls may change hold when a call begins.
     attributes: Vec<Literal>,
     arenas: Mutex<Vec<Arena>>,
 }

@@ -13,7 +13,7 @@ use crate::{RunError, Stats};
 pub(crate) struct Run<'p, 's> {
     program: &'p Program,
     values: Vec<Option<Value>>,
-    /// What the attributes hold that the program assigns.
+    /// What the attributes hold that the program may change.
     attributes: Vec<Value>,
     arena: Arena,
     stats: &'s mut Stats,
