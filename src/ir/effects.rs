@@ -9,6 +9,9 @@ use crate::{Effects, Graph, Literal, NodeId};
 impl Graph {
     /// What running the node does besides computing its outputs, with all that is nested in it.
     pub fn effects(&self, node: NodeId) -> Effects {
+        if self.node(node).blocks().is_empty() {
+            return self.own_effects(node);
+        }
         let mut nodes = vec![node];
         for block in self.node(node).blocks() {
             self.walk_block(*block, &mut nodes);

@@ -149,7 +149,9 @@ impl Node {
 
     /// The attribute with this name.
     pub fn attr(&self, name: &str) -> Option<&Attr> {
-        self.rest.as_ref()?.attrs.get(&Sym::new(name))
+        // Most have one or two: comparing is faster than interning and hashing the name.
+        let mut attrs = self.rest.as_ref()?.attrs.iter();
+        attrs.find_map(|(key, attr)| (*key == *name).then_some(attr))
     }
 
     /// The attribute with this name, when it is a value.

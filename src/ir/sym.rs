@@ -9,6 +9,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{LazyLock, RwLock};
 
+use foldhash::quality::RandomState;
+
 /// An interned name.
 #[derive(Clone, Copy)]
 pub struct Sym(&'static Entry);
@@ -17,7 +19,7 @@ struct Entry {
     text: String,
 }
 
-static TABLE: LazyLock<RwLock<HashSet<ByText>>> = LazyLock::new(RwLock::default);
+static TABLE: LazyLock<RwLock<HashSet<ByText, RandomState>>> = LazyLock::new(RwLock::default);
 
 struct ByText(&'static Entry);
 

@@ -11,10 +11,12 @@
 //! ```
 
 use std::collections::HashMap;
-use std::collections::hash_map::{DefaultHasher, Entry};
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 
+use foldhash::fast::FixedState;
 use planish_ir::{At, Attr, BlockId, Effects, Graph, GraphModule, Literal, NodeId, Tensor};
+
+use smallvec::SmallVec;
 
 use crate::analysis::alias::Aliases;
 use crate::analysis::objects::{Objects, objects};
@@ -44,10 +46,13 @@ impl Pass for Cse {
     }
 }
 
+/// Nodes by a hash of what they are; seldom more than one of a hash.
+type ByHash = HashMap<u64, SmallVec<[NodeId; 1]>, FixedState>;
+
 /// Moves constants to the top of the graph and keeps the first of equal ones; returns how many were removed.
 pub(crate) fn pool_constants(graph: &mut Graph) -> usize {
     let entry = graph.entry();
-    let mut kept: HashMap<u64, Vec<NodeId>> = HashMap::new();
+    let mut kept = ByHash::default();
     let mut top: Option<NodeId> = None;
     let mut removed = 0;
     for node in graph.walk() {
@@ -76,7 +81,7 @@ pub(crate) fn eliminate_common_subexpressions(graph: &mut Graph, objects: &Objec
     let aliases = Aliases::new(graph, objects);
     let mut removed = 0;
     // One table for each block on the way down to the current one.
-    let mut scopes: Vec<(BlockId, HashMap<u64, Vec<NodeId>>)> = Vec::new();
+    let mut scopes: Vec<(BlockId, ByHash)> = Vec::new();
     for id in graph.walk() {
         let block = graph.node(id).block();
         while scopes
@@ -86,7 +91,7 @@ pub(crate) fn eliminate_common_subexpressions(graph: &mut Graph, objects: &Objec
             scopes.pop();
         }
         if scopes.last().is_none_or(|(scope, _)| *scope != block) {
-            scopes.push((block, HashMap::new()));
+            scopes.push((block, ByHash::default()));
         }
         let node = graph.node(id);
         if !node.blocks().is_empty()
@@ -107,12 +112,7 @@ pub(crate) fn eliminate_common_subexpressions(graph: &mut Graph, objects: &Objec
             replace(graph, id, first);
             removed += 1;
         } else if let Some((_, table)) = scopes.last_mut() {
-            match table.entry(hash) {
-                Entry::Occupied(mut nodes) => nodes.get_mut().push(id),
-                Entry::Vacant(slot) => {
-                    slot.insert(vec![id]);
-                }
-            }
+            table.entry(hash).or_default().push(id);
         }
     }
     removed
@@ -169,7 +169,7 @@ fn same_layout(a: &Attr, b: &Attr) -> bool {
 
 fn hash_node(graph: &Graph, id: NodeId) -> u64 {
     let node = graph.node(id);
-    let mut state = DefaultHasher::new();
+    let mut state = FixedState::default().build_hasher();
     node.op().hash(&mut state);
     node.inputs().hash(&mut state);
     for output in node.outputs() {
@@ -184,7 +184,7 @@ fn hash_node(graph: &Graph, id: NodeId) -> u64 {
     state.finish()
 }
 
-fn hash_literal(literal: &Literal, state: &mut DefaultHasher) {
+fn hash_literal(literal: &Literal, state: &mut impl Hasher) {
     std::mem::discriminant(literal).hash(state);
     match literal {
         Literal::Bool(value) => value.hash(state),
@@ -202,12 +202,17 @@ fn hash_literal(literal: &Literal, state: &mut DefaultHasher) {
 }
 
 /// Type, shape, layout and the first elements: enough to tell weights apart without reading them whole.
-pub(crate) fn hash_tensor(tensor: &Tensor, state: &mut DefaultHasher) {
+pub(crate) fn hash_tensor(tensor: &Tensor, state: &mut impl Hasher) {
     const FIRST_ELEMENTS: usize = 64;
     tensor.dtype().hash(state);
     tensor.shape().hash(state);
     tensor.strides().hash(state);
     let (storage, size) = (tensor.storage(), tensor.dtype().size());
+    if tensor.is_contiguous() {
+        let start = tensor.offset() as usize * size;
+        let end = start + tensor.numel().min(FIRST_ELEMENTS) * size;
+        return storage.get(start..end).hash(state);
+    }
     for at in tensor.element_offsets().take(FIRST_ELEMENTS) {
         let start = at as usize * size;
         storage.get(start..start + size).hash(state);

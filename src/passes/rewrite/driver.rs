@@ -1,8 +1,8 @@
 //! Applies rules: one walk over the graph, at every node the first rule that matches, and again at what a rewrite made or feeds.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
-use planish_ir::{At, Effects, Graph, NodeId, Type, Use, ValueId};
+use planish_ir::{At, Effects, Graph, NodeId, SecondaryMap, Type, Use, ValueId};
 
 use super::facts::Facts;
 use super::matcher::{Match, find};
@@ -37,9 +37,12 @@ pub(crate) fn rewrite<'r>(
 ) -> Outcome<'r> {
     let mut outcome = Outcome::default();
     let mut queue = VecDeque::from(graph.walk());
-    let mut queued: HashSet<NodeId> = queue.iter().copied().collect();
+    let mut queued: SecondaryMap<NodeId, bool> = SecondaryMap::new();
+    for node in &queue {
+        queued[*node] = true;
+    }
     while let Some(node) = queue.pop_front() {
-        queued.remove(&node);
+        queued[node] = false;
         if !graph.is_live(node) {
             continue;
         }
@@ -71,7 +74,7 @@ pub(crate) fn rewrite<'r>(
             .iter()
             .copied()
             .chain(users)
-            .filter(|node| queued.insert(*node))
+            .filter(|node| !std::mem::replace(&mut queued[*node], true))
             .collect();
         // In the order of the walk, before what it has still to visit.
         while let Some(node) = again.pop() {
