@@ -35,6 +35,7 @@ mod rnn;
 mod scatter;
 mod sequence;
 mod shape;
+mod softmax;
 mod special;
 mod ternary;
 mod text;
@@ -98,6 +99,7 @@ const TABLES: &[Table] = &[
     scatter::OPS,
     sequence::OPS,
     shape::OPS,
+    softmax::OPS,
     ternary::OPS,
     text::OPS,
     upsample::OPS,

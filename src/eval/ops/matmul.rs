@@ -281,7 +281,7 @@ fn attention(call: &Call<'_>) -> Result<Value> {
         }
     }
     for row in weights.chunks_exact_mut(columns.max(1)) {
-        super::reduce::softmax_row(row);
+        super::softmax::softmax_row(row);
     }
     let shares = Tensor::zeros(query.dtype(), scores.shape(), MemoryFormat::Contiguous)?;
     shares.write_f64(&weights)?;

@@ -1,13 +1,12 @@
-//! Reductions: sums, means, extremes, softmax, sorting.
+//! Reductions: sums, means, extremes, sorting.
 //!
-//! Sums, means and softmaxes of floats are taken in PyTorch's order where that is known (`docs/numerics.md`); others in `f64`, rounded once.
+//! Sums and means of floats are taken in PyTorch's order where that is known (`docs/numerics.md`); others in `f64`, rounded once.
 
 use planish_ir::{DType, Dims, Type};
 
 use super::quantized::reduce::{grouped, mean as quantized_mean};
 use super::{Kernel, Table};
 use crate::call::{Call, Scalar};
-use crate::float::softmax::{log_softmax, log_softmax_column, softmax, softmax_column};
 use crate::float::sum;
 use crate::{Error, MemoryFormat, Result, Tensor, Value};
 use Kernel::{Many, One};
@@ -27,8 +26,6 @@ pub(super) const OPS: Table = &[
     ("aten::argmin", One(argmin)),
     ("aten::all", One(all)),
     ("aten::any", One(any)),
-    ("aten::softmax", One(softmax_of)),
-    ("aten::log_softmax", One(log_softmax_of)),
     ("aten::logsumexp", One(logsumexp)),
     ("aten::cumsum", One(cumsum)),
     ("aten::sort", Many(sort)),
@@ -382,79 +379,6 @@ fn truth(call: &Call<'_>, empty: bool, test: impl Fn(&[f64]) -> bool) -> Result<
         .into())
 }
 
-/// `softmax(tensor, dim, dtype)`
-fn softmax_of(call: &Call<'_>) -> Result<Value> {
-    let tensor = call.tensor(0)?;
-    let out = softmax_along(&as_dtype(tensor, call.dtype_opt(2)?)?, call.dim(1, tensor)?)?;
-    Ok(out.into())
-}
-
-/// The softmax along a dimension.
-pub(super) fn softmax_along(tensor: &Tensor, dim: usize) -> Result<Tensor> {
-    if tensor.dtype() == DType::Double {
-        return along(tensor, dim, softmax_row);
-    }
-    along_columns(tensor, dim, softmax, softmax_column)
-}
-
-/// Turns a row into its softmax.
-pub(super) fn softmax_row(row: &mut [f64]) {
-    let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut sum = 0.0;
-    for value in row.iter_mut() {
-        *value = (*value - most).exp();
-        sum += *value;
-    }
-    for value in row {
-        *value /= sum;
-    }
-}
-
-fn log_softmax_of(call: &Call<'_>) -> Result<Value> {
-    let tensor = call.tensor(0)?;
-    let input = as_dtype(tensor, call.dtype_opt(2)?)?;
-    let dim = call.dim(1, tensor)?;
-    if input.dtype() != DType::Double {
-        return Ok(along_columns(&input, dim, log_softmax, log_softmax_column)?.into());
-    }
-    let out = along(&input, dim, |row| {
-        let shift = log_sum(row);
-        for x in row {
-            *x -= shift;
-        }
-    })?;
-    Ok(out.into())
-}
-
-/// Rewrites the rows of floats along a dimension: those that are runs of memory by `row`; else by `column`, which is told its place among
-/// how many columns.
-fn along_columns(
-    tensor: &Tensor,
-    dim: usize,
-    row: fn(&mut [f32]),
-    column: fn(&mut [f32], usize, usize),
-) -> Result<Tensor> {
-    let out = super::elementwise::like(tensor, tensor.dtype())?;
-    let len = tensor.shape().get(dim).copied().unwrap_or(1) as usize;
-    let width = tensor.shape().iter().skip(dim + 1).product::<i64>() as usize;
-    let mut values = tensor.to_f32()?;
-    for block in values.chunks_exact_mut((len * width).max(1)) {
-        if width == 1 {
-            row(block);
-            continue;
-        }
-        for at in 0..width {
-            let mut values: Vec<f32> = block.iter().skip(at).step_by(width).copied().collect();
-            column(&mut values, at, width);
-            for (to, value) in block.iter_mut().skip(at).step_by(width).zip(values) {
-                *to = value;
-            }
-        }
-    }
-    out.write_f32(&values)?;
-    Ok(out)
-}
-
 fn logsumexp(call: &Call<'_>) -> Result<Value> {
     let tensor = call.tensor(0)?;
     let dims = dims_or_all(tensor, call.ints_opt(1)?)?;
@@ -462,7 +386,7 @@ fn logsumexp(call: &Call<'_>) -> Result<Value> {
     Ok(rows.floats(tensor.dtype(), log_sum)?.into())
 }
 
-fn log_sum(row: &[f64]) -> f64 {
+pub(super) fn log_sum(row: &[f64]) -> f64 {
     let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     most + row.iter().map(|x| (x - most).exp()).sum::<f64>().ln()
 }
@@ -484,7 +408,7 @@ fn cumsum(call: &Call<'_>) -> Result<Value> {
     Ok(out.into())
 }
 
-fn as_dtype(tensor: &Tensor, dtype: Option<DType>) -> Result<Tensor> {
+pub(super) fn as_dtype(tensor: &Tensor, dtype: Option<DType>) -> Result<Tensor> {
     match dtype {
         Some(dtype) if dtype != tensor.dtype() => {
             let out = super::elementwise::like(tensor, dtype)?;
@@ -496,7 +420,7 @@ fn as_dtype(tensor: &Tensor, dtype: Option<DType>) -> Result<Tensor> {
 }
 
 /// Rewrites each row along a dimension.
-fn along(tensor: &Tensor, dim: usize, f: impl Fn(&mut [f64])) -> Result<Tensor> {
+pub(super) fn along(tensor: &Tensor, dim: usize, f: impl Fn(&mut [f64])) -> Result<Tensor> {
     let out = super::elementwise::like(tensor, tensor.dtype())?;
     if tensor.numel() == 0 {
         return Ok(out);
@@ -655,14 +579,5 @@ mod tests {
         );
         assert_eq!(top[0].to_f32().unwrap(), [3., 2., 5., 5.]);
         assert_eq!(top[1].to_i64().unwrap(), [0, 2, 1, 2]);
-    }
-
-    #[test]
-    fn softmax_sums_to_one_along_its_dimension() {
-        let out = run("aten::softmax.int", &[matrix(), Value::Int(0), Value::None]);
-        let values = out[0].to_f32().unwrap();
-        for column in 0..3 {
-            assert!((values[column] + values[column + 3] - 1.0).abs() < 1e-6);
-        }
     }
 }

@@ -247,7 +247,7 @@ fn softmax(call: &Call<'_>) -> Result<Value> {
     let input = call.tensor(0)?;
     let (scale, zero_point) = quant::qparams(call, 2)?;
     let real = quant::dequantized(input)?;
-    let out = crate::ops::reduce::softmax_along(&real, call.dim(1, input)?)?;
+    let out = crate::ops::softmax::softmax_along(&real, call.dim(1, input)?)?;
     Ok(quant::quantized(&out, scale, zero_point, input.dtype())?.into())
 }
 
