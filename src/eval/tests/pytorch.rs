@@ -130,7 +130,7 @@ impl Cases<'static> {
         let (got, want) = (values(&got), values(&want));
         let wrong: Vec<usize> = (0..got.len())
             .filter(|at| got[*at].to_bits() != want[*at].to_bits())
-            .filter(|at| !near || (got[*at] - want[*at]).abs() > 1e-6 * want[*at].abs().max(1.0))
+            .filter(|at| !near || (got[*at] - want[*at]).abs() > 1e-5 * want[*at].abs().max(1.0))
             .collect();
         let first = *wrong.first()?;
         Some(format!(
