@@ -53,6 +53,11 @@ pub(super) const OPS: Table = &[
     ("aten::dropout", One(dropout)),
     ("aten::dropout_", One(dropout)),
     ("aten::feature_dropout", One(dropout)),
+    ("aten::feature_dropout_", One(dropout)),
+    ("aten::alpha_dropout", One(dropout)),
+    ("aten::alpha_dropout_", One(dropout)),
+    ("aten::feature_alpha_dropout", One(dropout)),
+    ("aten::feature_alpha_dropout_", One(dropout)),
 ];
 
 /// What an activation does to a quantized tensor.
@@ -311,6 +316,8 @@ fn softshrink(call: &Call<'_>) -> Result<Value> {
             x - bound
         } else if x < -bound {
             x + bound
+        } else if x.is_nan() {
+            x
         } else {
             (f.zero)(x)
         }

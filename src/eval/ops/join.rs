@@ -10,6 +10,8 @@ use Kernel::One;
 
 pub(super) const OPS: Table = &[
     ("aten::cat", One(cat)),
+    ("aten::hstack", One(side_by_side)),
+    ("aten::vstack", One(side_by_side)),
     ("aten::stack", One(stack)),
     ("aten::repeat", One(repeat)),
     ("aten::tile", One(tile)),
@@ -18,6 +20,7 @@ pub(super) const OPS: Table = &[
     ("aten::roll", One(roll)),
     ("aten::pixel_shuffle", One(pixel_shuffle)),
     ("aten::pixel_unshuffle", One(pixel_unshuffle)),
+    ("aten::channel_shuffle", One(channel_shuffle)),
     ("aten::copy_", One(copy_into)),
 ];
 
@@ -27,6 +30,22 @@ fn cat(call: &Call<'_>) -> Result<Value> {
         return super::quantized::cat_like_first(&tensors, call.int_or(1, 0)?);
     }
     Ok(joined(&tensors, call.int_or(1, 0)?)?.into())
+}
+
+/// `hstack(tensors)` joins along the second dimension, or the only one; `vstack(tensors)` joins rows.
+fn side_by_side(call: &Call<'_>) -> Result<Value> {
+    let rows = call.short_name() == "vstack";
+    let mut tensors = call.tensors(0)?;
+    for tensor in &mut tensors {
+        while tensor.rank() < if rows { 2 } else { 1 } {
+            *tensor = tensor.unsqueeze(0)?;
+        }
+    }
+    let dim = i64::from(!rows && tensors.first().is_some_and(|first| first.rank() > 1));
+    if tensors.iter().any(|t| t.dtype().is_quantized()) {
+        return super::quantized::cat_like_first(&tensors, dim);
+    }
+    Ok(joined(&tensors, dim)?.into())
 }
 
 /// The tensors one after the other along a dimension.
@@ -307,6 +326,20 @@ fn pixel_shuffle(call: &Call<'_>) -> Result<Value> {
         .permute(&order)?
         .reshape(&shape)?
         .into())
+}
+
+/// `channel_shuffle(x, groups)`: the channels of all groups in turn.
+fn channel_shuffle(call: &Call<'_>) -> Result<Value> {
+    let (tensor, groups) = (call.tensor(0)?, call.int(1)?);
+    let shape = tensor.shape();
+    if shape.len() < 3 || groups < 1 || shape[1] % groups != 0 {
+        return Err(call.wrong(1, "a number of groups that divides the channels"));
+    }
+    let mut split = Dims::from(&shape[..1]);
+    split.extend([groups, shape[1] / groups]);
+    split.extend(shape[2..].iter().copied());
+    let shuffled = tensor.reshape(&split)?.transpose(1, 2)?;
+    Ok(shuffled.reshape(shape)?.into())
 }
 
 /// The reverse of `pixel_shuffle`.

@@ -1,6 +1,6 @@
 //! Pools over one to three spatial dimensions, of floats and of codes.
 
-use planish_ir::{DType, Dims};
+use planish_ir::{DType, Dims, channels_last_strides};
 
 use super::conv::spatial;
 use super::quant::{Affine, empty, per_tensor};
@@ -190,6 +190,15 @@ impl Planes {
         (self.input.shape()[0] * self.input.shape()[1]) as usize
     }
 
+    /// The layout that decides how means of codes are rounded. PyTorch pools lines as images of one row, so that what a quantized
+    /// convolution over a line makes has its channels last.
+    fn format(&self) -> Result<MemoryFormat> {
+        if self.spatial == 1 {
+            return Ok(self.input.unsqueeze(2)?.memory_format());
+        }
+        Ok(self.input.memory_format())
+    }
+
     fn shape(&self, output: [i64; 3]) -> Dims {
         let mut shape = Dims::from_slice(&self.input.shape()[..2]);
         shape.extend(narrowed(output, self.spatial));
@@ -199,8 +208,12 @@ impl Planes {
     /// An empty result: quantized like the input when that is quantized.
     fn result(&self, output: [i64; 3], format: MemoryFormat) -> Result<Tensor> {
         let shape = self.shape(output);
-        let strides = format.strides(&shape);
         let dtype = self.input.dtype();
+        let strides = if self.spatial == 1 && format == MemoryFormat::ChannelsLast {
+            channels_last_strides(&shape)
+        } else {
+            format.strides(&shape)
+        };
         if dtype.is_quantized() {
             let (scale, zero_point) = per_tensor(&self.input)?;
             return empty(dtype, &shape, &strides, scale, zero_point);
@@ -230,7 +243,12 @@ fn max_pool(call: &Call<'_>) -> Result<Value> {
 /// The largest element of each window and its index in the plane.
 fn largest(planes: &Planes, windows: &Windows) -> Result<(Tensor, Vec<i64>)> {
     let input = &planes.input;
-    let out = planes.result(windows.output, input.memory_format())?;
+    let format = if input.dtype().is_quantized() {
+        planes.format()?
+    } else {
+        input.memory_format()
+    };
+    let out = planes.result(windows.output, format)?;
     let mut indices = Vec::with_capacity(out.numel());
     if input.dtype().is_floating_point() {
         let values = input.to_f64()?;
@@ -330,9 +348,9 @@ fn avg_pool(call: &Call<'_>) -> Result<Value> {
     let format = if n == 3 {
         MemoryFormat::ChannelsLast
     } else {
-        planes.input.memory_format()
+        planes.format()?
     };
-    let last = n > 1 && format == MemoryFormat::ChannelsLast;
+    let last = format == MemoryFormat::ChannelsLast;
     let affine = Affine::of(&planes.input)?;
     let zero = affine.zero;
     pooled_codes(&planes, &windows, format, |sum, window| {
@@ -366,6 +384,8 @@ fn adaptive_avg_pool(call: &Call<'_>) -> Result<Value> {
             sides.fold(sum, |mean, side| mean / side)
         });
     }
+    let format = planes.format()?;
+    let last = format == MemoryFormat::ChannelsLast;
     let affine = Affine::of(&planes.input)?;
     let zero = affine.zero;
     pooled_codes(&planes, &windows, format, |sum, window| {

@@ -4,10 +4,9 @@
 
 use planish_ir::{DType, Dims, Type};
 
-use super::quantized::reduce::{grouped, mean as quantized_mean};
+use super::quantized::reduce::{Grouped, mean as quantized_mean};
 use super::{Kernel, Table};
 use crate::call::{Call, Scalar};
-use crate::float::sum;
 use crate::{Error, MemoryFormat, Result, Tensor, Value};
 use Kernel::{Many, One};
 
@@ -142,17 +141,8 @@ fn mean(call: &Call<'_>) -> Result<Value> {
 pub(super) fn sums_over(input: &Tensor, dims: &[usize]) -> Result<Vec<f32>> {
     let rows = rows(input, dims, false)?;
     let count = rows.shape.iter().product::<i64>() as usize;
-    let innermost = dims.iter().all(|dim| dim + dims.len() >= input.rank());
-    if let Some(view) = grouped(input, dims) {
-        let values = view.to_f32()?;
-        let width = view.shape()[2] as usize;
-        let blocks = values.chunks_exact((rows.len * width).max(1));
-        return Ok(blocks
-            .flat_map(|block| sum::columns(block, width))
-            .collect());
-    }
-    if input.is_contiguous() && innermost {
-        return Ok(rows.each(&rows.tensor.to_f32()?, count, sum::run));
+    if let Some(grouped) = Grouped::new(input, dims) {
+        return grouped.sums(&grouped.view.to_f32()?);
     }
     // The order of other sums is not known: add them exactly.
     let exact = |row: &[f64]| row.iter().sum::<f64>() as f32;

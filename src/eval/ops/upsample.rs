@@ -3,7 +3,7 @@
 use planish_ir::Dims;
 
 use super::conv::spatial;
-use super::quant::{Affine, empty, per_tensor};
+use super::quant::{Affine, dequantized, empty, per_tensor};
 use super::window::{narrowed, widened};
 use super::{Kernel, Table};
 use crate::call::Call;
@@ -14,6 +14,9 @@ pub(super) const OPS: Table = &[
     ("aten::upsample_nearest1d", One(nearest)),
     ("aten::upsample_nearest2d", One(nearest)),
     ("aten::upsample_nearest3d", One(nearest)),
+    ("aten::_upsample_nearest_exact1d", One(nearest)),
+    ("aten::_upsample_nearest_exact2d", One(nearest)),
+    ("aten::_upsample_nearest_exact3d", One(nearest)),
     ("aten::upsample_linear1d", One(linear)),
     ("aten::upsample_bilinear2d", One(linear)),
     ("aten::upsample_trilinear3d", One(linear)),
@@ -110,9 +113,15 @@ impl Target {
 fn nearest(call: &Call<'_>) -> Result<Value> {
     let target = Target::new(call, 2)?;
     let out = target.result()?;
+    // The exact form asks for the pixel that holds the middle of the new one.
+    let middle = if call.short_name().contains("exact") {
+        0.5
+    } else {
+        0.0
+    };
     let places = [0, 1, 2].map(|d| {
         let (step, last) = (target.step(d), target.sizes[d] - 1);
-        let place = |o: i64| ((o as f32 * step).floor() as i64).min(last) as usize;
+        let place = |o: i64| (((o as f32 + middle) * step).floor() as i64).min(last) as usize;
         (0..target.output[d]).map(place).collect::<Vec<_>>()
     });
     let [_, high, wide] = target.sizes.map(|size| size as usize);
@@ -190,11 +199,17 @@ fn positions(target: &Target, d: usize, corners: bool, fused: bool) -> Vec<Betwe
 fn linear(call: &Call<'_>) -> Result<Value> {
     let target = Target::new(call, 3)?;
     let corners = call.bool_or(2, false)?;
-    if target.input.dtype().is_quantized() {
+    let quantized = target.input.dtype().is_quantized();
+    if quantized && target.spatial == 2 {
         return blend_codes(&target, corners);
     }
     let out = target.result()?;
-    let values = target.input.to_f32()?;
+    let values = if quantized {
+        // PyTorch has no kernel for codes here: real numbers are blended, and quantized as they were.
+        dequantized(&target.input)?.to_f32()?
+    } else {
+        target.input.to_f32()?
+    };
     let blended = if target.spatial == 2 {
         blend_image(&target, &values, corners, weigh_vector, weigh_single)
     } else {
@@ -202,7 +217,13 @@ fn linear(call: &Call<'_>) -> Result<Value> {
             low.mul_add(a, high * b)
         })
     };
-    out.write_f32(&blended)?;
+    if quantized {
+        let affine = Affine::of(&target.input)?;
+        let codes: Vec<i32> = blended.into_iter().map(|x| affine.quantize(x)).collect();
+        out.write_codes(&codes)?;
+    } else {
+        out.write_f32(&blended)?;
+    }
     Ok(out.into())
 }
 
@@ -246,8 +267,7 @@ fn blend_codes(target: &Target, corners: bool) -> Result<Value> {
     let zero = affine.zero as f32;
     let out = target.result()?;
     let values: Vec<f32> = input.codes()?.into_iter().map(|q| q as f32).collect();
-    let last = target.spatial == 2 && input.memory_format() == MemoryFormat::ChannelsLast;
-    let blended = if last {
+    let blended = if input.memory_format() == MemoryFormat::ChannelsLast {
         blend_image(target, &values, corners, blend_vector, blend_scalar)
     } else {
         blend_lines(target, &values, corners, |[low, high], a, b| {

@@ -2,7 +2,7 @@
 
 use planish_ir::Dims;
 
-use crate::float::sum::columns;
+use crate::float::sum;
 use crate::ops::quant::{Affine, from_codes, per_tensor};
 use crate::ops::reduce::rows;
 use crate::{MemoryFormat, Result, Tensor};
@@ -10,7 +10,7 @@ use crate::{MemoryFormat, Result, Tensor};
 /// The mean over dimensions; parameters stay.
 ///
 /// Over the innermost dimensions of a contiguous tensor the codes are averaged, unless a type is asked for. Otherwise real numbers are
-/// summed in `f32`, in PyTorch's order: see [`columns`].
+/// summed in `f32`, in PyTorch's order: see [`Grouped`].
 pub(in crate::ops) fn mean(
     input: &Tensor,
     dims: &[usize],
@@ -32,12 +32,8 @@ pub(in crate::ops) fn mean(
     } else {
         let real =
             |codes: Vec<i32>| -> Vec<f32> { codes.into_iter().map(|q| affine.plain(q)).collect() };
-        let sums: Vec<f32> = if let Some(view) = grouped(input, dims) {
-            let values = real(view.codes()?);
-            let width = view.shape()[2] as usize;
-            let block = (count * width).max(1);
-            let blocks = values.chunks_exact(block);
-            blocks.flat_map(|block| columns(block, width)).collect()
+        let sums: Vec<f32> = if let Some(grouped) = Grouped::new(input, dims) {
+            grouped.sums(&real(grouped.view.codes()?))?
         } else {
             // The order of other sums is not known: add them exactly.
             let values = real(reduced.tensor.codes()?);
@@ -60,33 +56,77 @@ pub(in crate::ops) fn mean(
     )
 }
 
-/// The input as `[outer, reduced, columns]`, where that is how it lies in memory; the columns come out in logical order.
-pub(in crate::ops) fn grouped(input: &Tensor, dims: &[usize]) -> Option<Tensor> {
-    let order: Vec<usize> = if input.is_contiguous() {
-        (0..input.rank()).collect()
-    } else if input.is_dense(MemoryFormat::ChannelsLast) {
-        crate::ops::window::channels_to_end(input.rank())
-    } else {
-        return None;
-    };
-    let places: Vec<usize> = dims
-        .iter()
-        .filter_map(|dim| order.iter().position(|at| at == dim))
+/// A tensor as `[outer, reduced, columns]`, where that is how it lies in memory.
+pub(in crate::ops) struct Grouped {
+    pub(in crate::ops) view: Tensor,
+    /// The sizes of the dimensions that stay, in the order of memory.
+    sizes: Dims,
+    /// For each dimension that stays, in logical order, its place in memory.
+    places: Vec<usize>,
+    /// The reduced elements lie side by side: there are no columns.
+    along_memory: bool,
+}
+
+impl Grouped {
+    /// `None` where the reduced dimensions do not lie next to each other.
+    pub(in crate::ops) fn new(input: &Tensor, dims: &[usize]) -> Option<Self> {
+        let order: Vec<usize> = if input.is_contiguous() {
+            (0..input.rank()).collect()
+        } else if input.is_dense(MemoryFormat::ChannelsLast) {
+            crate::ops::window::channels_to_end(input.rank())
+        } else {
+            return None;
+        };
+        let reduced: Vec<usize> = dims
+            .iter()
+            .filter_map(|dim| order.iter().position(|at| at == dim))
+            .collect();
+        let (first, last) = (*reduced.iter().min()?, *reduced.iter().max()?);
+        if last - first + 1 != reduced.len() {
+            return None;
+        }
+        let view = input.permute(&order).ok()?;
+        let size = |range: &[i64]| range.iter().product::<i64>();
+        let shape: Dims = [
+            size(&view.shape()[..first]),
+            size(&view.shape()[first..=last]),
+            size(&view.shape()[last + 1..]),
+        ]
+        .into_iter()
         .collect();
-    let (first, last) = (*places.iter().min()?, *places.iter().max()?);
-    if last - first + 1 != places.len() || last + 1 == order.len() {
-        return None;
+        let stay: Vec<usize> = order
+            .iter()
+            .copied()
+            .filter(|dim| !dims.contains(dim))
+            .collect();
+        let mut places: Vec<usize> = (0..stay.len()).collect();
+        places.sort_by_key(|place| stay[*place]);
+        Some(Self {
+            view: view.view(&shape).ok()??,
+            sizes: stay.iter().map(|dim| input.shape()[*dim]).collect(),
+            places,
+            along_memory: last + 1 == order.len(),
+        })
     }
-    let view = input.permute(&order).ok()?;
-    let size = |range: &[i64]| range.iter().product::<i64>();
-    let shape: Dims = [
-        size(&view.shape()[..first]),
-        size(&view.shape()[first..=last]),
-        size(&view.shape()[last + 1..]),
-    ]
-    .into_iter()
-    .collect();
-    view.view(&shape).ok()?
+
+    /// The sums over the reduced elements, in logical order; the values are those of the view.
+    pub(in crate::ops) fn sums(&self, values: &[f32]) -> Result<Vec<f32>> {
+        let [_, count, width] = [0, 1, 2].map(|d| self.view.shape()[d] as usize);
+        if count == 0 {
+            return Ok(vec![0.0; self.sizes.iter().product::<i64>() as usize]);
+        }
+        let blocks = values.chunks_exact((count * width).max(1));
+        let sums: Vec<f32> = if self.along_memory {
+            blocks.map(sum::run).collect()
+        } else {
+            blocks
+                .flat_map(|block| sum::columns(block, width))
+                .collect()
+        };
+        Tensor::from_values(&self.sizes, &sums)?
+            .permute(&self.places)?
+            .to_f32()
+    }
 }
 
 #[cfg(test)]
