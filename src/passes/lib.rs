@@ -36,6 +36,7 @@ mod string_padding;
 mod swap_functional_linear;
 mod unbox;
 mod unroll;
+mod views;
 mod why_not;
 
 pub use clear_profiling::ClearProfiling;

@@ -88,9 +88,16 @@ fn replacement(graph: &mut Graph, aliases: &Aliases, id: NodeId) -> Option<Vec<V
             Some(vec![at_index(&elements, index)?])
         }
         "aten::len" if !aliases.is_written(first) => {
-            let elements = made_by(graph, first, "prim::ListConstruct")?;
-            let len = Literal::Int(elements.len() as i64);
-            Some(vec![graph.insert_constant(At::Before(id), len)])
+            let len = match made_by(graph, first, "prim::ListConstruct") {
+                Some(elements) => elements.len() as i64,
+                None => match made_by(graph, first, "aten::size")?[..] {
+                    [tensor] => rank(graph, aliases, tensor)?,
+                    _ => return None,
+                },
+            };
+            Some(vec![
+                graph.insert_constant(At::Before(id), Literal::Int(len)),
+            ])
         }
         "aten::dim" => {
             let rank = Literal::Int(rank(graph, aliases, first)?);

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use planish_ir::{GraphModule, NodeId, Phase};
 
 use crate::pass::{Changed, Pass, PassCx, PassError};
-use crate::{rules, scope};
+use crate::{rules, scope, views};
 
 /// The pass.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,8 +51,10 @@ impl Pass for QuantFusion {
             for (node, _) in &mut misses {
                 *node = instead.get(node).copied().unwrap_or(*node);
             }
+            let copied = views::may_copy(graph, &scope, NAME, cx);
             scope.report(NAME, graph, &fused, misses, cx)
                 + scope.report(NAME, graph, &undone, Vec::new(), cx)
+                + copied
         })
     }
 }

@@ -144,6 +144,12 @@ impl<'m> Facts<'m> {
         })
     }
 
+    /// Whether what a value refers to may be written to anywhere.
+    pub(crate) fn is_written(&self, value: ValueId) -> bool {
+        self.class(value)
+            .is_some_and(|value| self.aliases.is_written(value))
+    }
+
     fn may_alias(&self, a: ValueId, b: ValueId) -> bool {
         match (self.class(a), self.class(b)) {
             (Some(a), Some(b)) => self.aliases.may_alias(a, b),
