@@ -8,13 +8,17 @@
 //! Outputs are equal to the bit; cases from elsewhere may be off by the last bits where operators on floats remain that
 //! `docs/numerics.md` does not pin.
 //!
-//! Where a case differs from PyTorch's, `oracle_deviations.txt` says how and why. A difference that is not listed fails, and so does a
-//! listed one that is not there. The cases are those of `tests/fixtures/oracle`, or of the folder that `PLANISH_ORACLE_DIR` names.
+//! Where a case differs from PyTorch's because PyTorch is wrong in a known way, `oracle/defects.rs` recognises and proves it; other
+//! differences stand in `oracle_deviations.txt`, with how and why. A difference that is neither fails, and so does a listed one that is not
+//! there. The cases are those of `tests/fixtures/oracle` and of `oracle_more` beside it, which `tools/oracle.py` made, or those of the
+//! folder that `PLANISH_ORACLE_DIR` names.
 
 #[path = "oracle/case.rs"]
 mod case;
 #[path = "oracle/compiled.rs"]
 mod compiled;
+#[path = "oracle/defects.rs"]
+mod defects;
 #[path = "oracle/deviations.rs"]
 mod deviations;
 #[path = "oracle/float.rs"]
@@ -45,11 +49,18 @@ fn main() -> ExitCode {
     let args = Arguments::from_args();
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let elsewhere = std::env::var_os("PLANISH_ORACLE_DIR").map(PathBuf::from);
-    let folder = elsewhere
-        .clone()
-        .unwrap_or_else(|| tests.join("fixtures/oracle"));
+    let folders = match &elsewhere {
+        Some(folder) => vec![folder.clone()],
+        None => vec![
+            tests.join("fixtures/oracle"),
+            tests.join("fixtures/oracle_more"),
+        ],
+    };
     let deviations = Arc::new(Deviations::read(&tests.join("oracle_deviations.txt")));
-    let cases = Case::all(&folder);
+    let cases: Vec<Case> = folders
+        .iter()
+        .flat_map(|folder| Case::all(folder))
+        .collect();
     let ledger = Arc::new(Ledger::default());
     let proofs = Arc::new(Proofs::default());
     let compiler = Arc::new(Compiler::new());

@@ -9,10 +9,10 @@ import warnings
 import zipfile
 
 import torch
-from torch.ao.quantization import get_default_qconfig
-from torch.ao.quantization.quantize_jit import convert_jit, prepare_jit
+from torch.ao.quantization import default_dynamic_qconfig, float16_dynamic_qconfig, get_default_qconfig
+from torch.ao.quantization.quantize_jit import convert_dynamic_jit, convert_jit, prepare_dynamic_jit, prepare_jit
 
-STATIC = 1  # QuantType of torch._C._jit_pass_quant_finalize
+DYNAMIC, STATIC = 0, 1  # QuantType of torch._C._jit_pass_quant_finalize
 
 warnings.filterwarnings("ignore", category=FutureWarning)
 warnings.filterwarnings("ignore", category=UserWarning)
@@ -41,15 +41,26 @@ def quantize(net, batches, mode="script", qconfig=None):
     return convert_jit(prepared, debug=True)
 
 
-def finalize(module):
+def quantize_dynamic(net, mode):
+    """A float network as a script module whose linear layers are quantized on the fly, with weights of 8 bits or of half precision."""
+    config = {"dynamic": default_dynamic_qconfig, "fp16": float16_dynamic_qconfig}[mode]
+    return convert_dynamic_jit(prepare_dynamic_jit(torch.jit.script(net), {"": config}), debug=True)
+
+
+def finalize(module, quant=STATIC, preserved=()):
     """PyTorch's Finalize. It changes `module` in its first three stages, so call it once per module."""
-    return torch.jit._recursive.wrap_cpp_module(torch._C._jit_pass_quant_finalize(module._c, STATIC, []))
+    return torch.jit._recursive.wrap_cpp_module(torch._C._jit_pass_quant_finalize(module._c, quant, list(preserved)))
 
 
 def run(module, inputs):
     """One module on one batch, without gradients and without specialising executors."""
+    return run_all(module, [inputs])
+
+
+def run_all(module, inputs):
+    """The same for a module of several inputs."""
     with torch.no_grad(), torch.jit.optimized_execution(False):
-        return module(inputs)
+        return module(*inputs)
 
 
 def save(module, path):

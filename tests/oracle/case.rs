@@ -15,6 +15,7 @@ use planish::passes::{
 use planish::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 
+use crate::defects::Defect;
 use crate::float;
 
 /// A case of the oracle.
@@ -34,6 +35,8 @@ pub(crate) enum Found {
     Different(Vec<(Kind, String)>),
     /// PyTorch fails, and planish refuses the module too.
     BothRefuse,
+    /// PyTorch's finalized module is wrong in a known way, and planish's is shown to differ in nothing else.
+    Beside(Defect),
 }
 
 /// How equal outputs are.
@@ -52,6 +55,8 @@ pub(crate) enum Equality {
 pub(crate) enum Kind {
     /// Outputs differ.
     Outputs,
+    /// The finalized module raises an error.
+    Raised,
     /// More is left in float, or quantized on each run.
     Leftover,
     /// planish refuses a module that PyTorch finalizes.
@@ -64,11 +69,17 @@ pub(crate) enum Kind {
 
 /// What outputs are compared with.
 struct Expected {
-    outputs: Vec<(String, Tensor)>,
+    outputs: Outputs,
     contract: Contract,
     /// The finalized module fails in PyTorch, so these are the outputs of the module before.
     simulated: bool,
 }
+
+/// Tensors of an answer, by the names that the cases' files give them.
+pub(crate) type Outputs = Vec<(String, Tensor)>;
+
+/// No tolerance.
+pub(crate) const EXACT: f64 = 0.0;
 
 impl Found {
     /// What differs from PyTorch's.
@@ -87,7 +98,7 @@ impl Case {
             .unwrap_or_else(|error| panic!("failed to read {}: {error}", folder.display()));
         let folders = entries.filter_map(|entry| Some(entry.ok()?.path()));
         let mut cases: Vec<Self> = folders
-            .filter(|path| path.join("meta.json").exists())
+            .filter(|path| path.join("meta.json").exists() || path.join("before.pt").exists())
             .map(|folder| Self {
                 name: folder
                     .file_name()
@@ -97,6 +108,11 @@ impl Case {
                 folder,
             })
             .collect();
+        assert!(
+            !cases.is_empty(),
+            "{} has no folders with a meta.json",
+            folder.display()
+        );
         cases.sort_by(|a, b| a.name.cmp(&b.name));
         cases
     }
@@ -119,10 +135,13 @@ impl Case {
         let meta = self.meta();
         let preserved = meta["preserved"].as_array().into_iter().flatten();
         Options {
-            quant_type: if meta["qt"] == "dynamic" {
-                QuantType::Dynamic
-            } else {
-                QuantType::Static
+            quant_type: match meta["qt"].as_str() {
+                Some("dynamic") => QuantType::Dynamic,
+                Some("static") => QuantType::Static,
+                _ => panic!(
+                    "meta.json of {}: `qt` is {} instead of \"static\" or \"dynamic\"",
+                    self.name, meta["qt"]
+                ),
             },
             preserved: preserved
                 .filter_map(|name| Some(name.as_str()?.to_owned()))
@@ -192,30 +211,74 @@ impl Case {
         match self.outputs(&module) {
             Ok(equality) if different.is_empty() => return Found::Equal(equality),
             Ok(_) => {}
+            Err((Kind::Raised, _)) if different.is_empty() && self.pytorch_fails() => {
+                return Found::BothRefuse;
+            }
             Err(difference) => different.push(difference),
         }
-        Found::Different(different)
+        match Defect::explaining(self, &module, &different) {
+            Some(defect) => Found::Beside(defect),
+            None => Found::Different(different),
+        }
     }
 
-    /// Runs the finalized module and compares.
-    fn outputs(&self, module: &GraphModule) -> Result<Equality, (Kind, String)> {
-        let Some(expected) = self.expected(module) else {
-            return Ok(Equality::Better);
-        };
-        let answer = Interpreter::new(module, expected.contract)
+    /// What the finalized module answers under a contract.
+    pub(crate) fn answer(
+        &self,
+        module: &GraphModule,
+        contract: Contract,
+    ) -> Result<Outputs, (Kind, String)> {
+        let answer = Interpreter::new(module, contract)
             .call_method("forward", &self.inputs())
             .map_err(|error| {
                 let kind = if error.to_string().contains("find a meaning for") {
                     Kind::NotYet
                 } else {
-                    Kind::Outputs
+                    Kind::Raised
                 };
                 (kind, error.to_string())
             })?;
-        let found = named(&answer).map_err(|error| (Kind::Outputs, error))?;
+        named(&answer).map_err(|error| (Kind::Outputs, error))
+    }
+
+    /// The outputs that PyTorch computed: `before`, or `after_` and an engine.
+    pub(crate) fn recorded(&self, prefix: &str) -> Outputs {
+        let tensors = self.tensors().into_iter();
+        let outputs = tensors.filter_map(|(name, tensor)| {
+            let rest = name.strip_prefix(prefix)?;
+            let is_one = rest.is_empty() || rest.starts_with('.') || rest.parse::<u32>().is_ok();
+            is_one.then(|| (rest.to_owned(), tensor))
+        });
+        outputs.collect()
+    }
+
+    /// The graphs of the module that PyTorch finalized after loading it.
+    pub(crate) fn finalized_graphs(&self) -> Vec<Graph> {
+        self.graphs("after.ir").unwrap_or_default()
+    }
+
+    fn graphs(&self, file: &str) -> Option<Vec<Graph>> {
+        let text = fs::read_to_string(self.folder.join(file)).ok()?;
+        let graphs = parse_graphs(&text)
+            .unwrap_or_else(|error| panic!("failed to read {file} of {}: {error}", self.name));
+        Some(graphs.into_iter().map(|(_, graph)| graph).collect())
+    }
+
+    /// Runs the finalized module and compares.
+    fn outputs(&self, module: &GraphModule) -> Result<Equality, (Kind, String)> {
+        let Some(expected) = self.expected(module) else {
+            if self.pytorch_fails() {
+                return Ok(Equality::Better);
+            }
+            let missing =
+                "tensors.safetensors has no outputs to compare with, and meta.json no error";
+            return Err((Kind::Outputs, missing.to_owned()));
+        };
+        let found = self.answer(module, expected.contract)?;
         let graphs = module.root_method("forward").into_iter();
-        let floats = float::not_pinned(graphs.map(|id| &module.method(id).graph));
-        let near = compare(&found, &expected.outputs, !floats.is_empty());
+        let graphs = graphs.map(|id| &module.method(id).graph);
+        let tolerance = float::tolerance(graphs, expected.simulated);
+        let near = compare(&found, &expected.outputs, tolerance);
         let near = near.map_err(|difference| (Kind::Outputs, difference))?;
         Ok(match (near, expected.simulated) {
             (true, _) => Equality::Near,
@@ -228,11 +291,8 @@ impl Case {
     fn leftovers(&self, module: &GraphModule) -> Vec<String> {
         let theirs = ["after.ir", "after_mem.ir"]
             .iter()
-            .filter_map(|file| fs::read_to_string(self.folder.join(file)).ok())
-            .map(|text| {
-                let graphs = parse_graphs(&text).expect("PyTorch's graphs are read");
-                float::counts(graphs.iter().map(|(_, graph)| graph))
-            });
+            .filter_map(|file| self.graphs(file))
+            .map(|graphs| float::counts(graphs.iter()));
         let Some(least) = theirs.reduce(|a, b| float::least(&a, &b)) else {
             return Vec::new();
         };
@@ -243,7 +303,6 @@ impl Case {
 
     /// What PyTorch's module answers.
     fn expected(&self, module: &GraphModule) -> Option<Expected> {
-        let tensors = self.tensors();
         let forward = module.root_method("forward")?;
         // Defect B7 of PyTorch's Finalize: only qnnpack's transposed convolutions are right.
         let contract = if transposes(&module.method(forward).graph) {
@@ -255,15 +314,7 @@ impl Case {
             (format!("after_{contract}"), false),
             ("before".into(), true),
         ] {
-            let outputs: Vec<(String, Tensor)> = tensors
-                .iter()
-                .filter_map(|(name, tensor)| {
-                    let rest = name.strip_prefix(&prefix)?;
-                    let is_one =
-                        rest.is_empty() || rest.starts_with('.') || rest.parse::<u32>().is_ok();
-                    is_one.then(|| (rest.to_owned(), tensor.clone()))
-                })
-                .collect();
+            let outputs = self.recorded(&prefix);
             if !outputs.is_empty() {
                 return Some(Expected {
                     outputs,
@@ -277,28 +328,40 @@ impl Case {
 
     /// A refusal, which is right where PyTorch fails too.
     fn refused(&self, error: &dyn Error) -> Found {
-        let meta = self.meta();
-        let fails = ["finalize_error", "reload_error", "build_error"]
-            .iter()
-            .any(|key| meta[*key].is_string())
-            || meta["engine_errors"]["fbgemm"].is_string();
-        if fails {
+        if self.pytorch_fails() {
             Found::BothRefuse
         } else {
             Found::Different(vec![(Kind::Refused, chain(error))])
         }
     }
 
+    /// Whether PyTorch cannot make the module, finalize it, or run the finalized one.
+    fn pytorch_fails(&self) -> bool {
+        let meta = self.meta();
+        ["finalize_error", "reload_error", "build_error"]
+            .iter()
+            .any(|key| meta[*key].is_string())
+            || meta["engine_errors"]["fbgemm"].is_string()
+    }
+
     fn meta(&self) -> serde_json::Value {
-        let text = fs::read_to_string(self.folder.join("meta.json")).expect("it was seen");
-        serde_json::from_str(&text).expect("the record of a case is JSON")
+        let file = self.folder.join("meta.json");
+        let text = fs::read_to_string(&file)
+            .unwrap_or_else(|error| panic!("failed to read {}: {error}", file.display()));
+        serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{} is not JSON: {error}", file.display()))
     }
 
     fn tensors(&self) -> BTreeMap<String, Tensor> {
         let Ok(bytes) = fs::read(self.folder.join("tensors.safetensors")) else {
             return BTreeMap::new();
         };
-        let file = SafeTensors::deserialize(&bytes).expect("the tensors of a case are readable");
+        let file = SafeTensors::deserialize(&bytes).unwrap_or_else(|error| {
+            panic!(
+                "failed to read tensors.safetensors of {}: {error}",
+                self.name
+            )
+        });
         let tensors = file
             .tensors()
             .into_iter()
@@ -368,14 +431,12 @@ pub(crate) fn named(answer: &Value) -> Result<Vec<(String, Tensor)>, String> {
     }
 }
 
-/// Compares outputs by name; whether some are only nearly equal, which `near` allows.
-fn compare(
+/// Compares outputs by name; whether some are only nearly equal. `tolerance` is a share of the largest value.
+pub(crate) fn compare(
     found: &[(String, Tensor)],
     expected: &[(String, Tensor)],
-    near: bool,
+    tolerance: f64,
 ) -> Result<bool, String> {
-    /// Share of the largest value that a sum may be off by when it is added up in another order.
-    const TOLERANCE: f64 = 1e-5;
     if found.len() != expected.len() {
         return Err(format!(
             "{} outputs instead of {}",
@@ -409,9 +470,7 @@ fn compare(
             .map(diff)
             .fold(0.0, |a: f64, b| if b.is_nan() { b } else { a.max(b) });
         let largest = b.iter().fold(0.0, |a: f64, b| a.max(f64::from(b.abs())));
-        if !near
-            || !matches!(worst.partial_cmp(&(TOLERANCE * largest)), Some(order) if order.is_le())
-        {
+        if !matches!(worst.partial_cmp(&(tolerance * largest)), Some(order) if order.is_le()) {
             return Err(format!(
                 "{} of {} values of output {name:?} differ, by at most {worst} (largest {largest})",
                 pairs().count(),

@@ -66,8 +66,13 @@ impl Deviations {
 
 impl Kind {
     /// What can differ between planish's module and PyTorch's.
-    pub(crate) const OF_GRAPHS: [Self; 4] =
-        [Self::Outputs, Self::Leftover, Self::Refused, Self::NotYet];
+    pub(crate) const OF_GRAPHS: [Self; 5] = [
+        Self::Outputs,
+        Self::Raised,
+        Self::Leftover,
+        Self::Refused,
+        Self::NotYet,
+    ];
 
     /// What can differ between a program and its module.
     pub(crate) const OF_PROGRAMS: [Self; 1] = [Self::Program];
@@ -76,6 +81,7 @@ impl Kind {
     fn word(self) -> &'static str {
         match self {
             Self::Outputs => "outputs",
+            Self::Raised => "raised",
             Self::Leftover => "leftover",
             Self::Refused => "refused",
             Self::NotYet => "not-yet",

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use crate::case::{Equality, Found, Kind};
+use crate::defects::Defect;
 
 /// Which cases came out how.
 #[derive(Default)]
@@ -16,6 +17,7 @@ enum Line {
     Exact,
     Better,
     Near,
+    Beside(Defect),
     Deviating,
     Refused,
     BothRefuse,
@@ -32,6 +34,7 @@ impl Ledger {
             Found::Equal(Equality::Better) => Line::Better,
             Found::Equal(Equality::Near) => Line::Near,
             Found::BothRefuse => Line::BothRefuse,
+            Found::Beside(defect) => Line::Beside(*defect),
             Found::Different(what) => {
                 let has = |kind| what.iter().any(|(found, _)| *found == kind);
                 if has(Kind::Refused) {
@@ -49,16 +52,18 @@ impl Ledger {
 }
 
 impl Line {
-    const ALL: [Self; 8] = [
-        Self::Exact,
-        Self::Better,
-        Self::Near,
-        Self::Deviating,
-        Self::Refused,
-        Self::BothRefuse,
-        Self::NotYet,
-        Self::Absent,
-    ];
+    fn all() -> impl Iterator<Item = Self> {
+        let equal = [Self::Exact, Self::Better, Self::Near].into_iter();
+        let beside = Defect::ALL.into_iter().map(Self::Beside);
+        let others = [
+            Self::Deviating,
+            Self::Refused,
+            Self::BothRefuse,
+            Self::NotYet,
+            Self::Absent,
+        ];
+        equal.chain(beside).chain(others)
+    }
 
     fn words(self) -> (&'static str, &'static str) {
         match self {
@@ -71,6 +76,7 @@ impl Line {
                 "tolerance",
                 "operators on floats remain that are not reproduced to the bit: within 1e-5",
             ),
+            Self::Beside(defect) => ("defect", defect.words()),
             Self::Deviating => ("deviating", "listed with reasons"),
             Self::Refused => ("refused", "listed with reasons"),
             Self::BothRefuse => ("both refuse", "PyTorch fails, planish says why"),
@@ -86,7 +92,7 @@ impl fmt::Display for Ledger {
         let all: usize = lines.values().map(BTreeSet::len).sum();
         writeln!(f, "{:<12}{all:>5}", "cases")?;
         let none = BTreeSet::new();
-        for line in Line::ALL {
+        for line in Line::all() {
             let (word, meaning) = line.words();
             let cases = lines.get(&line).unwrap_or(&none);
             writeln!(f, "{word:<12}{:>5}   {meaning}", cases.len())?;
