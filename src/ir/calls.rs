@@ -7,7 +7,7 @@ use petgraph::Direction;
 use petgraph::algo::{kosaraju_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use crate::{Attr, Graph, GraphModule, Literal, MethodId, NodeId, SecondaryMap, Sym, Type};
+use crate::{Attr, Graph, GraphModule, Literal, MethodId, NodeId, SecondaryMap, Type};
 
 /// The methods and functions of a model; an edge leads from a caller to what it calls.
 ///
@@ -131,7 +131,7 @@ impl GraphModule {
             let Type::Class(class) = graph.ty(first) else {
                 return None;
             };
-            let name = Sym::new(node.str_attr("name")?);
+            let name = node.name_attr()?;
             return self.classes.get(class)?.methods.get(&name).copied();
         }
         if !node.op().is("prim::CallFunction") {
@@ -185,6 +185,7 @@ mod tests {
     use super::*;
     use crate::At;
     use crate::Op;
+    use crate::Sym;
 
     /// A model with methods of these names, each calling the methods after it.
     fn model(methods: &[(&str, &[&str])]) -> GraphModule {

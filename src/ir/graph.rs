@@ -226,7 +226,8 @@ impl Graph {
             inputs: SmallVec::new(),
             slots: SmallVec::new(),
             outputs: SmallVec::new(),
-            rest: None,
+            blocks: None,
+            attrs: None,
             block,
             prev: None,
             next: None,
@@ -275,11 +276,7 @@ impl Graph {
     /// Adds a nested block to a node.
     pub fn add_block(&mut self, node: NodeId) -> BlockId {
         let block = self.blocks.push(Block::new(Some(node)));
-        self.nodes[node]
-            .rest
-            .get_or_insert_default()
-            .blocks
-            .push(block);
+        self.nodes[node].blocks.get_or_insert_default().push(block);
         block
     }
 
@@ -291,16 +288,15 @@ impl Graph {
     /// Sets an attribute.
     pub fn set_attr(&mut self, node: NodeId, name: &str, attr: impl Into<Attr>) {
         self.nodes[node]
-            .rest
-            .get_or_insert_default()
             .attrs
-            .insert(Sym::new(name), attr.into());
+            .get_or_insert_default()
+            .set(Sym::new(name), attr.into());
     }
 
     /// Removes an attribute.
     pub fn remove_attr(&mut self, node: NodeId, name: &str) {
-        if let Some(rest) = &mut self.nodes[node].rest {
-            rest.attrs.shift_remove(&Sym::new(name));
+        if let Some(attrs) = &mut self.nodes[node].attrs {
+            attrs.remove(name);
         }
     }
 
@@ -434,7 +430,7 @@ impl Graph {
                 );
             }
             // The id stays taken; a constant's weights need not stay in memory.
-            self.nodes[id].rest = None;
+            (self.nodes[id].blocks, self.nodes[id].attrs) = (None, None);
             self.nodes[id].alive = false;
             self.live -= 1;
         }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use indexmap::IndexMap;
 use smallvec::SmallVec;
 
 use crate::entity::entity_id;
@@ -35,7 +34,9 @@ pub struct Node {
     /// For each input, the position of this use in the value's use list: removing a use is constant time.
     pub(crate) slots: SmallVec<[u32; 4]>,
     pub(crate) outputs: SmallVec<[ValueId; 1]>,
-    pub(crate) rest: Option<Box<Rest>>,
+    // Most nodes have neither: what walks over nested blocks need not look up those without.
+    pub(crate) blocks: Option<Box<SmallVec<[BlockId; 2]>>>,
+    pub(crate) attrs: Option<Box<Attrs>>,
     pub(crate) block: BlockId,
     pub(crate) prev: Option<NodeId>,
     pub(crate) next: Option<NodeId>,
@@ -44,11 +45,12 @@ pub struct Node {
     pub loc: Option<Loc>,
 }
 
-/// What most nodes do not have.
+/// The attributes of a node, in the order in which they were given. There are one or two: a list is faster than a map.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Rest {
-    pub(crate) attrs: IndexMap<Sym, Attr>,
-    pub(crate) blocks: SmallVec<[BlockId; 2]>,
+pub(crate) struct Attrs {
+    entries: SmallVec<[(Sym, Attr); 1]>,
+    /// The string attribute `name`, interned once for all who follow it.
+    name: Option<Sym>,
 }
 
 /// A place in a source file.
@@ -133,25 +135,19 @@ impl Node {
 
     /// Nested blocks (`prim::If`: then, else; `prim::Loop`: the body).
     pub fn blocks(&self) -> &[BlockId] {
-        self.rest.as_ref().map_or(&[], |rest| &rest.blocks)
+        self.blocks.as_ref().map_or(&[], |blocks| blocks)
     }
 
     /// Attributes, in the order in which they were given.
     pub fn attrs(&self) -> impl ExactSizeIterator<Item = (Sym, &Attr)> {
-        static NONE: std::sync::LazyLock<IndexMap<Sym, Attr>> =
-            std::sync::LazyLock::new(IndexMap::new);
-        self.rest
-            .as_ref()
-            .map_or(&*NONE, |rest| &rest.attrs)
-            .iter()
-            .map(|(name, attr)| (*name, attr))
+        let entries = self.attrs.as_ref().map_or(&[][..], |attrs| &attrs.entries);
+        entries.iter().map(|(name, attr)| (*name, attr))
     }
 
     /// The attribute with this name.
     pub fn attr(&self, name: &str) -> Option<&Attr> {
-        // Most have one or two: comparing is faster than interning and hashing the name.
-        let mut attrs = self.rest.as_ref()?.attrs.iter();
-        attrs.find_map(|(key, attr)| (*key == *name).then_some(attr))
+        let mut entries = self.attrs.as_ref()?.entries.iter();
+        entries.find_map(|(key, attr)| (*key == *name).then_some(attr))
     }
 
     /// The attribute with this name, when it is a value.
@@ -167,6 +163,11 @@ impl Node {
         self.literal(name)?.as_str()
     }
 
+    /// The string attribute `name`: which attribute a `prim::GetAttr` reads, which method a `prim::CallMethod` calls.
+    pub fn name_attr(&self) -> Option<Sym> {
+        self.attrs.as_ref()?.name
+    }
+
     /// The block that this node stands in.
     pub fn block(&self) -> BlockId {
         self.block
@@ -180,6 +181,30 @@ impl Node {
     /// The node after this one in its block.
     pub fn next(&self) -> Option<NodeId> {
         self.next
+    }
+}
+
+impl Attrs {
+    /// Sets an attribute; one that was there keeps its place.
+    pub(crate) fn set(&mut self, name: Sym, attr: Attr) {
+        if name == "name" {
+            self.name = match &attr {
+                Attr::Literal(literal) => literal.as_str().map(Sym::new),
+                _ => None,
+            };
+        }
+        match self.entries.iter_mut().find(|(key, _)| *key == name) {
+            Some((_, old)) => *old = attr,
+            None => self.entries.push((name, attr)),
+        }
+    }
+
+    /// Removes an attribute; the others keep their order.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.entries.retain(|(key, _)| *key != *name);
+        if name == "name" {
+            self.name = None;
+        }
     }
 }
 

@@ -38,7 +38,8 @@ impl Pass for ConstFold {
         for (name, id) in module.root_methods() {
             let objects = objects(module, module.root(), &module.method(id).graph);
             let graph = &mut module.method_mut(id).graph;
-            let folded = fold_constants(graph, &objects, cx.options.contract);
+            let aliases = Aliases::new(graph, &objects);
+            let folded = fold_constants(graph, &objects, &aliases, cx.options.contract);
             folded.remark(graph, name.as_str(), cx.remarks);
             changed += folded.count;
         }
@@ -60,8 +61,12 @@ pub(crate) struct Folded {
 }
 
 /// Computes what depends on constants alone.
-pub(crate) fn fold_constants(graph: &mut Graph, objects: &Objects, contract: Contract) -> Folded {
-    let aliases = Aliases::new(graph, objects);
+pub(crate) fn fold_constants(
+    graph: &mut Graph,
+    objects: &Objects,
+    aliases: &Aliases,
+    contract: Contract,
+) -> Folded {
     let mut folded = Folded {
         count: 0,
         failed: Vec::new(),
@@ -74,7 +79,7 @@ pub(crate) fn fold_constants(graph: &mut Graph, objects: &Objects, contract: Con
                 folded.count += usize::from(simplify_control_flow(graph, *node, &mut next));
             }
         }
-        wave.retain(|node| graph.is_live(*node) && is_foldable(graph, objects, &aliases, *node));
+        wave.retain(|node| graph.is_live(*node) && is_foldable(graph, objects, aliases, *node));
         let jobs: Vec<_> = wave
             .iter()
             .map(|node| (*node, constant_inputs(graph, *node)))
@@ -101,6 +106,11 @@ pub(crate) fn fold_constants(graph: &mut Graph, objects: &Objects, contract: Con
 }
 
 impl Folded {
+    /// Whether every operation that could be tried could be computed.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.failed.is_empty()
+    }
+
     /// Says which operations could not be computed.
     pub(crate) fn remark(&self, graph: &Graph, method: &str, remarks: &mut Remarks) {
         let failed = self.failed.iter().filter(|(node, _)| graph.is_live(*node));

@@ -40,7 +40,9 @@ impl Pass for Cse {
         for (_, id) in module.root_methods() {
             let objects = objects(module, module.root(), &module.method(id).graph);
             let graph = &mut module.method_mut(id).graph;
-            changed += pool_constants(graph) + eliminate_common_subexpressions(graph, &objects);
+            changed += pool_constants(graph);
+            let aliases = Aliases::new(graph, &objects);
+            changed += eliminate_common_subexpressions(graph, &objects, &aliases);
         }
         Ok(Changed(changed))
     }
@@ -77,8 +79,11 @@ pub(crate) fn pool_constants(graph: &mut Graph) -> usize {
 }
 
 /// Replaces operations by equal ones that stand before them; returns how many were removed.
-pub(crate) fn eliminate_common_subexpressions(graph: &mut Graph, objects: &Objects) -> usize {
-    let aliases = Aliases::new(graph, objects);
+pub(crate) fn eliminate_common_subexpressions(
+    graph: &mut Graph,
+    objects: &Objects,
+    aliases: &Aliases,
+) -> usize {
     let mut removed = 0;
     // One table for each block on the way down to the current one.
     let mut scopes: Vec<(BlockId, ByHash)> = Vec::new();

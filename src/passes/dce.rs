@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use planish_ir::{Def, Effects, Graph, GraphModule, NodeId, SecondaryMap, ValueId};
 
 use crate::analysis::alias::Aliases;
-use crate::analysis::objects::{Objects, objects};
+use crate::analysis::objects::objects;
 use crate::pass::{Changed, Pass, PassCx, PassError};
 
 /// The pass.
@@ -35,16 +35,18 @@ impl Pass for Dce {
         let mut changed = 0;
         for (_, id) in module.root_methods() {
             let objects = objects(module, module.root(), &module.method(id).graph);
-            changed += eliminate_dead_code(&mut module.method_mut(id).graph, &objects);
+            let graph = &mut module.method_mut(id).graph;
+            let aliases = Aliases::new(graph, &objects);
+            changed += eliminate_dead_code(graph, &aliases);
         }
         Ok(Changed(changed))
     }
 }
 
 /// Removes dead operations; returns how many.
-pub(crate) fn eliminate_dead_code(graph: &mut Graph, objects: &Objects) -> usize {
+pub(crate) fn eliminate_dead_code(graph: &mut Graph, aliases: &Aliases) -> usize {
     let before = graph.len();
-    let Needed { nodes, values, .. } = Needed::of(graph, objects);
+    let Needed { nodes, values, .. } = Needed::of(graph, aliases);
     let order = graph.walk();
     for node in order.iter().filter(|node| nodes[**node]) {
         drop_dead_results(graph, *node, &values);
@@ -65,7 +67,7 @@ pub(crate) fn eliminate_dead_code(graph: &mut Graph, objects: &Objects) -> usize
 /// What is needed.
 struct Needed<'g> {
     graph: &'g Graph,
-    aliases: Aliases,
+    aliases: &'g Aliases,
     nodes: SecondaryMap<NodeId, bool>,
     values: SecondaryMap<ValueId, bool>,
     /// Operations that write to storage of this class, which nobody needs yet.
@@ -74,10 +76,10 @@ struct Needed<'g> {
 }
 
 impl<'g> Needed<'g> {
-    fn of(graph: &'g Graph, objects: &Objects) -> Self {
+    fn of(graph: &'g Graph, aliases: &'g Aliases) -> Self {
         let mut needed = Self {
             graph,
-            aliases: Aliases::new(graph, objects),
+            aliases,
             nodes: SecondaryMap::new(),
             values: SecondaryMap::new(),
             writers: HashMap::new(),

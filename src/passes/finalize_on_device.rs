@@ -24,6 +24,7 @@ use planish_ir::{
     ValueId,
 };
 
+use crate::analysis::alias::Aliases;
 use crate::analysis::objects::objects;
 use crate::cse::pool_constants;
 use crate::dce::eliminate_dead_code;
@@ -100,7 +101,8 @@ fn split(module: &mut GraphModule, id: MethodId, name: Sym) -> Result<usize, Pas
     }
     strip(&mut runs);
     let objects_of_runs = objects(module, module.root(), &runs);
-    eliminate_dead_code(&mut runs, &objects_of_runs);
+    let aliases = Aliases::new(&runs, &objects_of_runs);
+    eliminate_dead_code(&mut runs, &aliases);
     pool_constants(&mut runs);
 
     let packs = &mut module.method_mut(id).graph;
@@ -111,7 +113,9 @@ fn split(module: &mut GraphModule, id: MethodId, name: Sym) -> Result<usize, Pas
     let none = packs.insert_constant(At::End(packs.entry()), Literal::None);
     packs.set_results(packs.entry(), &[none]);
     let objects_of_packs = objects(module, module.root(), &module.method(id).graph);
-    eliminate_dead_code(&mut module.method_mut(id).graph, &objects_of_packs);
+    let packs = &mut module.method_mut(id).graph;
+    let aliases = Aliases::new(packs, &objects_of_packs);
+    eliminate_dead_code(packs, &aliases);
 
     let params = module.method(id).params.clone();
     module.add_method(root, target.as_str().into(), params, runs.compact());

@@ -21,6 +21,7 @@ use planish_ir::{
 };
 use rayon::prelude::*;
 
+use crate::analysis::alias::Aliases;
 use crate::analysis::objects::{is_module, objects};
 use crate::const_fold::evaluate;
 use crate::cse::hash_tensor;
@@ -57,7 +58,9 @@ impl Pass for FoldPrepack {
             let graph = &mut module.method_mut(id).graph;
             changed += fold_dequantize(graph, cx.options.contract)?;
             let objects = objects(module, module.root(), &module.method(id).graph);
-            eliminate_dead_code(&mut module.method_mut(id).graph, &objects);
+            let graph = &mut module.method_mut(id).graph;
+            let aliases = Aliases::new(graph, &objects);
+            eliminate_dead_code(graph, &aliases);
         }
         pack_other_attributes(module, &attributes, cx)?;
         Ok(Changed(changed))

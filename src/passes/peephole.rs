@@ -14,7 +14,7 @@
 use planish_ir::{At, DType, Graph, GraphModule, Literal, NodeId, Op, Type, ValueId};
 
 use crate::analysis::alias::Aliases;
-use crate::analysis::objects::{Objects, objects};
+use crate::analysis::objects::objects;
 use crate::pass::{Changed, Pass, PassCx, PassError};
 
 /// The pass.
@@ -34,18 +34,19 @@ impl Pass for Peephole {
         let mut changed = 0;
         for (_, id) in module.root_methods() {
             let objects = objects(module, module.root(), &module.method(id).graph);
-            changed += simplify(&mut module.method_mut(id).graph, &objects);
+            let graph = &mut module.method_mut(id).graph;
+            let aliases = Aliases::new(graph, &objects);
+            changed += simplify(graph, &aliases);
         }
         Ok(Changed(changed))
     }
 }
 
 /// Simplifies a graph; returns how many operations were replaced. What they leave unused is for `dce` to remove.
-pub(crate) fn simplify(graph: &mut Graph, objects: &Objects) -> usize {
-    let aliases = Aliases::new(graph, objects);
+pub(crate) fn simplify(graph: &mut Graph, aliases: &Aliases) -> usize {
     let mut changed = 0;
     for node in graph.walk() {
-        let Some(by) = replacement(graph, &aliases, node) else {
+        let Some(by) = replacement(graph, aliases, node) else {
             continue;
         };
         for (index, value) in by.into_iter().enumerate() {

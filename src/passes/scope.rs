@@ -34,18 +34,22 @@ pub(crate) fn each_method(
     mut body: impl FnMut(Scope<'_>, &mut Graph, &mut PassCx<'_>) -> usize,
 ) -> Changed {
     let mut written = Written::new();
+    let mut analyses = Vec::with_capacity(methods.len());
     for id in methods {
         let graph = &module.method(*id).graph;
-        written.extend(Aliases::new(graph, &root_objects(module, graph)).written_attributes());
+        let objects = root_objects(module, graph);
+        let aliases = Aliases::new(graph, &objects);
+        written.extend(aliases.written_attributes());
+        analyses.push((objects, aliases));
     }
     let mut changed = 0;
-    for id in methods.iter().copied() {
+    for (id, analysis) in methods.iter().copied().zip(analyses) {
         // Rules read attributes of the module while they change the graph.
         let mut graph = std::mem::take(&mut module.method_mut(id).graph);
         let method = module.method(id).name.to_string();
         let scope = Scope {
             method,
-            facts: Facts::new(module, &graph, &written),
+            facts: Facts::of(module, &graph, analysis, &written),
         };
         changed += body(scope, &mut graph, cx);
         module.method_mut(id).graph = graph;

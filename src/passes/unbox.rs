@@ -157,7 +157,7 @@ impl Object<'_> {
         {
             return None;
         }
-        Some((Sym::new(node.str_attr("name")?), assigns))
+        Some((node.name_attr()?, assigns))
     }
 
     fn ty(&self, name: Sym) -> Type {

@@ -175,7 +175,7 @@ impl<'a> Builder<'a> {
             return None;
         }
         let module = self.objects[*node.inputs().first()?]?;
-        Some((module, Sym::new(node.str_attr("name")?)))
+        Some((module, node.name_attr()?))
     }
 
     fn kernel(&self, id: NodeId, specs: &[KernelSpec]) -> Result<Step, RunError> {

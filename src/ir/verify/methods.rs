@@ -90,7 +90,7 @@ fn unknown_name(module: &GraphModule, report: &Report<'_>, node: NodeId) -> Opti
     match found.op().name().as_str() {
         "prim::GetAttr" | "prim::SetAttr" => {
             let (of, class) = class_of(module, of?)?;
-            let name = Sym::new(found.str_attr("name")?);
+            let name = found.name_attr()?;
             let Some(field) = class.fields.get(&name) else {
                 let constant = class.constants.contains_key(&name);
                 return (!constant).then(|| format!("{of} has no field `{name}`"));
@@ -107,7 +107,7 @@ fn unknown_name(module: &GraphModule, report: &Report<'_>, node: NodeId) -> Opti
         }
         "prim::CallMethod" => {
             let (of, class) = class_of(module, of?)?;
-            let name = Sym::new(found.str_attr("name")?);
+            let name = found.name_attr()?;
             // The methods of an interface are those of whatever implements it.
             if class.kind == ClassKind::Interface {
                 return None;

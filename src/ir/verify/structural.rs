@@ -99,7 +99,7 @@ impl<'a> Rule<'_, 'a> {
 
     fn named(mut self, inputs: usize, outputs: usize) {
         self.counts_of(inputs, outputs);
-        if self.node().str_attr("name").is_none() {
+        if self.node().name_attr().is_none() {
             self.wrong("it has no attribute `name`");
         }
     }

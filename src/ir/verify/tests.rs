@@ -93,8 +93,8 @@ fn every_block_is_nested_once_and_knows_where() {
 
     let mut s = sample();
     let entry = s.graph.entry();
-    let rest = s.graph.raw_node(s.branch).rest.as_mut();
-    rest.expect("it has blocks").blocks[0] = entry;
+    let blocks = s.graph.raw_node(s.branch).blocks.as_mut();
+    blocks.expect("it has blocks")[0] = entry;
     broken(&s.graph, "the block is nested twice");
 }
 

@@ -84,7 +84,7 @@ impl<'a> Facts<'a> {
         match node.op().name().as_str() {
             "prim::GetAttr" => {
                 let object = self.objects[*node.inputs().first()?]?;
-                let name = Sym::new(node.str_attr("name")?);
+                let name = node.name_attr()?;
                 if self.written.contains(&name) {
                     return None;
                 }

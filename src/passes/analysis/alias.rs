@@ -57,6 +57,11 @@ impl Aliases {
         &self.written_attributes
     }
 
+    /// Whether nothing in the graph writes to anything.
+    pub(crate) fn nothing_is_written(&self) -> bool {
+        self.written_attributes.is_empty() && !self.written.contains(&true)
+    }
+
     /// Whether nothing writes to what a node reads, makes or shares: equal inputs then give equal outputs, wherever the node stands.
     pub fn is_stable(&self, graph: &Graph, objects: &Objects, id: NodeId) -> bool {
         let node = graph.node(id);

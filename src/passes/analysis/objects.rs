@@ -57,5 +57,5 @@ fn attribute(graph: &Graph, objects: &Objects, node: NodeId, op: &str) -> Option
         return None;
     }
     let object = objects[*node.inputs().first()?]?;
-    Some((object, Sym::new(node.str_attr("name")?)))
+    Some((object, node.name_attr()?))
 }

@@ -30,10 +30,21 @@ impl<'m> Facts<'m> {
     /// Analyses a graph that is a method of the root of `model`.
     pub(crate) fn new(model: &'m GraphModule, graph: &Graph, written: &'m Written) -> Self {
         let objects = root_objects(model, graph);
+        let aliases = Aliases::new(graph, &objects);
+        Self::of(model, graph, (objects, aliases), written)
+    }
+
+    /// The same of a graph that has just been analysed.
+    pub(crate) fn of(
+        model: &'m GraphModule,
+        graph: &Graph,
+        (objects, aliases): (Objects, Aliases),
+        written: &'m Written,
+    ) -> Self {
         Self {
             model,
             written,
-            aliases: Aliases::new(graph, &objects),
+            aliases,
             objects,
             known: graph.value_capacity(),
             in_place_of: HashMap::new(),
