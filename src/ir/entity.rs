@@ -49,7 +49,6 @@ macro_rules! entity_id {
 pub(crate) use entity_id;
 
 /// A table that owns its entities; ids are given out in order and never reused.
-#[derive(Clone)]
 pub struct PrimaryMap<K, V> {
     entries: Vec<V>,
     key: PhantomData<K>,
@@ -104,6 +103,18 @@ impl<K: EntityId, V> PrimaryMap<K, V> {
             .iter_mut()
             .enumerate()
             .map(|(index, value)| (K::from_index(index), value))
+    }
+}
+
+/// A copy is made to be changed: it has room for a quarter more, so that the first entity added does not move all the others.
+impl<K, V: Clone> Clone for PrimaryMap<K, V> {
+    fn clone(&self) -> Self {
+        let mut entries = Vec::with_capacity(self.entries.len() + self.entries.len() / 4);
+        entries.extend_from_slice(&self.entries);
+        Self {
+            entries,
+            key: PhantomData,
+        }
     }
 }
 

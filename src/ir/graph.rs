@@ -7,7 +7,7 @@
 //!
 //! Only this file and its children change what ties nodes and values together.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use smallvec::SmallVec;
 
@@ -253,9 +253,13 @@ impl Graph {
 
     /// Inserts a `prim::Constant` of the given type and returns its value.
     pub fn insert_typed_constant(&mut self, at: At, literal: Literal, ty: Type) -> ValueId {
-        let node = self.insert(at, Op::of("prim::Constant"), &[], [ty]);
+        static CONSTANT: LazyLock<(Op, Sym)> =
+            LazyLock::new(|| (Op::of("prim::Constant"), Sym::new("value")));
+        let (op, name) = *CONSTANT;
+        let node = self.insert(at, op, &[], [ty]);
         if !matches!(literal, Literal::None) {
-            self.set_attr(node, "value", literal);
+            let attrs = self.nodes[node].attrs.get_or_insert_default();
+            attrs.set(name, literal.into());
         }
         self.output(node)
     }
@@ -313,6 +317,11 @@ impl Graph {
     /// Sets the name of a value.
     pub fn set_name(&mut self, value: ValueId, name: Option<&str>) {
         self.values[value].name = name.map(Arc::from);
+    }
+
+    /// Gives a value the name of another.
+    pub fn copy_name(&mut self, from: ValueId, to: ValueId) {
+        self.values[to].name = self.values[from].name.clone();
     }
 
     /// Adds an input at the end of a node's inputs.
@@ -408,6 +417,12 @@ impl Graph {
     /// # Panics
     /// When an output is still used.
     pub fn erase(&mut self, node: NodeId) {
+        if self.nodes[node].blocks().is_empty() {
+            self.drop_inputs(node);
+            self.unlink(node);
+            self.bury(node);
+            return;
+        }
         let mut nodes = vec![node];
         for block in self.nodes[node].blocks() {
             self.walk_block(*block, &mut nodes);
@@ -421,18 +436,7 @@ impl Graph {
         }
         self.unlink(node);
         for id in nodes {
-            for output in &self.nodes[id].outputs {
-                let uses = &self.values[*output].uses;
-                assert!(
-                    uses.is_empty(),
-                    "{} is erased while {uses:?} still read it",
-                    self.nodes[id].op
-                );
-            }
-            // The id stays taken; a constant's weights need not stay in memory.
-            (self.nodes[id].blocks, self.nodes[id].attrs) = (None, None);
-            self.nodes[id].alive = false;
-            self.live -= 1;
+            self.bury(id);
         }
     }
 
@@ -571,6 +575,22 @@ impl Graph {
         let uses = &mut self.values[value].uses;
         uses.push(at);
         (uses.len() - 1) as u32
+    }
+
+    /// Marks a node that nothing ties to others any more. The id stays taken; a constant's weights need not stay in memory.
+    fn bury(&mut self, id: NodeId) {
+        for output in &self.nodes[id].outputs {
+            let uses = &self.values[*output].uses;
+            assert!(
+                uses.is_empty(),
+                "{} is erased while {uses:?} still read it",
+                self.nodes[id].op
+            );
+        }
+        let node = &mut self.nodes[id];
+        (node.blocks, node.attrs) = (None, None);
+        node.alive = false;
+        self.live -= 1;
     }
 
     /// Constant time: the last use takes the place of the removed one and is told of its new slot.

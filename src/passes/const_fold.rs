@@ -206,9 +206,9 @@ fn replace_by_constants(
         let output = graph.node(node).outputs()[index];
         next.extend(users(graph, output));
         let ty = graph.ty(output).clone();
-        let (name, loc) = (graph.value(output).name.clone(), graph.node(node).loc);
+        let loc = graph.node(node).loc;
         let constant = graph.insert_typed_constant(At::Before(node), literal, ty);
-        graph.set_name(constant, name.as_deref());
+        graph.copy_name(output, constant);
         if let Some(producer) = graph.producer(constant) {
             graph.set_loc(producer, loc);
         }

@@ -11,10 +11,10 @@
 //! ```
 
 use std::collections::HashMap;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use planish_eval::Contract;
 use planish_ir::{
     At, Graph, GraphModule, Literal, MethodId, NodeId, Op, PackedParams, Phase, Sym, Type,
@@ -155,10 +155,11 @@ fn fold(
 /// each run. A large one is a weight without a fused operator, and four times as large as floats.
 fn fold_dequantize(graph: &mut Graph, contract: Contract) -> Result<usize, PassError> {
     const LARGE: usize = 1 << 16;
+    let dequantize = Op::of("aten::dequantize.self");
     let mut folded = 0;
     for id in graph.walk() {
         let node = graph.node(id);
-        if node.op() != Op::of("aten::dequantize.self") {
+        if node.op() != dequantize {
             continue;
         }
         let Some(codes @ Literal::Tensor(tensor)) = graph.constant(node.inputs()[0]) else {
@@ -269,7 +270,7 @@ fn read_attribute(graph: &mut Graph, prepack: NodeId, name: Sym) {
 }
 
 fn hash_packed(params: &PackedParams) -> u64 {
-    let mut state = DefaultHasher::new();
+    let mut state = FixedState::default().build_hasher();
     params.geometry().hash(&mut state);
     hash_tensor(&params.weight, &mut state);
     if let Some(bias) = &params.bias {

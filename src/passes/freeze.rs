@@ -10,8 +10,9 @@
 //! after:  %q : QInt8(8, 4, …) = prim::Constant[value=<Tensor>]()
 //! ```
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
+use foldhash::fast::FixedState;
 use indexmap::{IndexMap, IndexSet};
 use planish_ir::{At, ClassKind, GraphModule, Literal, MethodId, ModuleId, Phase, Sym, ValueId};
 
@@ -144,6 +145,13 @@ fn staying_attributes(
 /// A module that is returned could be asked for anything, which would have to be kept.
 fn refuse_modules_as_results(module: &GraphModule, id: MethodId) -> Result<(), PassError> {
     let graph = &module.method(id).graph;
+    let may_be_module = |result: &ValueId| {
+        let producer = graph.producer(*result);
+        producer.is_none_or(|node| graph.node(node).op().is("prim::GetAttr"))
+    };
+    if !graph.results().iter().any(may_be_module) {
+        return Ok(());
+    }
     let objects = objects(module, module.root(), graph);
     match graph.results().iter().find_map(|result| objects[*result]) {
         Some(returned) => Err(PassError::Refused(format!(
@@ -241,7 +249,7 @@ fn propagate_attributes(
             reads.push((node, key));
         }
     }
-    let mut constants: IndexMap<(ModuleId, Sym), ValueId> = IndexMap::new();
+    let mut constants: HashMap<(ModuleId, Sym), ValueId, FixedState> = HashMap::default();
     let mut changed = 0;
     for (node, key) in reads {
         let Some(literal) = attribute(module, key).cloned() else {
@@ -260,8 +268,7 @@ fn propagate_attributes(
                 literal,
                 ty.unwrap_optional().clone(),
             );
-            let name = graph.value(graph.output(node)).name.clone();
-            graph.set_name(constant, name.as_deref());
+            graph.copy_name(graph.output(node), constant);
             constant
         });
         let output = graph.output(node);
@@ -279,6 +286,9 @@ fn remark_on(
     staying: &IndexMap<(ModuleId, Sym), Reason>,
     cx: &mut PassCx<'_>,
 ) {
+    if staying.is_empty() {
+        return;
+    }
     let graph = &module.method(id).graph;
     let objects = objects(module, module.root(), graph);
     let method = module.method(id).name;
@@ -311,7 +321,7 @@ fn attribute(module: &GraphModule, (owner, name): (ModuleId, Sym)) -> Option<&Li
 
 /// Removes methods, attributes and modules that nobody needs any more.
 fn remove_unused(module: &mut GraphModule, methods: &[MethodId], kept: &[Kept]) {
-    let mut read: HashSet<(ModuleId, Sym)> = HashSet::new();
+    let mut read: HashSet<(ModuleId, Sym), FixedState> = HashSet::default();
     for id in methods {
         let graph = &module.method(*id).graph;
         let objects = objects(module, module.root(), graph);

@@ -43,7 +43,9 @@ impl Pass for Inline {
     fn run(&self, module: &mut GraphModule, cx: &mut PassCx<'_>) -> Result<Changed, PassError> {
         let mut changed = 0;
         for id in kept::kept_methods(module, &cx.options.preserved)? {
-            let mut graph = inline_calls(module, id, &mut changed)?;
+            // A method that calls itself is refused before its body is looked at.
+            let graph = std::mem::take(&mut module.method_mut(id).graph);
+            let mut graph = inline_calls(module, id, graph, &mut changed)?;
             changed += forget_gradients(&mut graph) + unbox_objects(module, &mut graph);
             // Remarks of all passes name a value as the text does.
             settle_names(&mut graph);
@@ -63,9 +65,9 @@ struct Frame {
 fn inline_calls(
     module: &GraphModule,
     id: MethodId,
+    mut graph: Graph,
     changed: &mut usize,
 ) -> Result<Graph, PassError> {
-    let mut graph = module.method(id).graph.clone();
     let mut frames = vec![Frame {
         callee: id,
         outer: None,

@@ -1,6 +1,9 @@
 //! The names that values are printed with, and the order in which a graph is printed.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
+
+use foldhash::quality::RandomState;
 
 use crate::text::Style;
 use crate::{BlockId, Graph, NodeId, SecondaryMap, ValueId};
@@ -8,12 +11,14 @@ use crate::{BlockId, Graph, NodeId, SecondaryMap, ValueId};
 /// The values of a graph in the order of the text, with the names that they are printed with, without their `%`.
 pub fn names(graph: &Graph, style: Style) -> Vec<(ValueId, String)> {
     let events = events(graph);
-    let names = match style {
+    let mut names = match style {
         Style::Faithful => faithful(graph, &events),
         Style::Canonical => canonical(graph, &events),
     };
     let values = in_text_order(graph, &events).into_iter();
-    values.map(|value| (value, names[value].clone())).collect()
+    values
+        .map(|value| (value, std::mem::take(&mut names[value])))
+        .collect()
 }
 
 /// Gives every value the name that a faithful text would print, so that it is known by it from now on, whatever becomes of the graph.
@@ -83,13 +88,13 @@ pub(super) fn canonical(graph: &Graph, events: &[Event]) -> Names {
 pub(super) fn faithful(graph: &Graph, events: &[Event]) -> Names {
     let mut names = Names::new();
     let values = in_text_order(graph, events);
-    let mut taken: HashSet<String> = HashSet::new();
+    let mut taken: HashSet<String, RandomState> = HashSet::default();
     for value in &values {
         let Some(name) = &graph.value(*value).name else {
             continue;
         };
         let wanted = printable(name);
-        let mut name = wanted.clone();
+        let mut name = wanted.clone().into_owned();
         let mut copy = 1;
         while name.is_empty() || !taken.insert(name.clone()) {
             name = format!("{wanted}.{copy}");
@@ -102,26 +107,33 @@ pub(super) fn faithful(graph: &Graph, events: &[Event]) -> Names {
         if !names[value].is_empty() {
             continue;
         }
-        while taken.contains(&number.to_string()) {
+        let mut name = number.to_string();
+        while taken.contains(&name) {
             number += 1;
+            name = number.to_string();
         }
-        names[value] = number.to_string();
+        names[value] = name;
         number += 1;
     }
     names
 }
 
 /// A name in which only characters stand that a value's name has.
-fn printable(name: &str) -> String {
+fn printable(name: &str) -> Cow<'_, str> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "._/$".contains(c) || !c.is_ascii();
+    if name.chars().all(fits) {
+        return Cow::Borrowed(name);
+    }
     // `::` is allowed, a single colon is not.
-    name.split("::")
+    let parts = name.split("::");
+    parts
         .map(|part| {
             let chars = part.chars().map(|c| if fits(c) { c } else { '_' });
             chars.collect::<String>()
         })
         .collect::<Vec<_>>()
         .join("::")
+        .into()
 }
 
 /// All values of a graph, in the order in which the text defines them.

@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 
+use foldhash::fast::FixedState;
 use indexmap::{IndexMap, IndexSet};
 use petgraph::unionfind::UnionFind;
 use planish_ir::entity::EntityId;
@@ -108,7 +109,7 @@ struct Builder<'a> {
     /// An element for everything that no value of this graph names.
     world: usize,
     /// The element that stands for an attribute's storage.
-    attributes: IndexMap<(ModuleId, Sym), usize>,
+    attributes: IndexMap<(ModuleId, Sym), usize, FixedState>,
     assigned: HashSet<(ModuleId, Sym)>,
 }
 
@@ -121,7 +122,7 @@ impl<'a> Builder<'a> {
             sets: UnionFind::new(world + 1),
             written: Vec::new(),
             world,
-            attributes: IndexMap::new(),
+            attributes: IndexMap::default(),
             assigned: HashSet::new(),
         };
         // Two inputs may be one tensor.

@@ -127,9 +127,8 @@ fn apply(graph: &mut Graph, rule: &Rule, found: &Match, facts: &mut Facts<'_>) -
     }
     if let Some(last) = made.last() {
         let new = graph.output(*last);
-        let name = graph.value(old).name.clone();
         graph.set_ty(new, graph.ty(old).clone());
-        graph.set_name(new, name.as_deref());
+        graph.copy_name(old, new);
         graph.replace_all_uses(old, new);
         facts.replaced(old, new);
     }

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use foldhash::fast::FixedState;
 use planish_ir::entity::EntityId;
 use planish_ir::{Effects, Graph, GraphModule, Literal, ModuleId, NodeId, Sym, Type, ValueId};
 
@@ -23,7 +24,7 @@ pub(crate) struct Facts<'m> {
     /// Values with ids from here on are newer than the analysis.
     known: usize,
     /// For the result of a rewrite, the value whose place it took.
-    in_place_of: HashMap<ValueId, ValueId>,
+    in_place_of: HashMap<ValueId, ValueId, FixedState>,
 }
 
 impl<'m> Facts<'m> {
@@ -47,7 +48,7 @@ impl<'m> Facts<'m> {
             aliases,
             objects,
             known: graph.value_capacity(),
-            in_place_of: HashMap::new(),
+            in_place_of: HashMap::default(),
         }
     }
 
@@ -77,7 +78,7 @@ impl<'m> Facts<'m> {
 
     /// Whether a value is the same on every run: a constant, an attribute that nothing changes, or computed from such alone.
     pub(crate) fn constant(&self, graph: &Graph, value: ValueId) -> Result<(), String> {
-        let (mut stack, mut seen) = (vec![value], HashSet::new());
+        let (mut stack, mut seen) = (vec![value], HashSet::with_hasher(FixedState::default()));
         while let Some(at) = stack.pop() {
             if !seen.insert(at) {
                 continue;

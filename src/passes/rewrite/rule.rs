@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
+use foldhash::fast::FixedState;
 use planish_ir::{Graph, Literal, NodeId, Op, Sym};
 
 use super::bound::Bound;
@@ -181,20 +182,22 @@ pub struct RuleSet {
     rules: Vec<Rule>,
     index: Branch,
     /// Rules by the operator that they speak about.
-    about: HashMap<Sym, Vec<usize>>,
+    about: BySym<Vec<usize>>,
 }
 
 /// Rules whose spines agree so far; operators are told apart by their names, so that a wrong overload is a near miss.
 #[derive(Debug, Default)]
 struct Branch {
     rules: Vec<usize>,
-    next: HashMap<Sym, Branch>,
+    next: BySym<Branch>,
 }
+
+type BySym<T> = HashMap<Sym, T, FixedState>;
 
 impl RuleSet {
     pub(super) fn new(rules: Vec<Rule>) -> Self {
         let mut index = Branch::default();
-        let mut about: HashMap<Sym, Vec<usize>> = HashMap::new();
+        let mut about: BySym<Vec<usize>> = BySym::default();
         for (at, rule) in rules.iter().enumerate() {
             let core = rule.pattern[rule.core()].op.name();
             about.entry(core).or_default().push(at);
