@@ -1,6 +1,8 @@
 //! Whether what a stream stands for can be walked: nothing contains itself, nothing is too deep, and
 //! what is shared, taken apart, stays affordable.
 
+use std::fmt::Write as _;
+
 use super::{MAX_DEPTH, MAX_UNFOLDED, Pickle, Pickled, ValueId};
 
 /// Where a walk is with a value.
@@ -126,7 +128,7 @@ fn path(pickle: &Pickle, todo: &[(ValueId, bool)], last: ValueId) -> String {
             _ => None,
         };
         if let Some(index) = index {
-            path.push_str(&format!("[{index}]"));
+            let _ = write!(path, "[{index}]");
         }
         at = Some(child);
     }
