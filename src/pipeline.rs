@@ -1,6 +1,6 @@
 //! Joins passes, kernels and the pool: kernels are compiled while the passes run.
 //!
-//! The moment a pass has ended, the module is lowered ([`planish_kernels::lower`]); kernels that were not asked for before go to the pool,
+//! The moment a pass from fusion on has ended, the module is lowered ([`planish_kernels::lower`]); kernels that were not asked for before go to the pool,
 //! and those that the module no longer needs are cancelled. What a kernel needs is a pure function of the module, so nothing is forgotten
 //! and nothing is asked for twice.
 
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use indexmap::IndexMap;
-use planish_ir::{GraphModule, PackedParams};
+use planish_ir::{GraphModule, PackedParams, Phase};
 use planish_kernels::{Contract, Isa, Kernel, KernelSpec, lower};
 use planish_passes::{KernelSink, kept_methods};
 use planish_pool::{Artefact, Job, JobError, Pool, Ticket, Toolchain};
@@ -205,6 +205,10 @@ impl<'p> Kernels<'p> {
 
 impl KernelSink for Kernels<'_> {
     fn pass_ended(&mut self, pass: &'static str, module: &GraphModule) -> usize {
+        // Before fusion the graph holds the simulation of what will run: its kernels would be needless after the next pass.
+        if module.phase < Phase::Fused {
+            return 0;
+        }
         let methods = match kept_methods(module, &self.preserved) {
             Ok(methods) => methods,
             Err(error) => {

@@ -9,6 +9,7 @@
 )]
 
 mod activation;
+mod affine;
 mod alias;
 mod arith;
 mod compare;
