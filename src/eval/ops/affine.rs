@@ -66,7 +66,7 @@ impl Affine {
     ///
     /// The same codes as [`Self::quantize`], in a form that vectorizes: steps are bounded before they are rounded, which between integers
     /// is the same. Adding 1.5 · 2^23 then rounds to an integer, ties to even, and leaves it in the low bits of the sum.
-    fn quantize_bytes(&self, values: &[f32], codes: &mut [u8]) {
+    pub(super) fn quantize_bytes(&self, values: &[f32], codes: &mut [u8]) {
         const ROUND: f32 = 12_582_912.0;
         if !(self.low..=self.high).contains(&i64::from(self.zero)) {
             for (code, value) in codes.iter_mut().zip(values) {
