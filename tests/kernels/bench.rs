@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use planish::Kernels;
 use planish::eval::{Contract, Interpreter, Value};
 use planish::ir::text::parse_module;
-use planish::ir::{GraphModule, Literal};
+use planish::ir::{GraphModule, Literal, Phase};
 use planish::kernels::{Isa, Kernel};
 use planish::passes::KernelSink as _;
 use planish::prelude::*;
@@ -131,6 +131,10 @@ pub(crate) fn compile(kernel: Kernel) -> Entry {
 fn program(module: &GraphModule, isa: Isa) -> Program {
     let contract = planish::kernels::Contract::Fbgemm;
     let mut kernels = Kernels::new(&BENCH.pool, &BENCH.toolchain, isa, contract, &[]);
+    // What the texts hold is what runs, as in a module that is finalized.
+    let mut module = module.clone();
+    module.phase = Phase::Folded;
+    let module = &module;
     kernels.pass_ended("text", module);
     let attrs = &module.module(module.root()).attrs;
     for value in attrs.values() {
