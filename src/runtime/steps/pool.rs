@@ -13,10 +13,13 @@ impl KernelStep {
         let Some((x, scaling)) = codes(inputs, 0) else {
             return Ok(Outcome::NotTaken(NOT_CODES));
         };
-        // A line is an image of height 1.
-        let image = match (self.variant.rank, x.shape()) {
-            (3, [n, c, l]) => sizes([*n, *c, 1, *l]),
-            (4, [n, c, h, w]) => sizes([*n, *c, *h, *w]),
+        // A line is an image of height 1, also where its channels stand in memory.
+        let x = match (self.variant.rank, x.rank()) {
+            (3, 3) => &x.unsqueeze(2)?,
+            _ => x,
+        };
+        let image = match x.shape() {
+            [n, c, h, w] => sizes([*n, *c, *h, *w]),
             _ => None,
         };
         let Some([images, channels, height, width]) = image else {
@@ -48,10 +51,11 @@ impl KernelStep {
         let mut shape = [images, channels, out_size[0], out_size[1]]
             .map(|size| size as i64)
             .to_vec();
+        let mut strides = format.strides(&shape);
         if self.variant.rank == 3 {
             shape.remove(2);
+            strides.remove(2);
         }
-        let strides = format.strides(&shape);
         let out = output(
             arena,
             self.buffer,
