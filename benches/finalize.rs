@@ -44,9 +44,12 @@ fn file(path: &str) -> Result<Value, Box<dyn Error>> {
     let start = Instant::now();
     let reports = stages::run_all(FINALIZE, &mut module);
     let finalized = start.elapsed();
-    let passes = reports
-        .iter()
-        .map(|report| (report.name.to_owned(), millis(report.end - report.start)));
+    let passes = reports.iter().map(|report| {
+        (
+            report.name.to_owned(),
+            millis(report.end.saturating_sub(report.start)),
+        )
+    });
     Ok(json!({
         "import_ms": millis(imported),
         "finalize_ms": millis(finalized),

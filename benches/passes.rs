@@ -79,13 +79,15 @@ fn growth() {
         .into();
     for (pass, of) in FINALIZE.iter().enumerate() {
         let times: Vec<f64> = times.iter().map(|times| millis(times[pass])).collect();
-        let figures: String = times.iter().map(|time| format!("{time:9.2}")).collect();
+        let figures: Vec<String> = times.iter().map(|time| format!("{time:9.2}")).collect();
+        let figures = figures.concat();
         let lengths = LENGTHS
             .windows(2)
             .map(|pair| pair[1] as f64 / pair[0] as f64);
         let factors = times.windows(2).zip(lengths);
         let factors = factors.map(|(pair, longer)| (pair[1] / pair[0]).powf(1.0 / longer.log2()));
-        let factors: String = factors.map(|factor| format!("{factor:6.2}")).collect();
+        let factors: Vec<String> = factors.map(|factor| format!("{factor:6.2}")).collect();
+        let factors = factors.concat();
         println!("  {:24}{figures}  {factors}", of.name());
     }
 }

@@ -20,7 +20,7 @@ pub(crate) enum Network {
     ResNet18,
     /// ResNet-50.
     ResNet50,
-    /// MobileNet v2.
+    /// `MobileNet` v2.
     MobileNetV2,
     /// DenseNet-121.
     DenseNet121,

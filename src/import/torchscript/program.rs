@@ -1,6 +1,6 @@
 //! Everything that emitting functions shares: the code, the model that grows, the signatures.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use indexmap::{IndexMap, IndexSet};
@@ -25,7 +25,7 @@ pub(super) struct Program<'a> {
     pub(super) wanted: IndexSet<String>,
     signatures: HashMap<String, Rc<Schema>>,
     /// For each emitted method or function, what it calls.
-    calls: HashMap<String, Vec<String>>,
+    calls: BTreeMap<String, Vec<String>>,
     failed: IndexMap<String, Error>,
 }
 
@@ -43,7 +43,7 @@ impl<'a> Program<'a> {
             version,
             wanted: IndexSet::new(),
             signatures: HashMap::new(),
-            calls: HashMap::new(),
+            calls: BTreeMap::new(),
             failed: IndexMap::new(),
         }
     }

@@ -84,7 +84,8 @@ fn ten_thousand_levels() {
     // The text of nested blocks grows with the square of their number.
     let mut blocks = String::new();
     for level in 0..1_000 {
-        blocks.push_str(&format!("{0}if x:\n    {0}", " ".repeat(level)));
+        let indent = " ".repeat(level);
+        blocks += &[&*indent, "if x:\n    ", &*indent].concat();
     }
     for body in [
         format!("return {}", nest("(", "x", ")")),
