@@ -223,15 +223,6 @@ pub struct WhyNot {
     /// Run the passes of Finalize that stand before this one first [default: quant-fusion for a model, none for a text]
     #[arg(long, value_name = "PASS")]
     pub before: Option<String>,
-    /// Prove every rewrite and every pass on `input.0`, `input.1`, … of this file and on variations of them
-    #[arg(long, value_name = "FILE.safetensors")]
-    pub prove: Option<PathBuf>,
-    /// Write what disproves a rewrite into this folder
-    #[arg(long, value_name = "DIR", default_value = "counterexample")]
-    pub counterexample: PathBuf,
-    /// Run a counter-example again, and nothing else
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["input", "prove"])]
-    pub replay: Option<PathBuf>,
     /// Keep this attribute, submodule or method (dotted path; may be given several times)
     #[arg(long, value_name = "NAME")]
     pub preserve: Vec<String>,
