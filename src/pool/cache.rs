@@ -230,9 +230,10 @@ mod tests {
 
     use super::*;
 
-    const KEY: JobKey = JobKey::from_bytes([7; 32]);
+    pub(super) const KEY: JobKey = JobKey::from_bytes([7; 32]);
 
-    fn store() -> (TempDir, Cache) {
+    /// An empty store in a directory of its own.
+    pub(super) fn store() -> (TempDir, Cache) {
         let directory = TempDir::new().expect("a directory");
         let cache = Cache::open(directory.path().join("cache")).expect("it opens");
         (directory, cache)

@@ -93,17 +93,8 @@ fn read_failure(file: &mut File) -> Option<Failure> {
 
 #[cfg(test)]
 mod tests {
-    use tempfile::TempDir;
-
     use super::*;
-
-    const KEY: JobKey = JobKey::from_bytes([7; 32]);
-
-    fn store() -> (TempDir, Cache) {
-        let directory = TempDir::new().expect("a directory");
-        let cache = Cache::open(directory.path().join("cache")).expect("it opens");
-        (directory, cache)
-    }
+    use crate::cache::tests::{KEY, store};
 
     fn ours(claimed: io::Result<Claimed>) -> (Claim, Option<Failure>) {
         match claimed.expect("a claim") {

@@ -173,7 +173,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::cache::{HEADER, Lookup};
+    use crate::cache::{HEADER, Lookup, tests};
 
     fn key(number: u8) -> JobKey {
         JobKey::from_bytes([number; 32])
@@ -181,8 +181,7 @@ mod tests {
 
     /// A store with an entry of 100 bytes for each number, last used so many hours ago.
     fn store(numbers: &[u8]) -> (TempDir, Cache) {
-        let directory = TempDir::new().expect("a directory");
-        let cache = Cache::open(directory.path().join("cache")).expect("it opens");
+        let (directory, cache) = tests::store();
         for number in numbers {
             cache.put(&key(*number), &[0; 100]).expect("it is written");
             let used = SystemTime::now() - Duration::from_secs(3600 * u64::from(*number));
