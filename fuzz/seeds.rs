@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use planish_import::torchscript::zip::{Archive, Limits};
+use planish_pool::wire::{Bounds, Echo, Failure, Frame, FrameKind, JobKind, Order, Welcome};
 
 /// Larger inputs slow a fuzzer down more than they teach it.
 const LARGEST: usize = 16 << 10;
@@ -22,6 +23,7 @@ fn main() {
             _ => {}
         }
     }
+    seeds.frames();
     println!("{} seeds in {}", seeds.written, seeds.corpus.display());
 }
 
@@ -51,6 +53,48 @@ impl Seeds {
             .filter(|(name, _)| !name.ends_with("debug_pkl"));
         let read = read.map(|(name, content)| (*name, &content[..]));
         self.add("import", &planish_fuzz::flatten(read));
+    }
+
+    /// The frames of a worker's life; the byte before them is the length of the pieces they come in.
+    fn frames(&mut self) {
+        let welcome = Welcome {
+            program_version: "1".into(),
+            process: 7,
+        };
+        let echo = Echo {
+            payload: vec![1, 2, 3],
+            hold_ms: 4,
+        };
+        let bounds = Bounds {
+            wall_ms: 1,
+            cpu_s: 2,
+            memory: 3,
+            output: 4,
+        };
+        let order = Order {
+            kind: JobKind::Echo(echo),
+            bounds,
+        };
+        let failure = Failure::Compile {
+            code: 1,
+            stderr: "no".into(),
+        };
+        let frames = [
+            Frame::with(FrameKind::Hello, 0, &welcome),
+            Frame::with(FrameKind::Job, 1, &order),
+            Frame::with(FrameKind::Failed, 1, &failure),
+            Ok(Frame::new(FrameKind::Cancel, 2, Vec::new())),
+            Ok(Frame::new(FrameKind::Done, 3, b"object".to_vec())),
+        ];
+        let mut all = vec![5];
+        for frame in frames.into_iter().flatten() {
+            let mut one = vec![1];
+            for bytes in [&mut one, &mut all] {
+                frame.encode(bytes).expect("it is short");
+            }
+            self.add("frames", &one);
+        }
+        self.add("frames", &all);
     }
 
     fn add(&mut self, target: &str, content: &[u8]) {

@@ -9,6 +9,8 @@ use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 use crate::channel::Interrupts;
 use crate::os;
 use crate::shim;
@@ -65,17 +67,32 @@ impl Launcher {
         deadline: Instant,
         interrupts: &mut Interrupts<'_>,
     ) -> io::Result<Ended> {
+        let (mut ended, mut tries) = (Err(io::Error::from(Errno::PERM)), 0..3);
+        // A group that cannot be joined is one whose guard somebody has killed. Another one is as good.
+        while is_not_permitted(&ended) && tries.next().is_some() {
+            ended = self.run_guarded(program, bounds, deadline, interrupts);
+        }
+        if self.owns_all_children && !os::end_all_children(Duration::from_secs(2)) {
+            return Err(io::Error::other(
+                "the job left processes behind that do not die",
+            ));
+        }
+        ended
+    }
+
+    fn run_guarded(
+        &self,
+        program: &Program<'_>,
+        bounds: &Bounds,
+        deadline: Instant,
+        interrupts: &mut Interrupts<'_>,
+    ) -> io::Result<Ended> {
         let (lifeline, held) = io::pipe()?;
         let guard = self.guard(lifeline)?;
         let ended = self.run_in_group(&guard, program, bounds, deadline, interrupts);
         // Dropping the guard kills the group; the lifeline must not be the thing that does it.
         drop(guard);
         drop(held);
-        if self.owns_all_children && !os::end_all_children(Duration::from_secs(2)) {
-            return Err(io::Error::other(
-                "the job left processes behind that do not die",
-            ));
-        }
         ended
     }
 
@@ -150,6 +167,12 @@ impl Drop for Member {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+fn is_not_permitted(ended: &io::Result<Ended>) -> bool {
+    ended
+        .as_ref()
+        .is_err_and(|error| Errno::from_io_error(error) == Some(Errno::PERM))
 }
 
 enum Wait {

@@ -389,12 +389,9 @@ impl State {
                     self.stop(now, slot, Was::Starting, Some(cause));
                 }
                 Life::Busy { run, cancelled, .. } => {
-                    if let Some(known) = self.runs.get(run).filter(|_| !*cancelled) {
-                        let limit = known.wish.wall;
-                        let run = *run;
-                        self.resolve(run, End::Overran { limit });
-                    }
+                    let run = Some(*run).filter(|_| !*cancelled);
                     self.stop(now, slot, Was::Unneeded, None);
+                    self.overran(slot, run);
                 }
                 Life::Stopping { since, killed, .. } if !*killed => {
                     *since = now;

@@ -64,6 +64,30 @@ impl State {
         }
     }
 
+    /// A worker that should have ended its run itself, and did not: it is stuck, or stopped by a signal. There is no use in asking it to
+    /// end. That it is stuck is more likely its own doing than the run's, which has another attempt.
+    pub(super) fn overran(&mut self, slot: usize, run: Option<u64>) {
+        let Some((run, known)) = run.and_then(|run| Some((run, self.runs.get(&run)?))) else {
+            return;
+        };
+        if known.attempts < self.rules.attempts {
+            let expected = "an answer at its job's limit";
+            let cause = Some(WireError::Silence { expected });
+            let death = Death {
+                cause,
+                ..Death::default()
+            };
+            self.died_on(run, death);
+        } else {
+            let limit = known.wish.wall;
+            self.resolve(run, End::Overran { limit });
+        }
+        if let Life::Stopping { killed, .. } = &mut self.slots[slot].life {
+            *killed = true;
+            self.actions.push(Action::Kill { slot });
+        }
+    }
+
     pub(super) fn start_failed(&mut self, now: Instant, trouble: &Trouble) {
         self.failed_starts += 1;
         let doublings = self.failed_starts.saturating_sub(1).min(6);

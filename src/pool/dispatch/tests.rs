@@ -369,16 +369,31 @@ fn a_worker_that_does_not_die_is_abandoned() {
 }
 
 #[test]
-fn a_worker_that_overruns_the_limit_loses_its_job_and_is_not_given_it_again() {
-    let mut bench = Bench::warmed();
+fn a_worker_that_overruns_the_limit_is_killed_and_its_job_has_one_more_attempt() {
+    let mut bench = Bench::with(Rules { slots: 1, ..RULES });
     bench.submit(1, 1);
+    assert_eq!(bench.ready(0, 1), [give(0, 1)]);
     assert_eq!(bench.deadline(), Some(WALL + RULES.overrun));
+    let kill = Action::Kill { slot: 0 };
+    let actions = bench.after(WALL + RULES.overrun);
+    let [stop, Action::Retry { tickets, death }, last] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!((&tickets[..], last), (&[1][..], &kill));
+    assert_eq!(*stop, Action::Stop { slot: 0 });
+    let text = "expected an answer at its job's limit, got nothing";
+    assert_eq!(
+        death.cause.as_ref().map(ToString::to_string),
+        Some(text.into())
+    );
+    assert!(matches!(bench.gone(0, 1)[..], [Action::Start { .. }]));
+    assert_eq!(bench.ready(0, 2), [give(0, 1)]);
     let overran = resolve(1, End::Overran { limit: WALL });
     assert_eq!(
         bench.after(WALL + RULES.overrun),
-        [overran, Action::Stop { slot: 0 }]
+        [Action::Stop { slot: 0 }, overran, kill]
     );
-    assert_eq!(bench.gone(0, 1), []);
+    assert_eq!(bench.gone(0, 2), []);
 }
 
 #[test]

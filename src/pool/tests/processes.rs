@@ -12,10 +12,14 @@ mod compile;
 mod faults;
 #[path = "processes/protocol.rs"]
 mod protocol;
+#[path = "processes/pytorch.rs"]
+mod pytorch;
 #[path = "processes/roles.rs"]
 mod roles;
 #[path = "processes/sharing.rs"]
 mod sharing;
+#[path = "processes/soak.rs"]
+mod soak;
 #[path = "processes/survivors.rs"]
 mod survivors;
 
@@ -31,7 +35,9 @@ fn main() -> ExitCode {
         compile::tests(),
         faults::tests(),
         protocol::tests(),
+        pytorch::tests(),
         sharing::tests(),
+        soak::tests(),
         survivors::tests(),
     ];
     let mut arguments = Arguments::from_args();

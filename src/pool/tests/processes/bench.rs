@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use planish_pool::{Builder, Job, Limits, Pool, Toolchain, ToolchainSearch, WorkerCommand};
+use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 /// How long something that must happen may take on a loaded machine.
@@ -98,32 +99,16 @@ impl Bench {
         self.noted(word).len()
     }
 
-    /// The living worker processes, without the shims around compilers.
+    /// The living worker processes of pools in this process.
     pub(crate) fn workers(&self) -> Vec<i32> {
-        self.processes()
-            .into_iter()
-            .filter(|(_, arguments)| arguments.is_empty())
-            .map(|(pid, _)| pid)
-            .collect()
-    }
-
-    /// Everything that runs the worker program, with its arguments.
-    fn processes(&self) -> Vec<(i32, Vec<String>)> {
-        let program = self.path("worker").display().to_string();
-        let entries = fs::read_dir("/proc").expect("read /proc").flatten();
-        entries
-            .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-            .filter_map(|pid| {
-                let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
-                let mut words = line.split_terminator('\0').map(str::to_owned);
-                (words.next()? == program).then(|| (pid, words.collect()))
-            })
-            .collect()
+        workers_of(&self.path("worker"))
     }
 
     /// No process of the bench is alive, and no temporary file is left.
     pub(crate) fn assert_nothing_left(&self) {
-        until("every worker to be gone", || self.processes().is_empty());
+        until("every worker to be gone", || {
+            running(&self.path("worker")).is_empty()
+        });
         let notes = fs::read_to_string(self.path("notes")).unwrap_or_default();
         let pids = notes
             .lines()
@@ -136,6 +121,40 @@ impl Bench {
         let scratch = self.path("scratch");
         until("the scratch directory to be empty", || files(&scratch) == 0);
     }
+}
+
+/// This process' workers of a program. A worker's child that has not executed its own program yet looks like one, but for its parent.
+pub(crate) fn workers_of(program: &Path) -> Vec<i32> {
+    let own = std::process::id().to_string();
+    running(program)
+        .into_iter()
+        .filter(|(pid, arguments)| arguments.is_empty() && parent(*pid).as_ref() == Some(&own))
+        .map(|(pid, _)| pid)
+        .collect()
+}
+
+pub(crate) fn parent(pid: i32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(1).map(str::to_owned)
+}
+
+/// Everything that runs a program, with its arguments.
+fn running(program: &Path) -> Vec<(i32, Vec<String>)> {
+    let program = program.display().to_string();
+    all_processes()
+        .filter_map(|pid| {
+            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+            let mut words = line.split_terminator('\0').map(str::to_owned);
+            (words.next()? == program).then(|| (pid, words.collect()))
+        })
+        .collect()
+}
+
+/// Every process that `/proc` shows.
+pub(crate) fn all_processes() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").expect("read /proc").flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
 }
 
 /// Limits with this much time on the clock.
@@ -165,8 +184,16 @@ pub(crate) fn alive(pid: i32) -> bool {
 }
 
 pub(crate) fn kill(pid: i32) {
-    let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("kill");
+    send(pid, Signal::KILL);
+}
+
+pub(crate) fn stop(pid: i32) {
+    send(pid, Signal::STOP);
+}
+
+fn send(pid: i32, signal: Signal) {
+    let pid = Pid::from_raw(pid).expect("a process id");
+    rustix::process::kill_process(pid, signal).expect("send a signal");
 }
 
 pub(crate) fn files(directory: &Path) -> usize {
@@ -193,6 +220,7 @@ note() { echo "$1 $2" >> DIR/notes; }
 case "$word" in
     good) cp DIR/object kernel.so ;;
     hang) sleep 1000 & note child $!; wait ;;
+    stop) kill -STOP $$; cp DIR/object kernel.so ;;
     segv) kill -SEGV $$ ;;
     refuse) echo "kernel.c:1: error: $rest" >&2; exit 1 ;;
     text) echo "this is no object" > kernel.so ;;

@@ -259,11 +259,10 @@ fn inline_mode() {
     let ticket = pool.submit(bench.job("gate"));
     let compiler = bench.wait_for("gate", 1)[0];
     assert_eq!(bench.workers(), []);
-    let parent = fs::read_to_string(format!("/proc/{compiler}/stat")).expect("it runs");
-    let parent = parent
-        .rsplit_once(')')
-        .and_then(|(_, rest)| rest.split_whitespace().nth(1));
-    assert_eq!(parent, Some(std::process::id().to_string().as_str()));
+    assert_eq!(
+        crate::bench::parent(compiler),
+        Some(std::process::id().to_string())
+    );
     fs::write(bench.path("open"), "").expect("write");
     ticket.wait().expect("made");
     drop(pool);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use planish_pool::{JobError, Limit, Limits, Process};
 
-use crate::bench::{Bench, alive, kill, object, until, within};
+use crate::bench::{Bench, alive, kill, object, stop, until, within};
 use crate::test;
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -27,6 +27,14 @@ pub(crate) fn tests() -> Vec<Trial> {
         test(
             "faults::a_compiler_that_hangs_is_killed_at_the_limit",
             hanging,
+        ),
+        test(
+            "faults::a_compiler_that_is_stopped_is_killed_at_the_limit",
+            stopped_compiler,
+        ),
+        test(
+            "faults::a_worker_that_is_stopped_is_killed_and_its_job_made_by_another",
+            stopped_worker,
         ),
         test(
             "faults::a_compiler_that_spins_is_stopped_by_processor_time",
@@ -208,6 +216,39 @@ fn hanging() {
                 .all(|pid| !alive(pid))
         });
     }
+    bench.assert_nothing_left();
+}
+
+fn stopped_compiler() {
+    let bench = Bench::new();
+    let pool = bench.pool(2);
+    let job = bench.job("stop");
+    let error = pool
+        .submit(job.limits(within(Duration::from_millis(300))))
+        .wait()
+        .expect_err("it never ends");
+    assert!(matches!(error, JobError::TimedOut { .. }), "{error:?}");
+    pool.submit(bench.job("good")).wait().expect("made");
+    assert_eq!(pool.stats().crashes, 0);
+    drop(pool);
+    bench.assert_nothing_left();
+}
+
+fn stopped_worker() {
+    let bench = Bench::new();
+    let pool = bench.pool(2);
+    let job = bench.job("gate");
+    let ticket = pool.submit(job.limits(within(Duration::from_secs(2))));
+    bench.wait_for("gate", 1);
+    let worker = bench.workers()[0];
+    stop(worker);
+    fs::write(bench.path("open"), "").expect("write");
+    assert_eq!(&*ticket.wait().expect("made").bytes, object());
+    assert_eq!(bench.started("gate"), 2);
+    let stats = pool.stats();
+    assert_eq!((stats.crashes, stats.retried, stats.failed), (1, 1, 0));
+    until("the stopped worker to be gone", || !alive(worker));
+    drop(pool);
     bench.assert_nothing_left();
 }
 

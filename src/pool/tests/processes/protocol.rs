@@ -1,8 +1,14 @@
 //! Workers that do not keep to the protocol.
 
+use std::io::Write;
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use planish_pool::wire::{Frame, FrameKind, Hello};
 use planish_pool::{Job, JobError, Pool, Process};
 
 use crate::bench::{Bench, within};
@@ -30,6 +36,10 @@ pub(crate) fn tests() -> Vec<Trial> {
             aborts_once,
         ),
         test("protocol::a_worker_that_never_answers_is_killed", mute),
+        test(
+            "protocol::a_worker_that_hears_wrong_words_says_so_and_ends",
+            wrong_pool,
+        ),
     ]
 }
 
@@ -182,5 +192,52 @@ fn mute() {
     let error = pool.submit(job).wait().expect_err("no answer");
     assert!(matches!(error, JobError::TimedOut { .. }), "{error:?}");
     drop(pool);
+    bench.assert_nothing_left();
+}
+
+/// A pool that speaks nonsense to a real worker.
+fn wrong_pool() {
+    let bench = Bench::new();
+    let hello = Hello {
+        program: bench.path("worker").into(),
+        arguments: Vec::new(),
+        scratch: bench.path("scratch").join("none").into(),
+    };
+    let mut good = Vec::new();
+    let hello = Frame::with(FrameKind::Hello, 0, &hello).expect("it encodes");
+    hello.encode(&mut good).expect("it encodes");
+    let changed = |at: usize, to: &[u8]| {
+        let mut bytes = good.clone();
+        bytes[at..at + to.len()].copy_from_slice(to);
+        bytes
+    };
+    let mut order = good.clone();
+    let order_frame = Frame::new(FrameKind::Job, 1, vec![0xff; 40]);
+    order_frame.encode(&mut order).expect("it encodes");
+    for (bytes, says) in [
+        (vec![0xa5; 100], r"bytes that start with `\xa5"),
+        (changed(4, &[9, 0]), "got version 9"),
+        (changed(6, &[99, 0]), "got kind 99"),
+        (
+            changed(16, &u32::MAX.to_le_bytes()),
+            "got one of 4294967295 bytes",
+        ),
+        (changed(20, &[0; 4]), "a frame whose checksum holds"),
+        (good[..good.len() - 1].to_vec(), "of one and then the end"),
+        (order, "expected an order in the payload"),
+    ] {
+        let (mut ours, theirs) = UnixStream::pair().expect("a socket pair");
+        let worker = Command::new(bench.path("worker"))
+            .stdin(OwnedFd::from(theirs))
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a worker");
+        ours.write_all(&bytes).expect("write");
+        ours.shutdown(Shutdown::Write).expect("shut down");
+        let output = worker.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(says), "{says}: {said}");
+    }
     bench.assert_nothing_left();
 }

@@ -19,6 +19,9 @@ pub(crate) const HOST: &str = "--host";
 /// The argument of a program that counts its descriptors before and after using pools.
 pub(crate) const COUNT: &str = "--count-descriptors";
 
+/// The argument of a program that keeps a pool busy while everything around it fails.
+pub(crate) const SOAK: &str = "--soak";
+
 /// The argument of a program that finds its compiler with the help of a cache.
 pub(crate) const FIND: &str = "--find-compiler";
 
@@ -39,6 +42,11 @@ pub(crate) fn play() -> Option<ExitCode> {
         (COUNT, [directory, workers]) => Some(count(
             directory.as_ref(),
             workers.parse().expect("a number"),
+        )),
+        (SOAK, [directory, jobs, seed]) => Some(crate::soak::role(
+            directory.as_ref(),
+            jobs.parse().expect("a number"),
+            seed.parse().expect("a number"),
         )),
         (FIND, [directory, _]) => Some(find(directory.as_ref())),
         _ => None,
