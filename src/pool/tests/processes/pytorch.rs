@@ -105,7 +105,9 @@ fn never_more() {
     }
     fs::write(bench.path("open"), "").expect("write");
     // Two deaths on one job are not excluded here.
-    busy.iter().for_each(|ticket| drop(ticket.wait()));
+    for ticket in busy {
+        drop(ticket.wait());
+    }
     drop(pool);
     bench.assert_nothing_left();
 }
@@ -149,7 +151,9 @@ fn cancelled_tree() {
     assert!(matches!(ticket.wait(), Err(JobError::Cancelled { .. })));
     // The worker takes the next job when the tree is dead, and not before.
     let echo = [1, 2].map(|byte| pool.submit(Job::echo([byte], Duration::from_millis(1))));
-    echo.iter().for_each(|ticket| drop(ticket.wait()));
+    for ticket in echo {
+        ticket.wait().expect("an echo");
+    }
     until("compiler and child to be gone", || {
         !alive(compiler) && !alive(child)
     });

@@ -450,7 +450,7 @@ fn fill(path: &Path) {
     let Ok(mut file) = fs::File::create(path) else {
         return;
     };
-    let block = [0; 64 << 10];
+    let block = [0; 8 << 10];
     while file.write_all(&block).is_ok() {}
     while file.write_all(&[0]).is_ok() {}
 }
