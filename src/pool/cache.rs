@@ -145,6 +145,12 @@ impl Cache {
         Ok(digest)
     }
 
+    /// The directory that the store was opened in.
+    pub fn directory(&self) -> &Path {
+        // The root is one of its rooms.
+        self.root.parent().unwrap_or(&self.root)
+    }
+
     /// Where jobs that kill are noted.
     pub(crate) fn quarantine(&self) -> PathBuf {
         self.root.join("quarantine")

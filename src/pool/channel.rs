@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
-use crate::wire::{Decoder, Frame, FrameKind, WireError};
+use crate::wire::{Decoder, Frame, FrameKind, Note, WireError};
 
 /// Bytes that are read at a time, and after which answers are not held back any longer.
 const PIECE: usize = 64 << 10;
@@ -134,6 +134,14 @@ impl Interrupts<'_> {
             Ok((_, count)) => channel.decoder.push(&channel.buffer[..count]),
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(_) => channel.ended = true,
+        }
+    }
+
+    /// Tells the pool something of the job, now. A pool that is gone is noticed by [`Self::pending`].
+    pub(crate) fn tell(&mut self, note: &Note) {
+        let channel = &mut *self.channel;
+        if Frame::encode_message(&mut channel.outgoing, FrameKind::Note, self.job, note).is_ok() {
+            let _ = channel.flush();
         }
     }
 

@@ -2,27 +2,35 @@
 //! actions into system calls.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cache::{Cache, Claim};
 use crate::dispatch::{Action, End, Event, Rules, State};
-use crate::error::JobError;
 use crate::hash::Digest;
 use crate::job::{Artefact, Job};
 use crate::mailbox::Message;
-use crate::observe::{Observer, Report, Stats, Status};
+use crate::observe::{Observer, Stats, Status, WorkerStatus};
 use crate::quarantine::Quarantine;
+use crate::readiness::Readiness;
 use crate::scratch::Scratch;
 use crate::supervisor::{Seen, Watch};
 use crate::ticket::Promise;
 use crate::verdict::{Clocks, job_error};
-use crate::wire::{Failure, Frame, FrameKind, OrderRef, Welcome, WireError};
+use crate::wire::{FrameKind, WireError};
 use crate::worker::Handlers;
-use crate::worker_proc::{WorkerCommand, WorkerProc};
+use crate::worker_proc::{Surroundings, WorkerCommand, WorkerProc};
 
+mod hear;
 mod store;
+mod story;
+
+use hear::Worker;
+use story::Heartbeat;
+
+/// Stands for the job that every worker begins with; tickets are counted from 1.
+const FIRST_JOB: u64 = 0;
 
 /// How the supervisor makes workers.
 #[derive(Debug)]
@@ -36,6 +44,17 @@ pub(crate) struct Means {
     pub cache_limit: u64,
     /// The wall limit of jobs that have none of their own.
     pub wall: Duration,
+    /// What every worker does before it is ready.
+    pub first_job: Option<Job>,
+}
+
+/// Whom the pool tells what.
+pub(crate) struct Ears {
+    pub stats: Arc<Mutex<Stats>>,
+    pub readiness: Arc<Readiness>,
+    pub observer: Option<Arc<dyn Observer>>,
+    /// How often jobs that take long are told of.
+    pub heartbeat: Duration,
 }
 
 /// The pool behind its lock.
@@ -59,35 +78,24 @@ pub(crate) struct Core {
     waits: BTreeMap<u64, SystemTime>,
     quarantine: Quarantine,
     events: VecDeque<Event>,
-    stats: Arc<Mutex<Stats>>,
-    observer: Option<Arc<dyn Observer>>,
+    /// Who waits until nothing is under way.
+    drains: Vec<Sender<()>>,
+    ears: Ears,
+    heartbeat: Heartbeat,
     /// When the supervisor wakes of itself.
     armed: Option<Instant>,
     closed: bool,
 }
 
-struct Worker {
-    generation: u64,
-    welcomed: bool,
-    proc: WorkerProc,
-}
-
 impl Core {
-    pub(crate) fn new(
-        slots: usize,
-        rules: Rules,
-        messages: Receiver<Message>,
-        means: Means,
-        stats: Arc<Mutex<Stats>>,
-        observer: Option<Arc<dyn Observer>>,
-    ) -> Self {
+    pub(crate) fn new(rules: Rules, messages: Receiver<Message>, means: Means, ears: Ears) -> Self {
         let room = means.cache.as_ref().map(Cache::quarantine);
         Self {
+            workers: (0..rules.slots).map(|_| None).collect(),
             state: State::new(rules),
             quarantine: Quarantine::new(room),
             messages,
             means,
-            workers: (0..slots).map(|_| None).collect(),
             starts: Vec::new(),
             jobs: BTreeMap::new(),
             promises: BTreeMap::new(),
@@ -95,8 +103,9 @@ impl Core {
             claims: BTreeMap::new(),
             waits: BTreeMap::new(),
             events: VecDeque::new(),
-            stats,
-            observer,
+            drains: Vec::new(),
+            heartbeat: Heartbeat::default(),
+            ears,
             armed: None,
             closed: false,
         }
@@ -119,12 +128,18 @@ impl Core {
                 }
                 Message::Cancel(ticket) => Event::Cancel { ticket },
                 Message::Warm => Event::Warm,
-                Message::Close { by } => Event::Close { by },
+                Message::Quiesce => Event::Quiesce,
+                Message::Drain(done) => {
+                    self.drains.push(done);
+                    continue;
+                }
+                Message::Close { give_up, by } => Event::Close { give_up, by },
             };
             self.events.push_back(event);
             self.handle_events();
         }
         self.flush();
+        self.tell_who_waits_for_the_end();
     }
 
     /// Whether there is something to do that only the supervisor's thread can.
@@ -133,6 +148,7 @@ impl Core {
         self.closed
             || !self.starts.is_empty()
             || self.state.next_deadline().is_some_and(late)
+            || self.heartbeat_is_needed()
             || self.talks().any(WorkerProc::wants_to_write)
     }
 
@@ -150,6 +166,8 @@ impl Core {
             self.handle_events();
         }
         self.flush();
+        self.tell_who_waits_for_the_end();
+        self.beat(Instant::now());
         for (slot, worker) in self.workers.iter_mut().enumerate() {
             if let Some(worker) = worker {
                 watch.room_to_write(slot, worker.generation, &mut worker.proc);
@@ -162,7 +180,9 @@ impl Core {
     /// jobs come and go without anybody having to be told.
     pub(crate) fn arm(&mut self, now: Instant) -> Option<Instant> {
         let still = self.armed.filter(|armed| *armed > now);
-        self.armed = still.into_iter().chain(self.state.next_deadline()).min();
+        let next = self.state.next_deadline().into_iter();
+        let next = next.chain(self.next_beat(now));
+        self.armed = still.into_iter().chain(next).min();
         self.armed
     }
 
@@ -176,6 +196,8 @@ impl Core {
         self.promises.clear();
         self.jobs.clear();
         self.claims.clear();
+        self.drains.clear();
+        self.ears.readiness.set(0);
     }
 
     fn talks(&self) -> impl Iterator<Item = &WorkerProc> {
@@ -202,11 +224,10 @@ impl Core {
             if worker.proc.silent {
                 watch.stop_listening(&worker.proc);
             }
-            for frame in frames {
-                let event = worker.understand(slot, frame);
-                self.events.push_back(event);
-            }
             let generation = worker.generation;
+            for frame in frames {
+                self.hear(slot, frame);
+            }
             self.events.extend(error.map(|error| Event::Broken {
                 slot,
                 generation,
@@ -220,10 +241,15 @@ impl Core {
         if gone && let Some(worker) = self.workers[slot].take() {
             watch.remove(&worker.proc);
             let generation = worker.generation;
+            let death = worker.proc.death();
+            self.tell_of_worker(slot, || WorkerStatus::Ended {
+                how: crate::error::ended(death.signal, death.code),
+            });
+            self.count_ready();
             self.events.push_back(Event::Gone {
                 slot,
                 generation,
-                death: worker.proc.death(),
+                death,
             });
             self.handle_events();
         }
@@ -254,6 +280,7 @@ impl Core {
             Action::Interrupt { slot, run } => {
                 self.with_worker(slot, |proc| proc.send_bare(FrameKind::Cancel, run));
             }
+            Action::Retire { .. } => self.count(|stats| stats.workers_retired += 1),
             Action::Stop { slot } => self.with_worker(slot, WorkerProc::stop),
             Action::Kill { slot } => self.with_worker(slot, WorkerProc::kill),
             Action::Abandon { slot } => self.workers[slot] = None,
@@ -280,28 +307,15 @@ impl Core {
     }
 
     fn start(&mut self, watch: &Watch, slot: usize, generation: u64) {
-        let Means {
-            command,
-            scratch,
-            inline,
-            ..
-        } = &self.means;
-        let started = scratch.place(slot).and_then(|place| {
-            if *inline {
-                WorkerProc::thread(command, &place, Handlers::standard())
-            } else {
-                WorkerProc::process(command, &place)
-            }
-        });
+        self.tell_of_worker(slot, || WorkerStatus::Starting);
+        let started = self.make_worker(slot);
         let started = started.and_then(|proc| watch.add(slot, generation, &proc).map(|()| proc));
+        let command = &self.means.command;
         match started {
             Ok(proc) => {
                 self.count(|stats| stats.workers_started += 1);
-                self.workers[slot] = Some(Worker {
-                    generation,
-                    welcomed: false,
-                    proc,
-                });
+                let begins = self.means.first_job.is_some();
+                self.workers[slot] = Some(Worker::new(generation, proc, begins));
             }
             Err(error) => {
                 let reason = format!("{}: {error}", command.program().display());
@@ -314,16 +328,37 @@ impl Core {
         }
     }
 
+    fn make_worker(&self, slot: usize) -> std::io::Result<WorkerProc> {
+        let Means { command, cache, .. } = &self.means;
+        let scratch = self.means.scratch.place(slot)?;
+        let surroundings = Surroundings {
+            scratch: &scratch,
+            cache: cache.as_ref().map(Cache::directory),
+            phases: self.is_heard(),
+        };
+        let mut proc = if self.means.inline {
+            WorkerProc::thread(command, surroundings, Handlers::standard())
+        } else {
+            WorkerProc::process(command, surroundings)
+        }?;
+        if let Some(job) = &self.means.first_job {
+            let order = job.order(self.means.wall);
+            let sent = proc.send(FrameKind::Job, FIRST_JOB, &order);
+            sent.map_err(std::io::Error::other)?;
+        }
+        Ok(proc)
+    }
+
     fn give(&mut self, slot: usize, run: u64, tickets: &[u64]) {
         let Some(job) = self.jobs.get(&run) else {
             return;
         };
-        let order = OrderRef {
-            kind: job.kind(),
-            bounds: job.bounds(self.means.wall),
-        };
+        let order = job.order(self.means.wall);
         let sent = match &mut self.workers[slot] {
-            Some(worker) => worker.proc.send(FrameKind::Job, run, &order),
+            Some(worker) => {
+                worker.phase = None;
+                worker.proc.send(FrameKind::Job, run, &order)
+            }
             None => Ok(()),
         };
         self.report(tickets, &Status::Started { worker: slot });
@@ -382,12 +417,7 @@ impl Core {
         if result != Err(End::Cancelled) {
             self.end_claim(run, result.as_ref().err());
         }
-        let clocks = Clocks {
-            wall: job
-                .as_ref()
-                .map_or(self.means.wall, |job| job.wall(self.means.wall)),
-            cpu: job.as_ref().map_or(Duration::ZERO, Job::cpu_limit),
-        };
+        let clocks = self.clocks(job.as_ref());
         for ticket in tickets {
             let Some(promise) = self.promises.remove(ticket) else {
                 continue;
@@ -399,96 +429,10 @@ impl Core {
         }
     }
 
-    fn conclude(&self, promise: &Promise, result: &Result<Artefact, JobError>) {
-        self.count(|stats| match result {
-            Ok(artefact) if artefact.from_cache => stats.from_cache += 1,
-            Ok(_) => {}
-            Err(JobError::Cancelled { .. }) => stats.cancelled += 1,
-            Err(_) => stats.failed += 1,
-        });
-        self.tell(promise, || match result {
-            Ok(artefact) => Status::Done {
-                from_cache: artefact.from_cache,
-            },
-            Err(JobError::Cancelled { .. }) => Status::Cancelled,
-            Err(error) => Status::Failed {
-                because: error.to_string(),
-            },
-        });
-    }
-
-    fn report(&self, tickets: &[u64], status: &Status) {
-        for promise in tickets
-            .iter()
-            .filter_map(|ticket| self.promises.get(ticket))
-        {
-            self.tell(promise, || status.clone());
+    fn clocks(&self, job: Option<&Job>) -> Clocks {
+        Clocks {
+            wall: job.map_or(self.means.wall, |job| job.wall(self.means.wall)),
+            cpu: job.map_or(Duration::ZERO, Job::cpu_limit),
         }
-    }
-
-    fn tell(&self, promise: &Promise, status: impl FnOnce() -> Status) {
-        if let Some(observer) = &self.observer {
-            observer.report(&Report {
-                at: Instant::now(),
-                job: promise.name().to_owned(),
-                key: promise.key(),
-                status: status(),
-            });
-        }
-    }
-
-    fn count(&self, change: impl FnOnce(&mut Stats)) {
-        self.counted(change);
-    }
-
-    fn counted<T>(&self, change: impl FnOnce(&mut Stats) -> T) -> T {
-        change(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Worker {
-    fn understand(&mut self, slot: usize, frame: Frame) -> Event {
-        let generation = self.generation;
-        let understood = match frame.kind {
-            FrameKind::Hello if !self.welcomed => {
-                self.welcomed = true;
-                frame
-                    .message::<Welcome>("a welcome")
-                    .map(|_| Event::Ready { slot, generation })
-            }
-            FrameKind::Done if self.welcomed => Ok(Event::Answer {
-                slot,
-                generation,
-                run: frame.job,
-                result: Ok(frame.payload),
-            }),
-            FrameKind::Failed if self.welcomed => {
-                frame
-                    .message::<Failure>("a failure")
-                    .map(|failure| Event::Answer {
-                        slot,
-                        generation,
-                        run: frame.job,
-                        result: Err(failure),
-                    })
-            }
-            got => {
-                let expected = if self.welcomed {
-                    "an answer"
-                } else {
-                    "a welcome"
-                };
-                Err(WireError::Unexpected {
-                    expected,
-                    got,
-                    job: frame.job,
-                })
-            }
-        };
-        understood.unwrap_or_else(|error| Event::Broken {
-            slot,
-            generation,
-            error,
-        })
     }
 }

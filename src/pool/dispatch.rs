@@ -28,6 +28,7 @@ mod assign;
 mod endings;
 mod event;
 mod queue;
+mod rest;
 
 pub(crate) use event::{Action, Death, End, Event, Rules, Sought, Trouble, Wish};
 use queue::{Place, Queue};
@@ -46,7 +47,8 @@ pub(crate) struct State {
     failed_starts: u32,
     /// No worker is started before this.
     start_again: Option<Instant>,
-    closing: Option<Instant>,
+    /// When what is not done is given up, and when what is not gone is killed.
+    closing: Option<(Instant, Instant)>,
     closed: bool,
     actions: Vec<Action>,
 }
@@ -67,6 +69,8 @@ struct Run {
 struct Slot {
     generation: u64,
     life: Life,
+    /// Since when it has nothing to do, while it is idle.
+    idle_since: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -82,6 +86,8 @@ enum Life {
         give_up: Option<Instant>,
         /// Nobody wants the run any more: the worker was told, and its answer is awaited.
         cancelled: bool,
+        /// It does not listen while it is at the run: asking it to stop is in vain.
+        deaf: bool,
         /// Runs it has received and not begun. One that is unknown was cancelled.
         ahead: VecDeque<u64>,
     },
@@ -107,6 +113,7 @@ impl State {
             .map(|_| Slot {
                 generation: 0,
                 life: Life::Empty,
+                idle_since: None,
             })
             .collect();
         Self {
@@ -132,8 +139,9 @@ impl State {
             Event::LookedUp { run, sought } => self.looked_up(now, run, sought),
             Event::Cancel { ticket } => self.cancel(now, ticket),
             Event::Warm => self.warm(now),
+            Event::Quiesce => self.quiesce(now),
             Event::Ready { slot, generation } if self.is_current(slot, generation) => {
-                self.ready(slot);
+                self.ready(now, slot);
             }
             Event::Answer {
                 slot,
@@ -170,8 +178,10 @@ impl State {
             | Event::Gone { .. }
             | Event::NotStarted { .. } => {}
             Event::Tick => self.tick(now),
-            Event::Close { by } => {
-                self.closing = Some(self.closing.map_or(by, |before| before.min(by)));
+            Event::Close { give_up, by } => {
+                let earlier =
+                    |(before, end): (Instant, Instant)| (before.min(give_up), end.min(by));
+                self.closing = Some(self.closing.map_or((give_up, by), earlier));
             }
         }
         self.close_down(now);
@@ -192,8 +202,15 @@ impl State {
             .filter_map(|slot| self.slot_deadline(slot));
         let start = self.start_again.filter(|_| !self.queue.is_empty());
         let close = self.closing.filter(|_| !self.runs.is_empty());
+        let close = close.map(|(give_up, _)| give_up);
         let look = self.elsewhere.first().map(|(time, _)| *time);
-        slots.chain(start).chain(close).chain(look).min()
+        let rest = self.next_to_retire().map(|(_, time)| time);
+        slots
+            .chain(start)
+            .chain(close)
+            .chain(look)
+            .chain(rest)
+            .min()
     }
 
     fn slot_deadline(&self, slot: &Slot) -> Option<Instant> {
@@ -202,11 +219,17 @@ impl State {
             Life::Starting { since } => since.checked_add(self.rules.handshake),
             Life::Busy { give_up, .. } => give_up,
             // The second wait is for the kernel, which needs no grace but may need time.
-            Life::Stopping { since, killed, .. } => since.checked_add(if killed {
-                self.rules.grace * 8
-            } else {
-                self.rules.grace
-            }),
+            Life::Stopping {
+                since,
+                killed: true,
+                ..
+            } => since.checked_add(self.rules.grace * 8),
+            Life::Stopping { since, .. } => {
+                let grace = since.checked_add(self.rules.grace);
+                // A pool that is closed at once leaves its workers their grace all the same.
+                let by = self.closing.map(|(_, by)| by).filter(|by| *by > since);
+                grace.into_iter().chain(by).min()
+            }
         }
     }
 
@@ -291,6 +314,7 @@ impl State {
                 since,
                 give_up,
                 cancelled,
+                deaf,
                 ahead,
             } = &mut slot.life
             else {
@@ -299,7 +323,8 @@ impl State {
             if *busy == run {
                 *cancelled = true;
                 *since = now;
-                *give_up = now.checked_add(self.rules.grace);
+                let grace = Some(self.rules.grace).filter(|_| !*deaf);
+                *give_up = now.checked_add(grace.unwrap_or_default());
             } else if !ahead.contains(&run) {
                 continue;
             }
@@ -317,9 +342,9 @@ impl State {
         }
     }
 
-    fn ready(&mut self, slot: usize) {
+    fn ready(&mut self, now: Instant, slot: usize) {
         if matches!(self.slots[slot].life, Life::Starting { .. }) {
-            self.slots[slot].life = Life::Idle;
+            self.rest(now, slot);
             self.failed_starts = 0;
             self.start_again = None;
         }
@@ -367,6 +392,7 @@ impl State {
         let Life::Busy { mut ahead, .. } = life else {
             return;
         };
+        self.rest(now, slot);
         if let Some(next) = ahead.pop_front() {
             self.slots[slot].life = self.busy(now, next, ahead);
         }
@@ -391,19 +417,16 @@ impl State {
                 Life::Busy { run, cancelled, .. } => {
                     let run = Some(*run).filter(|_| !*cancelled);
                     self.stop(now, slot, Was::Unneeded, None);
-                    self.overran(slot, run);
+                    self.overran(now, slot, run);
                 }
-                Life::Stopping { since, killed, .. } if !*killed => {
-                    *since = now;
-                    *killed = true;
-                    self.actions.push(Action::Kill { slot });
-                }
+                Life::Stopping { killed: false, .. } => self.kill(now, slot),
                 Life::Stopping { .. } => {
                     self.actions.push(Action::Abandon { slot });
                     self.gone(now, slot, Death::default());
                 }
             }
         }
+        self.retire(now);
         if self.start_again.is_some_and(|time| now >= time) {
             self.start_again = None;
         }
@@ -428,10 +451,10 @@ impl State {
 
     /// After [`Event::Close`]: gives up what is late, and ends the workers that have nothing to do.
     fn close_down(&mut self, now: Instant) {
-        let Some(by) = self.closing else {
+        let Some((give_up, _)) = self.closing else {
             return;
         };
-        if now >= by {
+        if now >= give_up {
             for run in self.runs.keys().copied().collect::<Vec<_>>() {
                 self.resolve(run, End::Closed);
             }

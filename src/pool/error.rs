@@ -164,6 +164,14 @@ pub enum JobError {
         /// Which file, and why.
         reason: String,
     },
+    /// What does the task could not do it.
+    #[error("do `{job}`: {reason}")]
+    Task {
+        /// The job's name.
+        job: String,
+        /// What it said.
+        reason: String,
+    },
     /// The ticket was cancelled.
     #[error("finish `{job}`: it was cancelled")]
     Cancelled {
@@ -219,6 +227,7 @@ impl JobError {
             | Self::WorkerGone { job, .. }
             | Self::ToolchainMissing { job, .. }
             | Self::Scratch { job, .. }
+            | Self::Task { job, .. }
             | Self::Cancelled { job }
             | Self::Closed { job } => job,
         }

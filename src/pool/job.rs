@@ -1,13 +1,14 @@
 //! A [`Job`]: what to make, under which limits, and the key it is known by.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dispatch::Wish;
 use crate::hash::{Digest, Fields, JobKey};
 use crate::toolchain::Toolchain;
-use crate::wire::{Bounds, CompileC, Echo, JobKind, MAX_PAYLOAD};
+use crate::wire::{Bounds, CompileC, Echo, JobKind, MAX_PAYLOAD, OrderRef, Task};
 
 /// Something for the pool to make.
 #[derive(Clone, Debug)]
@@ -18,6 +19,7 @@ pub struct Job {
     target: String,
     limits: Limits,
     urgency: u32,
+    environment: Vec<(OsString, OsString)>,
 }
 
 /// Limits of one job. What is `None` is taken from the pool.
@@ -64,32 +66,46 @@ impl Job {
         flags.sort();
         flags.dedup();
         let compiler = OsString::from(toolchain.compiler());
+        let kind = JobKind::CompileC(CompileC {
+            source: source.into(),
+            flags,
+            compiler,
+        });
         Self {
-            name: String::new(),
-            kind: JobKind::CompileC(CompileC {
-                source: source.into(),
-                flags,
-                compiler,
-            }),
             fingerprint: Some(toolchain.fingerprint()),
             target: toolchain.machine().to_owned(),
-            limits: Limits::default(),
-            urgency: 0,
+            ..Self::of(kind)
         }
     }
 
     /// Give `payload` back after `hold`. For tests and measurements; it is never cached.
     pub fn echo(payload: impl Into<Vec<u8>>, hold: Duration) -> Self {
+        Self::of(JobKind::Echo(Echo {
+            payload: payload.into(),
+            hold_ms: milliseconds(hold),
+        }))
+    }
+
+    /// Do what the worker's program has registered under `task` ([`crate::Handlers::with_task`]),
+    /// with `payload`. It is never cached: what it depends on is not known here.
+    ///
+    /// It runs in the worker process itself, which is killed at its limits.
+    pub fn task(task: impl Into<String>, payload: impl Into<Vec<u8>>) -> Self {
+        Self::of(JobKind::Task(Task {
+            name: task.into(),
+            payload: payload.into(),
+        }))
+    }
+
+    fn of(kind: JobKind) -> Self {
         Self {
             name: String::new(),
-            kind: JobKind::Echo(Echo {
-                payload: payload.into(),
-                hold_ms: milliseconds(hold),
-            }),
+            kind,
             fingerprint: None,
             target: String::new(),
             limits: Limits::default(),
             urgency: 0,
+            environment: Vec::new(),
         }
     }
 
@@ -105,6 +121,22 @@ impl Job {
     #[must_use]
     pub fn for_target(mut self, target: impl Into<String>) -> Self {
         self.target = target.into();
+        self
+    }
+
+    /// With these variables as its whole environment; without them it has none. Only for tasks: the
+    /// environment of a compiler is built by the pool. It is part of the job's identity.
+    #[must_use]
+    pub fn environment<K, V>(mut self, variables: impl IntoIterator<Item = (K, V)>) -> Self
+    where
+        K: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let variables = variables.into_iter();
+        self.environment = variables
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        self.environment.sort();
         self
     }
 
@@ -154,6 +186,14 @@ impl Job {
                 fields.add(&job.payload);
                 fields.add(&job.hold_ms.to_le_bytes());
             }
+            JobKind::Task(job) => {
+                fields.add(job.name.as_bytes());
+                fields.add(&job.payload);
+                for (name, value) in &self.environment {
+                    fields.add(name.as_bytes());
+                    fields.add(value.as_bytes());
+                }
+            }
         }
         fields.add(
             self.fingerprint
@@ -166,7 +206,7 @@ impl Job {
 
     /// Whether the result is worth keeping.
     pub(crate) fn cacheable(&self) -> bool {
-        !matches!(self.kind, JobKind::Echo(_))
+        !matches!(self.kind, JobKind::Echo(_) | JobKind::Task(_))
     }
 
     pub(crate) fn cpu_limit(&self) -> Duration {
@@ -184,6 +224,16 @@ impl Job {
             wall: self.wall(wall),
             urgency: self.urgency,
             brief: self.brief(),
+            deaf: matches!(self.kind, JobKind::Task(_)),
+        }
+    }
+
+    /// The order that a worker receives.
+    pub(crate) fn order(&self, wall_of_the_pool: Duration) -> OrderRef<'_> {
+        OrderRef {
+            kind: &self.kind,
+            bounds: self.bounds(wall_of_the_pool),
+            environment: &self.environment,
         }
     }
 
@@ -192,7 +242,7 @@ impl Job {
         matches!(&self.kind, JobKind::Echo(echo) if echo.hold_ms == 0)
     }
 
-    pub(crate) fn bounds(&self, of_the_pool: Duration) -> Bounds {
+    fn bounds(&self, of_the_pool: Duration) -> Bounds {
         Bounds {
             wall_ms: milliseconds(self.wall(of_the_pool)),
             // The kernel counts whole seconds, and 0 would mean "at once".
@@ -209,6 +259,9 @@ impl Job {
         if self.limits.output > MAX_PAYLOAD as u64 {
             return Some(format!("its output limit is above {MAX_PAYLOAD} bytes"));
         }
+        if !self.environment.is_empty() && !matches!(self.kind, JobKind::Task(_)) {
+            return Some("its environment is built by the pool".to_owned());
+        }
         match &self.kind {
             JobKind::CompileC(job) if job.source.len() > ROOM => {
                 Some(too_long(job.source.len(), ROOM))
@@ -222,7 +275,10 @@ impl Job {
                     flag.escape_debug()
                 )
             }),
-            JobKind::Echo(_) => None,
+            JobKind::Task(job) if job.payload.len() > ROOM => {
+                Some(too_long(job.payload.len(), ROOM))
+            }
+            JobKind::Echo(_) | JobKind::Task(_) => None,
         }
     }
 }
@@ -310,6 +366,28 @@ mod tests {
         assert_ne!(
             Job::echo("", Duration::ZERO).key(),
             Job::echo("x", Duration::ZERO).key()
+        );
+    }
+
+    #[test]
+    fn a_task_has_its_environment_and_a_compiler_has_none_but_the_pools() {
+        let task =
+            |variables: &[(&str, &str)]| Job::task("t", "x").environment(variables.iter().copied());
+        let both = task(&[("A", "1"), ("B", "2")]);
+        assert_eq!(both.key(), task(&[("B", "2"), ("A", "1")]).key());
+        for other in [
+            task(&[("A", "1")]),
+            task(&[("A", "12"), ("B", "")]),
+            Job::task("u", "x"),
+        ] {
+            assert_ne!(both.key(), other.key());
+        }
+        assert_eq!(both.objection(), None);
+        let compile = job("", &[], b"", "").environment([("CPATH", "/etc")]);
+        assert!(
+            compile
+                .objection()
+                .is_some_and(|text| text.contains("built by the pool"))
         );
     }
 

@@ -22,7 +22,13 @@ pub(crate) enum Message {
     },
     Cancel(u64),
     Warm,
+    Quiesce,
+    /// Dropped when nothing is under way any more.
+    Drain(Sender<()>),
     Close {
+        /// When what is not done is given up.
+        give_up: Instant,
+        /// When what is not gone is killed.
         by: Instant,
     },
 }

@@ -1,8 +1,9 @@
-//! What the pool tells about itself: counters, and one report per step of a job.
+//! What the pool tells about itself: counters, and one report per step of a job or a worker.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::hash::JobKey;
+use crate::wire::Note;
 
 /// Counters since the pool was built.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,6 +27,8 @@ pub struct Stats {
     pub retried: u64,
     /// Worker processes (or worker threads) started.
     pub workers_started: u64,
+    /// Of these, stopped because they had nothing to do.
+    pub workers_retired: u64,
     /// Cache entries that were damaged, and set aside.
     pub cache_corrupt: u64,
     /// Results that could not be written to the cache, and were delivered all the same.
@@ -57,10 +60,30 @@ pub enum Status {
     Submitted,
     /// An identical job is under way, and this one shares its result.
     Joined,
+    /// The cache does not have it, and it waits for a worker.
+    Queued,
+    /// Another pool that shares the cache is making it.
+    Elsewhere,
     /// A worker has it.
     Started {
         /// The worker's place in the pool.
         worker: usize,
+    },
+    /// It tells something.
+    Note {
+        /// The worker that has it.
+        worker: usize,
+        /// What it tells.
+        note: Note,
+    },
+    /// It runs for longer than the pool's [heartbeat](crate::Builder::heartbeat); told at each beat.
+    Running {
+        /// The worker that has it.
+        worker: usize,
+        /// Since when.
+        elapsed: Duration,
+        /// Its phase, and for how long it has been in it, if it has told one.
+        phase: Option<(String, Duration)>,
     },
     /// Its worker died, and it waits for another one.
     Retried {
@@ -81,12 +104,44 @@ pub enum Status {
     Cancelled,
 }
 
+/// One step of one worker.
+#[derive(Clone, Debug)]
+pub struct WorkerReport {
+    /// When.
+    pub at: Instant,
+    /// The worker's place in the pool.
+    pub worker: usize,
+    /// The step.
+    pub status: WorkerStatus,
+}
+
+/// The steps of a worker.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum WorkerStatus {
+    /// It is being started.
+    Starting,
+    /// It can take jobs.
+    Ready {
+        /// Its process: this one, if the worker is a thread.
+        process: u32,
+    },
+    /// It has ended.
+    Ended {
+        /// How, in words that follow "the worker".
+        how: String,
+    },
+}
+
 /// Hears every [`Report`]. Called on the submitting thread for [`Status::Submitted`], and for the
 /// others on the pool's own thread or on one that asks something of the pool; always one at a time.
 /// It must be quick and must not wait for a ticket.
 pub trait Observer: Send + Sync {
-    /// Takes one report.
+    /// Takes one report of a job.
     fn report(&self, report: &Report);
+
+    /// Takes one report of a worker.
+    fn worker(&self, _report: &WorkerReport) {}
 }
 
 impl<F: Fn(&Report) + Send + Sync> Observer for F {

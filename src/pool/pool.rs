@@ -4,17 +4,19 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::cache::Cache;
-use crate::core::{Core, Means};
+use crate::core::{Core, Ears, Means};
 use crate::dispatch::Rules;
 use crate::error::{Error, JobError};
 use crate::job::Job;
 use crate::mailbox::{Mailbox, Message};
 use crate::observe::{Observer, Report, Stats, Status};
+use crate::readiness::Readiness;
 use crate::scratch::Scratch;
 use crate::supervisor::Supervisor;
 use crate::ticket::{Ticket, ticket};
@@ -30,8 +32,15 @@ pub struct Pool {
     next_ticket: AtomicU64,
     stats: Arc<Mutex<Stats>>,
     observer: Option<Arc<dyn Observer>>,
+    readiness: Arc<Readiness>,
     workers: usize,
+    inline: bool,
 }
+
+/// How long a worker may take to end its job and itself before it is killed.
+const GRACE: Duration = Duration::from_millis(1_500);
+/// How long a worker may take to say hello.
+const HANDSHAKE: Duration = Duration::from_secs(20);
 
 /// What a pool is made with.
 #[derive(Default)]
@@ -44,6 +53,10 @@ pub struct Builder {
     scratch: Option<PathBuf>,
     worker: Option<WorkerCommand>,
     observer: Option<Arc<dyn Observer>>,
+    heartbeat: Option<Duration>,
+    first_job: Option<Job>,
+    idle: Option<Duration>,
+    process: bool,
 }
 
 impl Pool {
@@ -88,11 +101,38 @@ impl Pool {
         ticket
     }
 
-    /// Starts the workers ahead of the first job. With one worker there is nothing to start.
+    /// Starts the workers ahead of the first job, each once. In a pool without worker processes there
+    /// is nothing to start.
     pub fn warm(&self) {
-        if self.workers > 1 {
+        if !self.inline {
             self.mailbox.send(Message::Warm);
         }
+    }
+
+    /// How many workers can take a job this moment, without being started first.
+    pub fn ready(&self) -> usize {
+        self.readiness.get()
+    }
+
+    /// Waits until every worker can take a job, at most so long, and says whether they can. A pool
+    /// without worker processes always can. Nothing needs to wait for it: what is submitted before
+    /// is done as soon as one worker is there.
+    pub fn wait_ready(&self, time: Duration) -> bool {
+        self.inline || self.readiness.wait(self.workers, time)
+    }
+
+    /// Stops the workers that have nothing to do, now. The next job, or [`warm`](Self::warm), starts
+    /// them again.
+    pub fn quiesce(&self) {
+        self.mailbox.send(Message::Quiesce);
+    }
+
+    /// Waits until nothing that was submitted is under way, at most so long, and says whether it is
+    /// so. The pool goes on taking jobs.
+    pub fn drain(&self, time: Duration) -> bool {
+        let (done, drained) = channel();
+        self.mailbox.send(Message::Drain(done));
+        drained.recv_timeout(time) == Err(RecvTimeoutError::Disconnected)
     }
 
     /// The counters as they stand.
@@ -108,14 +148,19 @@ impl Pool {
         self.workers
     }
 
-    /// Takes no more jobs, lets what was submitted finish, gives up what has not after `time`, and
-    /// ends all workers. Returns when no process is left.
+    /// Takes no more jobs, lets what was submitted finish, and ends all workers. Returns when no
+    /// process is left, after `time` at the latest: what is not done by then has been given up a
+    /// little earlier (a quarter of the time, at most 1.5 s), so that its worker could end in peace,
+    /// and workers that have not ended are killed. Without any time, workers get those 1.5 s.
     pub fn shutdown(&self, time: Duration) {
         let now = Instant::now();
+        let at = |time| {
+            now.checked_add(time)
+                .unwrap_or(now + Duration::from_secs(86_400))
+        };
         self.mailbox.send(Message::Close {
-            by: now
-                .checked_add(time)
-                .unwrap_or(now + Duration::from_secs(86_400)),
+            give_up: at(time.saturating_sub((time / 4).min(GRACE))),
+            by: at(time),
         });
         let supervisor = self
             .supervisor
@@ -200,6 +245,33 @@ impl Builder {
         self
     }
 
+    /// Tell the observer of a job that takes longer than this, and again each time as much has
+    /// passed. 60 s without it.
+    pub fn heartbeat(mut self, every: Duration) -> Self {
+        self.heartbeat = Some(every);
+        self
+    }
+
+    /// Have every worker do this job before any other; a worker that cannot is one that cannot be
+    /// started.
+    pub fn first_job(mut self, job: Job) -> Self {
+        self.first_job = Some(job);
+        self
+    }
+
+    /// Stop a worker that had nothing to do for so long, one at a time. 60 s without it.
+    pub fn idle(mut self, time: Duration) -> Self {
+        self.idle = Some(time);
+        self
+    }
+
+    /// Start a worker process also when there is one worker: its job cannot harm this process, and
+    /// what it needs of memory is given back.
+    pub fn in_a_process(mut self) -> Self {
+        self.process = true;
+        self
+    }
+
     /// Makes the pool. No worker is started yet.
     pub fn build(self) -> Result<Pool, Error> {
         let start = |reason: String| Error::Start { reason };
@@ -211,20 +283,36 @@ impl Builder {
         let scratch = Scratch::new(&self.scratch.unwrap_or_else(|| "/tmp".into()))?;
         let workers = self.workers.unwrap_or_else(processors);
         let wall = self.deadline.unwrap_or(Duration::from_secs(120));
+        let inline = workers == 1 && !self.process;
         let stats = Arc::new(Mutex::new(Stats::default()));
+        let readiness = Arc::new(Readiness::default());
+        let first = self.first_job.as_ref();
+        if let Some(reason) = first.and_then(Job::objection) {
+            return Err(start(format!("its workers' first job: {reason}")));
+        }
+        let rules = Rules {
+            slots: workers,
+            idle: Some(self.idle.unwrap_or(Duration::from_secs(60))),
+            handshake: HANDSHAKE + first.map_or(Duration::ZERO, |job| job.wall(wall)),
+            ..RULES
+        };
         let means = Means {
             command,
-            inline: workers == 1,
+            inline,
             scratch,
             cache,
             cache_limit: self.cache_limit.unwrap_or(1 << 30),
             wall,
+            first_job: self.first_job,
         };
         let unavailable = |error: io::Error| start(error.to_string());
-        let (counters, observer) = (Arc::clone(&stats), self.observer.clone());
-        let mailbox = Mailbox::new(|messages| {
-            Core::new(workers, rules(workers), messages, means, counters, observer)
-        });
+        let ears = Ears {
+            stats: Arc::clone(&stats),
+            readiness: Arc::clone(&readiness),
+            observer: self.observer.clone(),
+            heartbeat: self.heartbeat.unwrap_or(Duration::from_secs(60)),
+        };
+        let mailbox = Mailbox::new(|messages| Core::new(rules, messages, means, ears));
         let mailbox = Arc::new(mailbox.map_err(unavailable)?);
         let supervisor = Supervisor::new(Arc::clone(&mailbox)).map_err(unavailable)?;
         let supervisor = std::thread::Builder::new()
@@ -237,7 +325,9 @@ impl Builder {
             next_ticket: AtomicU64::new(1),
             stats,
             observer: self.observer,
+            readiness,
             workers,
+            inline,
         })
     }
 }
@@ -273,15 +363,14 @@ fn processors() -> usize {
 }
 
 /// Times that only matter when something is wrong: generous, for a loaded machine.
-fn rules(slots: usize) -> Rules {
-    Rules {
-        slots,
-        handshake: Duration::from_secs(20),
-        grace: Duration::from_millis(1_500),
-        overrun: Duration::from_secs(3),
-        attempts: 2,
-        spawns: 3,
-        pause: Duration::from_millis(20),
-        look: Duration::from_millis(2),
-    }
-}
+const RULES: Rules = Rules {
+    slots: 1,
+    handshake: HANDSHAKE,
+    grace: GRACE,
+    idle: None,
+    overrun: Duration::from_secs(3),
+    attempts: 2,
+    spawns: 3,
+    pause: Duration::from_millis(20),
+    look: Duration::from_millis(2),
+};

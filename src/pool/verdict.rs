@@ -87,6 +87,7 @@ fn failed(job: String, clocks: Clocks, failure: Failure) -> JobError {
         Failure::Toolchain { reason } => JobError::ToolchainMissing { job, reason },
         Failure::Spawn { reason } => JobError::Spawn { job, reason },
         Failure::Scratch { reason } => JobError::Scratch { job, reason },
+        Failure::Task { reason } => JobError::Task { job, reason },
         Failure::Unsupported { kind } => JobError::Protocol {
             job,
             expected: "a worker that can do the job".to_owned(),

@@ -19,8 +19,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+mod note;
+
+pub use note::{Level, Note};
+
 /// The version of the protocol. Both sides must have the same one.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// The bytes a frame starts with.
 pub const MAGIC: [u8; 4] = *b"PLNW";
 /// Bytes before the payload.
@@ -45,6 +49,8 @@ pub enum FrameKind {
     Done = 4,
     /// Worker to pool: the payload is a [`Failure`].
     Failed = 5,
+    /// Worker to pool: the payload is a [`Note`] of the job that runs.
+    Note = 6,
 }
 
 /// One message.
@@ -116,6 +122,11 @@ pub enum WireError {
         /// The job it names.
         job: u64,
     },
+    /// The job that every worker begins with has failed.
+    FirstJob {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// The pool's first frame.
@@ -127,6 +138,10 @@ pub struct Hello {
     pub arguments: Vec<OsString>,
     /// The private directory this worker may write to.
     pub scratch: OsString,
+    /// The directory of the pool's cache, for jobs that use it too.
+    pub cache: Option<OsString>,
+    /// Whether anybody wants to hear of phases.
+    pub phases: bool,
 }
 
 /// The worker's first frame.
@@ -145,6 +160,8 @@ pub struct Order {
     pub kind: JobKind,
     /// Its limits.
     pub bounds: Bounds,
+    /// The whole environment of the job: a worker hands on nothing of its own.
+    pub environment: Vec<(OsString, OsString)>,
 }
 
 /// An [`Order`] to be sent.
@@ -154,6 +171,8 @@ pub(crate) struct OrderRef<'a> {
     pub kind: &'a JobKind,
     /// Its limits.
     pub bounds: Bounds,
+    /// The whole environment of the job.
+    pub environment: &'a [(OsString, OsString)],
 }
 
 /// The kinds of work. The set is closed: no code travels, only these.
@@ -164,6 +183,8 @@ pub enum JobKind {
     CompileC(CompileC),
     /// Give the bytes back after a while. It exists for tests and measurements.
     Echo(Echo),
+    /// Do what only the worker's own program understands.
+    Task(Task),
 }
 
 /// A C source and how to compile it.
@@ -185,6 +206,17 @@ pub struct Echo {
     pub payload: Vec<u8>,
     /// Milliseconds to wait first.
     pub hold_ms: u64,
+}
+
+/// Work of a kind that this crate does not know: a program registers what does it by its name
+/// ([`crate::Handlers::with_task`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// What does it.
+    pub name: String,
+    /// What it is to be done with.
+    #[serde(with = "serde_bytes")]
+    pub payload: Vec<u8>,
 }
 
 /// Limits of one job as they travel.
@@ -251,6 +283,11 @@ pub enum Failure {
     },
     /// The scratch directory could not be used.
     Scratch {
+        /// Why.
+        reason: String,
+    },
+    /// What does the task says why it cannot.
+    Task {
         /// Why.
         reason: String,
     },
@@ -337,6 +374,7 @@ impl WireError {
                 (*expected).to_owned()
             }
             Self::Payload { expected, .. } => format!("{expected} in the payload"),
+            Self::FirstJob { .. } => "a worker that does its first job".to_owned(),
         }
     }
 
@@ -353,6 +391,7 @@ impl WireError {
             Self::Silence { .. } => "nothing".to_owned(),
             Self::Payload { detail, .. } => format!("something else ({detail})"),
             Self::Unexpected { got, job, .. } => format!("a {got:?} frame for job {job}"),
+            Self::FirstJob { reason } => format!("one that failed to {reason}"),
         }
     }
 }
@@ -373,6 +412,7 @@ impl FrameKind {
             Self::Cancel,
             Self::Done,
             Self::Failed,
+            Self::Note,
         ]
         .into_iter()
         .find(|kind| *kind as u16 == number)
@@ -385,6 +425,7 @@ impl JobKind {
         match self {
             Self::CompileC(_) => "compile-c",
             Self::Echo(_) => "echo",
+            Self::Task(_) => "task",
         }
     }
 }

@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 
 use crate::channel::{Channel, Interrupts};
 use crate::child::{Ended, Launcher, Program};
-use crate::jobs::{CompileCJobs, EchoJobs};
+use crate::jobs::{CompileCJobs, EchoJobs, TaskJobs};
 use crate::os;
 use crate::scratch;
 use crate::shim;
-use crate::wire::{Bounds, Failure, Frame, FrameKind, Hello, JobKind, Order, Welcome, WireError};
+use crate::wire::{
+    Bounds, Failure, Frame, FrameKind, Hello, JobKind, Level, Note, Order, Welcome, WireError,
+};
 use crate::worker_proc::WorkerCommand;
 
 /// The argument that makes a program which calls [`enter_if_asked`] a worker.
@@ -38,11 +40,19 @@ pub struct Handlers(Vec<Box<dyn Handler>>);
 
 /// What a handler may use while it does a job.
 pub struct JobContext<'a> {
-    bounds: Bounds,
+    order: &'a Order,
     deadline: Instant,
-    scratch: &'a Path,
-    launcher: &'a Launcher,
+    place: &'a Place,
     interrupts: Interrupts<'a>,
+}
+
+/// Where a worker works, as its pool told it.
+struct Place {
+    scratch: PathBuf,
+    cache: Option<PathBuf>,
+    /// Whether the pool wants to hear of phases.
+    phases: bool,
+    launcher: Launcher,
 }
 
 impl Handlers {
@@ -56,6 +66,16 @@ impl Handlers {
         Self::new().with(CompileCJobs).with(EchoJobs)
     }
 
+    /// With what does the tasks of this name ([`crate::Job::task`]). Its error is the reason, in words
+    /// that read after "failed to do the job:".
+    #[must_use]
+    pub fn with_task<F>(self, name: &'static str, run: F) -> Self
+    where
+        F: Fn(&[u8], &mut JobContext<'_>) -> Result<Vec<u8>, String> + Send + 'static,
+    {
+        self.with(TaskJobs { name, run })
+    }
+
     /// With one more handler.
     #[must_use]
     pub fn with(mut self, handler: impl Handler + 'static) -> Self {
@@ -67,7 +87,12 @@ impl Handlers {
 impl JobContext<'_> {
     /// The job's limits.
     pub fn bounds(&self) -> &Bounds {
-        &self.bounds
+        &self.order.bounds
+    }
+
+    /// The job's whole environment. What the worker's own process has is not the job's.
+    pub fn environment(&self) -> &[(OsString, OsString)] {
+        &self.order.environment
     }
 
     /// When the job must have ended.
@@ -77,7 +102,41 @@ impl JobContext<'_> {
 
     /// The worker's private directory.
     pub fn scratch(&self) -> &Path {
-        self.scratch
+        &self.place.scratch
+    }
+
+    /// The directory of the pool's cache, if it has one.
+    pub fn cache(&self) -> Option<&Path> {
+        self.place.cache.as_deref()
+    }
+
+    /// How another process of the worker's program is started.
+    pub fn command(&self) -> &WorkerCommand {
+        &self.place.launcher.command
+    }
+
+    /// Tells that the job has come to its next phase. It costs nothing when nobody wants to hear it.
+    pub fn phase(&mut self, name: &str) {
+        if self.place.phases {
+            let name = name.to_owned();
+            self.interrupts.tell(&Note::Phase { name });
+        }
+    }
+
+    /// Says something in the log of the process that asked for the job.
+    pub fn log(&mut self, level: Level, target: &str, text: impl fmt::Display) {
+        let (target, text) = (target.to_owned(), text.to_string());
+        self.interrupts.tell(&Note::Log {
+            level,
+            target,
+            text,
+        });
+    }
+
+    /// Adds to a counter of the process that asked for the job.
+    pub fn count(&mut self, name: &str, amount: u64) {
+        let name = name.to_owned();
+        self.interrupts.tell(&Note::Count { name, amount });
     }
 
     /// Waits until `until`, or less if the job is cancelled. True if it is.
@@ -97,8 +156,14 @@ impl JobContext<'_> {
 
     /// Runs a program under the job's limits.
     pub(crate) fn execute(&mut self, program: &Program<'_>) -> Result<Ended, Failure> {
-        self.launcher
-            .run(program, &self.bounds, self.deadline, &mut self.interrupts)
+        let launcher = &self.place.launcher;
+        launcher
+            .run(
+                program,
+                &self.order.bounds,
+                self.deadline,
+                &mut self.interrupts,
+            )
             .map_err(|error| Failure::Spawn {
                 reason: format!("run {}: {error}", program.path.display()),
             })
@@ -137,7 +202,7 @@ impl fmt::Debug for Handlers {
 impl fmt::Debug for JobContext<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JobContext")
-            .field("bounds", &self.bounds)
+            .field("bounds", &self.order.bounds)
             .finish_non_exhaustive()
     }
 }
@@ -166,15 +231,19 @@ pub(crate) fn serve(
         process: std::process::id(),
     };
     channel.send(&Frame::with(FrameKind::Hello, 0, &welcome)?)?;
-    let scratch = PathBuf::from(&hello.scratch);
-    let launcher = Launcher {
-        command: WorkerCommand::new(hello.program.into(), hello.arguments),
-        owns_all_children: process,
+    let place = Place {
+        scratch: hello.scratch.into(),
+        cache: hello.cache.map(PathBuf::from),
+        phases: hello.phases,
+        launcher: Launcher {
+            command: WorkerCommand::new(hello.program.into(), hello.arguments),
+            owns_all_children: process,
+        },
     };
-    let end = answer_orders(&mut channel, handlers, &launcher, &scratch);
+    let end = answer_orders(&mut channel, handlers, &place);
     // A living pool closes only its direction, and removes its directories itself.
     if process && os::hung_up(channel.as_fd()) {
-        scratch::remove_place(&scratch);
+        scratch::remove_place(&place.scratch);
     }
     end
 }
@@ -182,8 +251,7 @@ pub(crate) fn serve(
 fn answer_orders(
     channel: &mut Channel,
     handlers: &Handlers,
-    launcher: &Launcher,
-    scratch: &Path,
+    place: &Place,
 ) -> Result<(), WireError> {
     while let Some(frame) = channel.receive()? {
         let order: Order = match frame.kind {
@@ -201,7 +269,7 @@ fn answer_orders(
         let answer = if channel.was_cancelled(frame.job) {
             Err(Failure::Cancelled)
         } else {
-            obey(&order, frame.job, channel, handlers, launcher, scratch)
+            obey(&order, frame.job, channel, handlers, place)
         };
         let answer = match answer {
             Ok(bytes) => Frame::new(FrameKind::Done, frame.job, bytes),
@@ -217,8 +285,7 @@ fn obey(
     job: u64,
     channel: &mut Channel,
     handlers: &Handlers,
-    launcher: &Launcher,
-    scratch: &Path,
+    place: &Place,
 ) -> Result<Vec<u8>, Failure> {
     let handler = handlers.0.iter().find(|handler| handler.takes(&order.kind));
     let handler = handler.ok_or_else(|| Failure::Unsupported {
@@ -226,13 +293,12 @@ fn obey(
     })?;
     let now = Instant::now();
     let mut context = JobContext {
-        bounds: order.bounds,
+        order,
         // A limit beyond the clock's range is as good as a day.
         deadline: now
             .checked_add(Duration::from_millis(order.bounds.wall_ms))
             .unwrap_or(now + Duration::from_secs(86_400)),
-        scratch,
-        launcher,
+        place,
         interrupts: channel.interrupts(job),
     };
     handler.run(&order.kind, &mut context)
@@ -242,6 +308,7 @@ fn serve_standard_input(handlers: &Handlers) -> ExitCode {
     if !os::stdin_is_a_socket() {
         return complain("this is a worker: a pool starts it, with a socket as standard input");
     }
+    tell_where_panics_come_from();
     match open_standard_input() {
         Ok(stream) => match serve(stream, handlers, true) {
             Ok(()) => ExitCode::SUCCESS,
@@ -267,6 +334,17 @@ fn open_standard_input() -> std::io::Result<UnixStream> {
             os::kill_self();
         })?;
     Ok(stream)
+}
+
+/// What a worker writes last is part of the error that its job ends with. There is no environment in
+/// which a backtrace could be asked for.
+fn tell_where_panics_come_from() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        let backtrace = std::backtrace::Backtrace::force_capture();
+        let _ = writeln!(std::io::stderr(), "{backtrace}");
+    }));
 }
 
 fn complain(complaint: &str) -> ExitCode {

@@ -36,6 +36,17 @@ pub struct WorkerCommand {
     arguments: Vec<OsString>,
 }
 
+/// What a worker is told of where it works.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Surroundings<'a> {
+    /// The directory that is its own.
+    pub scratch: &'a Path,
+    /// The pool's cache.
+    pub cache: Option<&'a Path>,
+    /// Whether anybody wants to hear of phases.
+    pub phases: bool,
+}
+
 /// A started worker.
 #[derive(Debug)]
 pub(crate) struct WorkerProc {
@@ -133,11 +144,14 @@ impl WorkerCommand {
 impl WorkerProc {
     /// Starts a worker process with one end of a new socket as its standard input. It inherits
     /// nothing else of ours: every descriptor that Rust opens is closed by exec.
-    pub(crate) fn process(command: &WorkerCommand, scratch: &Path) -> io::Result<Self> {
+    pub(crate) fn process(
+        command: &WorkerCommand,
+        surroundings: Surroundings<'_>,
+    ) -> io::Result<Self> {
         let (socket, other) = UnixStream::pair()?;
         // A file instead of a pipe: nobody has to read it while the worker lives, and a worker that
         // writes much is not stopped by it. It has no name, so it goes with its descriptors.
-        let stderr = tempfile::tempfile_in(scratch)?;
+        let stderr = tempfile::tempfile_in(surroundings.scratch)?;
         let child = command
             .command()
             .current_dir("/")
@@ -156,14 +170,14 @@ impl WorkerProc {
                 stderr,
             },
         );
-        worker.greet(command, scratch)?;
+        worker.greet(command, surroundings)?;
         Ok(worker)
     }
 
     /// Starts the same worker on a thread of this process.
     pub(crate) fn thread(
         command: &WorkerCommand,
-        scratch: &Path,
+        surroundings: Surroundings<'_>,
         handlers: Handlers,
     ) -> io::Result<Self> {
         let (socket, other) = UnixStream::pair()?;
@@ -174,7 +188,7 @@ impl WorkerProc {
                 let _ = worker::serve(other, &handlers, false);
             })?;
         let mut worker = Self::around(socket, Body::Thread(Some(thread)));
-        worker.greet(command, scratch)?;
+        worker.greet(command, surroundings)?;
         Ok(worker)
     }
 
@@ -320,11 +334,13 @@ impl WorkerProc {
         }
     }
 
-    fn greet(&mut self, command: &WorkerCommand, scratch: &Path) -> io::Result<()> {
+    fn greet(&mut self, command: &WorkerCommand, surroundings: Surroundings<'_>) -> io::Result<()> {
         let hello = Hello {
             program: command.program.clone().into(),
             arguments: command.arguments.clone(),
-            scratch: scratch.into(),
+            scratch: surroundings.scratch.into(),
+            cache: surroundings.cache.map(OsString::from),
+            phases: surroundings.phases,
         };
         self.send(FrameKind::Hello, 0, &hello)
             .map_err(io::Error::other)?;

@@ -8,6 +8,7 @@ use crate::dispatch::{End, Event, Sought};
 use crate::error::Process;
 use crate::hash::Digest;
 use crate::job::{Artefact, Job};
+use crate::observe::Status;
 use crate::ticket::Promise;
 use crate::wire::Failure;
 
@@ -26,6 +27,11 @@ impl Core {
             (None, Some(key)) if cacheable && self.means.cache.is_some() => self.seek(run, &key),
             _ => Sought::Missing,
         };
+        match sought {
+            Sought::Missing => self.report(&[run], &Status::Queued),
+            Sought::Elsewhere => self.report(&[run], &Status::Elsewhere),
+            Sought::Found | Sought::Failed(_) | Sought::GivenUp(_) => {}
+        }
         self.events.push_back(Event::LookedUp { run, sought });
     }
 

@@ -106,13 +106,15 @@ impl State {
     pub(super) fn busy(&self, now: Instant, run: u64, ahead: VecDeque<u64>) -> Life {
         let known = self.runs.get(&run);
         let patience = known.map_or(Some(self.rules.grace), |known| {
-            known.wish.wall.checked_add(self.rules.overrun)
+            let overrun = Some(self.rules.overrun).filter(|_| !known.wish.deaf);
+            known.wish.wall.checked_add(overrun.unwrap_or_default())
         });
         Life::Busy {
             run,
             since: now,
             give_up: patience.and_then(|patience| now.checked_add(patience)),
             cancelled: known.is_none(),
+            deaf: known.is_some_and(|known| known.wish.deaf),
             ahead,
         }
     }

@@ -65,12 +65,13 @@ impl State {
     }
 
     /// A worker that should have ended its run itself, and did not: it is stuck, or stopped by a signal. There is no use in asking it to
-    /// end. That it is stuck is more likely its own doing than the run's, which has another attempt.
-    pub(super) fn overran(&mut self, slot: usize, run: Option<u64>) {
+    /// end. That it is stuck is more likely its own doing than the run's, which has another attempt; unless it is deaf to its limit by the
+    /// nature of the run.
+    pub(super) fn overran(&mut self, now: Instant, slot: usize, run: Option<u64>) {
         let Some((run, known)) = run.and_then(|run| Some((run, self.runs.get(&run)?))) else {
             return;
         };
-        if known.attempts < self.rules.attempts {
+        if known.attempts < self.rules.attempts && !known.wish.deaf {
             let expected = "an answer at its job's limit";
             let cause = Some(WireError::Silence { expected });
             let death = Death {
@@ -82,10 +83,7 @@ impl State {
             let limit = known.wish.wall;
             self.resolve(run, End::Overran { limit });
         }
-        if let Life::Stopping { killed, .. } = &mut self.slots[slot].life {
-            *killed = true;
-            self.actions.push(Action::Kill { slot });
-        }
+        self.kill(now, slot);
     }
 
     pub(super) fn start_failed(&mut self, now: Instant, trouble: &Trouble) {
@@ -111,6 +109,7 @@ impl State {
 
     pub(super) fn stop(&mut self, now: Instant, slot: usize, was: Was, cause: Option<WireError>) {
         self.take_back(slot);
+        let deaf = matches!(self.slots[slot].life, Life::Busy { deaf: true, .. });
         self.slots[slot].life = Life::Stopping {
             since: now,
             killed: false,
@@ -118,6 +117,9 @@ impl State {
             cause,
         };
         self.actions.push(Action::Stop { slot });
+        if deaf {
+            self.kill(now, slot);
+        }
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) struct Rules {
     pub handshake: Duration,
     /// How long a worker may take to answer a cancel, or to stop, before it is killed.
     pub grace: Duration,
+    /// How long a worker may have nothing to do before it is stopped.
+    pub idle: Option<Duration>,
     /// How long after a job's limit the worker is given up. The worker itself ends the job at the
     /// limit; this is for a worker that cannot.
     pub overrun: Duration,
@@ -37,6 +39,8 @@ pub(crate) struct Wish {
     pub urgency: u32,
     /// It takes less time than a frame travels.
     pub brief: bool,
+    /// Its worker does not listen while it is at it: it is ended by killing the worker.
+    pub deaf: bool,
 }
 
 /// Something that happened.
@@ -54,6 +58,8 @@ pub(crate) enum Event {
     Cancel { ticket: u64 },
     /// Start every worker now.
     Warm,
+    /// Stop the workers that have nothing to do.
+    Quiesce,
     /// A worker said hello.
     Ready { slot: usize, generation: u64 },
     /// A worker answered.
@@ -83,8 +89,8 @@ pub(crate) enum Event {
     },
     /// Time has passed.
     Tick,
-    /// No new jobs; what is not done at `by` is given up.
-    Close { by: Instant },
+    /// No new jobs; what is not done at `give_up` is given up, what is not gone at `by` is killed.
+    Close { give_up: Instant, by: Instant },
 }
 
 /// What the cache says of a run.
@@ -119,6 +125,8 @@ pub(crate) enum Action {
     },
     /// Ask the worker to stop the job.
     Interrupt { slot: usize, run: u64 },
+    /// The worker has had nothing to do for long: it is stopped next.
+    Retire { slot: usize },
     /// Close the worker's input, so that it ends.
     Stop { slot: usize },
     /// Kill the worker.

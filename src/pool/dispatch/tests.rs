@@ -5,11 +5,13 @@ use std::time::Duration;
 use super::*;
 
 mod order;
+mod rest;
 
 const RULES: Rules = Rules {
     slots: 2,
     handshake: Duration::from_secs(10),
     grace: Duration::from_secs(1),
+    idle: None,
     overrun: Duration::from_secs(2),
     attempts: 2,
     spawns: 3,
@@ -21,6 +23,7 @@ const WISH: Wish = Wish {
     wall: WALL,
     urgency: 0,
     brief: false,
+    deaf: false,
 };
 
 /// The machine with a clock that the test moves.
@@ -532,7 +535,7 @@ fn closing_lets_jobs_finish_and_then_ends_the_workers() {
     let mut bench = Bench::warmed();
     bench.submit(1, 1);
     let by = bench.now + Duration::from_secs(5);
-    assert_eq!(bench.event(Event::Close { by }), []);
+    assert_eq!(bench.event(Event::Close { give_up: by, by }), []);
     assert_eq!(bench.submit(2, 2), [resolve(2, End::Closed)]);
     assert_eq!(
         bench.done(0, 1, 1),
@@ -551,7 +554,7 @@ fn closing_gives_up_at_its_deadline() {
     let mut bench = Bench::warmed();
     bench.submit(1, 1);
     let by = bench.now + Duration::from_secs(5);
-    bench.event(Event::Close { by });
+    bench.event(Event::Close { give_up: by, by });
     let actions = bench.after(Duration::from_secs(5));
     assert_eq!(
         actions,
@@ -573,7 +576,10 @@ fn closing_gives_up_at_its_deadline() {
 fn closing_an_unused_pool_ends_at_once() {
     let mut bench = Bench::new();
     let by = bench.now;
-    assert_eq!(bench.event(Event::Close { by }), [Action::Closed]);
+    assert_eq!(
+        bench.event(Event::Close { give_up: by, by }),
+        [Action::Closed]
+    );
 }
 
 #[test]

@@ -37,6 +37,7 @@ impl Handler for CompileCJobs {
             });
         };
         let scratch = |reason: String| Failure::Scratch { reason };
+        context.phase("write the source");
         let directory = tempfile::Builder::new()
             .prefix("job-")
             .tempdir_in(context.scratch())
@@ -49,6 +50,7 @@ impl Handler for CompileCJobs {
         std::fs::write(directory.path().join(SOURCE), &job.source)
             .map_err(|error| scratch(format!("{SOURCE}: {error}")))?;
         let compiler = Path::new(&job.compiler);
+        context.phase("compile");
         let ended = context.execute(&Program {
             path: compiler,
             arguments: arguments(job),
@@ -56,6 +58,7 @@ impl Handler for CompileCJobs {
             directory: directory.path(),
         })?;
         succeeded(ended)?;
+        context.phase("read the result");
         read_result(&directory.path().join(RESULT), context.bounds().output)
     }
 }

@@ -2,6 +2,8 @@
 
 mod cc;
 mod echo;
+mod task;
 
 pub(crate) use cc::CompileCJobs;
 pub(crate) use echo::EchoJobs;
+pub(crate) use task::TaskJobs;

@@ -20,8 +20,12 @@ mod roles;
 mod sharing;
 #[path = "processes/soak.rs"]
 mod soak;
+#[path = "processes/story.rs"]
+mod story;
 #[path = "processes/survivors.rs"]
 mod survivors;
+#[path = "processes/tasks.rs"]
+mod tasks;
 
 use std::process::ExitCode;
 
@@ -38,6 +42,8 @@ fn main() -> ExitCode {
         pytorch::tests(),
         sharing::tests(),
         soak::tests(),
+        story::tests(),
+        tasks::tests(),
         survivors::tests(),
     ];
     let mut arguments = Arguments::from_args();

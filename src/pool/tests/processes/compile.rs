@@ -388,6 +388,7 @@ fn reports() {
             .iter()
             .filter(|report| report.job == job)
             .map(|report| report.status.clone())
+            .filter(|status| !matches!(status, Status::Note { .. }))
             .collect()
     };
     let started = Status::Started { worker: 0 };
@@ -395,12 +396,13 @@ fn reports() {
         steps("good"),
         [
             Status::Submitted,
+            Status::Queued,
             started.clone(),
             Status::Done { from_cache: false }
         ]
     );
     assert!(
-        matches!(&steps("refuse it")[..], [Status::Submitted, Status::Started { .. }, Status::Failed { because }] if because.contains("error: it"))
+        matches!(&steps("refuse it")[..], [Status::Submitted, Status::Queued, Status::Started { .. }, Status::Failed { because }] if because.contains("error: it"))
     );
     assert_eq!(heard[0].at, good.submitted());
     assert!(heard.windows(2).all(|pair| pair[0].at <= pair[1].at));

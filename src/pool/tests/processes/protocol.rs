@@ -108,7 +108,7 @@ fn other_version() {
     let error = echo(&pool(&bench, "other-version"), "hello").expect_err("another version");
     assert_eq!(
         error.to_string(),
-        "finish `echo`: expected protocol version 2, got version 9"
+        "finish `echo`: expected protocol version 3, got version 9"
     );
 }
 
@@ -202,6 +202,8 @@ fn wrong_pool() {
         program: bench.path("worker").into(),
         arguments: Vec::new(),
         scratch: bench.path("scratch").join("none").into(),
+        cache: None,
+        phases: false,
     };
     let mut good = Vec::new();
     let hello = Frame::with(FrameKind::Hello, 0, &hello).expect("it encodes");

@@ -8,9 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use planish_pool::wire::{Decoder, Frame, FrameKind, HEADER, JobKind, Order, Welcome};
-use planish_pool::{
-    Cache, Handlers, Job, Pool, Toolchain, ToolchainSearch, WorkerCommand, enter_if_asked,
-};
+use planish_pool::{Cache, Job, Pool, Toolchain, ToolchainSearch, WorkerCommand, enter_if_asked};
 
 /// The argument of a worker that misbehaves; how, comes after it.
 const FAULTY: &str = "--faulty-worker=";
@@ -27,7 +25,7 @@ pub(crate) const FIND: &str = "--find-compiler";
 
 /// Plays the role that the arguments name, if they name one.
 pub(crate) fn play() -> Option<ExitCode> {
-    if let Some(code) = enter_if_asked(&Handlers::standard()) {
+    if let Some(code) = enter_if_asked(&crate::tasks::handlers()) {
         return Some(code);
     }
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -1,0 +1,27 @@
+//! Work that the program around this crate has given a name.
+
+use crate::wire::{Failure, JobKind};
+use crate::worker::{Handler, JobContext};
+
+/// The handler of the tasks of one name.
+pub(crate) struct TaskJobs<F> {
+    pub name: &'static str,
+    pub run: F,
+}
+
+impl<F> Handler for TaskJobs<F>
+where
+    F: Fn(&[u8], &mut JobContext<'_>) -> Result<Vec<u8>, String> + Send,
+{
+    fn takes(&self, kind: &JobKind) -> bool {
+        matches!(kind, JobKind::Task(task) if task.name == self.name)
+    }
+
+    fn run(&self, kind: &JobKind, context: &mut JobContext<'_>) -> Result<Vec<u8>, Failure> {
+        let JobKind::Task(task) = kind else {
+            let kind = kind.name().to_owned();
+            return Err(Failure::Unsupported { kind });
+        };
+        (self.run)(&task.payload, context).map_err(|reason| Failure::Task { reason })
+    }
+}
