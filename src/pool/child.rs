@@ -1,8 +1,9 @@
 //! Runs one program under limits, in a process group of its own, and never waits for it blindly.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{self, PipeReader, Read};
+use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -14,6 +15,7 @@ use rustix::io::Errno;
 use crate::channel::Interrupts;
 use crate::os;
 use crate::shim;
+use crate::triton::resident::Resident;
 use crate::wire::Bounds;
 use crate::worker_proc::WorkerCommand;
 
@@ -30,6 +32,8 @@ pub(crate) struct Launcher {
     /// Whether all children of this process belong to jobs, so that what a job leaves behind can
     /// be found among them. True in a worker process, false on a worker thread.
     pub owns_all_children: bool,
+    /// What stays between jobs, if there is one.
+    pub resident: RefCell<Option<Resident>>,
 }
 
 /// A program to run.
@@ -72,11 +76,9 @@ impl Launcher {
         while is_not_permitted(&ended) && tries.next().is_some() {
             ended = self.run_guarded(program, bounds, deadline, interrupts);
         }
-        if self.owns_all_children && !os::end_all_children(Duration::from_secs(2)) {
-            return Err(io::Error::other(
-                "the job left processes behind that do not die",
-            ));
-        }
+        let resident = self.resident.borrow();
+        let resident = resident.as_ref().map(Resident::processes);
+        self.end_what_is_left(&resident.unwrap_or_default())?;
         ended
     }
 
@@ -87,8 +89,7 @@ impl Launcher {
         deadline: Instant,
         interrupts: &mut Interrupts<'_>,
     ) -> io::Result<Ended> {
-        let (lifeline, held) = io::pipe()?;
-        let guard = self.guard(lifeline)?;
+        let (guard, held) = self.group()?;
         let ended = self.run_in_group(&guard, program, bounds, deadline, interrupts);
         // Dropping the guard kills the group; the lifeline must not be the thing that does it.
         drop(guard);
@@ -96,15 +97,28 @@ impl Launcher {
         ended
     }
 
-    /// Starts the guard, which makes the process group.
-    fn guard(&self, lifeline: PipeReader) -> io::Result<Group> {
+    /// Ends what a job has left behind. `resident` stays.
+    pub(crate) fn end_what_is_left(&self, resident: &[u32]) -> io::Result<()> {
+        let patience = Duration::from_secs(2);
+        if self.owns_all_children && !os::end_all_children(resident, patience) {
+            return Err(io::Error::other(
+                "the job left processes behind that do not die",
+            ));
+        }
+        Ok(())
+    }
+
+    /// A new process group with its guard. The guard kills the group when the other value is gone,
+    /// and with it this process.
+    pub(crate) fn group(&self) -> io::Result<(Group, PipeWriter)> {
+        let (lifeline, held) = io::pipe()?;
         let mut command = self.command.verb_command(shim::WATCH);
         command
             .stdin(lifeline)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0);
-        Ok(Group(command.spawn()?))
+        Ok((Group(command.spawn()?), held))
     }
 
     fn run_in_group(
@@ -116,7 +130,6 @@ impl Launcher {
         interrupts: &mut Interrupts<'_>,
     ) -> io::Result<Ended> {
         let (reader, writer) = io::pipe()?;
-        let group = i32::try_from(guard.0.id()).map_err(io::Error::other)?;
         let mut command = self.command.verb_command(shim::EXEC_LIMITED);
         command
             .args(shim::exec_limited_arguments(bounds))
@@ -132,13 +145,13 @@ impl Launcher {
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
             .stderr(writer)
-            .process_group(group);
+            .process_group(guard.number());
         let mut child = Member(command.spawn()?);
         // Our copies of the pipe's write end live in `command`.
         drop(command);
         let mut output = Output::new(reader)?;
         let ended = wait(&mut child.0, &mut output, deadline, interrupts)?;
-        os::kill_group(&guard.0);
+        guard.kill();
         Ok(match ended {
             Wait::Exited(status) => exited(status, output.finish()),
             Wait::TimedOut => Ended::TimedOut {
@@ -150,11 +163,24 @@ impl Launcher {
 }
 
 /// The guard process, leader of the job's group.
-struct Group(Child);
+#[derive(Debug)]
+pub(crate) struct Group(Child);
+
+impl Group {
+    /// The number of the group, which is the guard's.
+    pub(crate) fn number(&self) -> i32 {
+        self.0.id().cast_signed()
+    }
+
+    /// Kills every process of the group.
+    pub(crate) fn kill(&self) {
+        os::kill_group(&self.0);
+    }
+}
 
 impl Drop for Group {
     fn drop(&mut self) {
-        os::kill_group(&self.0);
+        self.kill();
         let _ = self.0.wait();
     }
 }

@@ -52,6 +52,14 @@ pub enum Error {
         /// What it did.
         reason: String,
     },
+    /// Triton, or the description of a kernel for it, is not what it must be.
+    #[error("{what}: {reason}")]
+    Triton {
+        /// What was to be done with what.
+        what: String,
+        /// Why it cannot be.
+        reason: String,
+    },
     /// A thread or a descriptor of the pool's own could not be made.
     #[error("start the pool: {reason}")]
     Start {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use crate::dispatch::Wish;
 use crate::hash::{Digest, Fields, JobKey};
 use crate::toolchain::Toolchain;
-use crate::wire::{Bounds, CompileC, Echo, JobKind, MAX_PAYLOAD, OrderRef, Task};
+use crate::triton::{Arch, Triton, TritonSource};
+use crate::wire::{Bounds, CompileC, CompileTriton, Echo, JobKind, MAX_PAYLOAD, OrderRef, Task};
 
 /// Something for the pool to make.
 #[derive(Clone, Debug)]
@@ -75,6 +76,26 @@ impl Job {
             fingerprint: Some(toolchain.fingerprint()),
             target: toolchain.machine().to_owned(),
             ..Self::of(kind)
+        }
+    }
+
+    /// Compile one Triton kernel for a device; [`crate::TritonArtefact::read`] reads what comes of it.
+    ///
+    /// No device need be there. A process of Triton has more address space than a C compiler, so the
+    /// limit on memory is 8 GiB unless another one is set.
+    pub fn triton(triton: &Triton, source: TritonSource, arch: Arch) -> Self {
+        Self {
+            fingerprint: Some(triton.fingerprint(arch)),
+            target: arch.to_string(),
+            limits: Limits {
+                memory: 8 << 30,
+                ..Limits::default()
+            },
+            ..Self::of(JobKind::CompileTriton(CompileTriton {
+                source,
+                arch,
+                tools: triton.tools(),
+            }))
         }
     }
 
@@ -194,6 +215,7 @@ impl Job {
                     fields.add(value.as_bytes());
                 }
             }
+            JobKind::CompileTriton(job) => job.source.add_to(&mut fields),
         }
         fields.add(
             self.fingerprint
@@ -275,6 +297,10 @@ impl Job {
                     flag.escape_debug()
                 )
             }),
+            JobKind::CompileTriton(job) if job.source.text().len() > ROOM => {
+                Some(too_long(job.source.text().len(), ROOM))
+            }
+            JobKind::CompileTriton(job) => job.source.objection(job.arch),
             JobKind::Task(job) if job.payload.len() > ROOM => {
                 Some(too_long(job.payload.len(), ROOM))
             }

@@ -56,12 +56,14 @@ mod observe;
 mod os;
 mod pool;
 mod quarantine;
+mod question;
 mod readiness;
 mod scratch;
 mod shim;
 mod supervisor;
 mod ticket;
 mod toolchain;
+mod triton;
 mod verdict;
 pub mod wire;
 mod worker;
@@ -76,5 +78,9 @@ pub use pool::{Builder, Pool};
 pub use quarantine::Evidence;
 pub use ticket::Ticket;
 pub use toolchain::{Toolchain, ToolchainSearch};
+pub use triton::{
+    Arch, Argument, Constant, Element, Grid, Kind, LaunchRecord, Parameter, Ptxas, Scratch,
+    Signature, Triton, TritonArtefact, TritonSearch, TritonSource, Value,
+};
 pub use worker::{Handler, Handlers, JobContext, enter_if_asked, worker_main};
 pub use worker_proc::WorkerCommand;

@@ -3,22 +3,14 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::Read;
-use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use crate::cache::{Cache, Lookup};
 use crate::error::Error;
 use crate::hash::{Digest, Fields, JobKey};
-use crate::os;
-
-/// How long a compiler may take to say its version.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::question;
 
 /// Where to look for the compiler. The library reads no environment; the program passes it in.
 #[derive(Clone, Debug, Default)]
@@ -187,7 +179,13 @@ impl Toolchain {
 /// The identity of the compiler's file: while it is unchanged, an answer holds.
 fn stamp(compiler: &Path, metadata: &fs::Metadata) -> JobKey {
     let mut fields = Fields::new("planish toolchain stamp 1");
-    fields.add(compiler.as_os_str().as_encoded_bytes());
+    add_file(&mut fields, compiler, metadata);
+    JobKey::from_bytes(fields.finish())
+}
+
+/// Adds everything about a file that changes when its bytes do.
+pub(crate) fn add_file(fields: &mut Fields, path: &Path, metadata: &fs::Metadata) {
+    fields.add(path.as_os_str().as_encoded_bytes());
     for number in [metadata.dev(), metadata.ino(), metadata.len()] {
         fields.add(&number.to_le_bytes());
     }
@@ -200,7 +198,6 @@ fn stamp(compiler: &Path, metadata: &fs::Metadata) -> JobKey {
     ] {
         fields.add(&number.to_le_bytes());
     }
-    JobKey::from_bytes(fields.finish())
 }
 
 fn locate(search: &ToolchainSearch) -> Result<PathBuf, Error> {
@@ -248,7 +245,7 @@ fn locate(search: &ToolchainSearch) -> Result<PathBuf, Error> {
 
 /// The first executable of that name. Relative entries of `PATH` are passed over: they would make
 /// the compiler depend on the current directory.
-fn in_path(name: &OsStr, path: &OsStr) -> Option<PathBuf> {
+pub(crate) fn in_path(name: &OsStr, path: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(path)
         .filter(|directory| directory.is_absolute())
         .map(|directory| directory.join(name))
@@ -261,54 +258,10 @@ fn in_path(name: &OsStr, path: &OsStr) -> Option<PathBuf> {
 
 /// The first line the compiler prints for `flag`.
 fn answer(compiler: &Path, flag: &str) -> Result<String, String> {
-    let (mut reader, writer) = std::io::pipe().map_err(|error| error.to_string())?;
-    let mut command = Command::new(compiler);
-    command
-        .arg(flag)
-        .env_clear()
-        .envs(environment(compiler))
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone().map_err(|error| error.to_string())?)
-        .stderr(writer)
-        .process_group(0);
-    let mut child = command
-        .spawn()
-        .map_err(|error| format!("execute it: {error}"))?;
-    drop(command);
-    let in_time = ends_in_time(&child);
-    os::kill_group(&child);
-    let status = child.wait().map_err(|error| error.to_string())?;
-    if !in_time.map_err(|error| error.to_string())? {
-        return Err(format!(
-            "it did not answer {flag} within {} s",
-            PATIENCE.as_secs()
-        ));
-    }
-    let mut text = vec![0; 4096];
-    // One read: everything the compiler wrote is in the pipe, and nobody else can close it for us.
-    rustix::io::ioctl_fionbio(&reader, true).map_err(|error| error.to_string())?;
-    let length = reader.read(&mut text).unwrap_or(0);
-    let text = String::from_utf8_lossy(&text[..length]);
-    let line = text.lines().next().unwrap_or_default().trim();
-    if !status.success() {
-        return Err(format!("it answered {flag} with {status}: {line}"));
-    }
-    if line.is_empty() {
-        return Err(format!("it answered {flag} with nothing"));
-    }
-    Ok(line.to_owned())
-}
-
-fn ends_in_time(child: &std::process::Child) -> std::io::Result<bool> {
-    let process = os::process_descriptor(child)?;
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if os::wait_for(&[(process.as_fd(), false)], Some(deadline))?[0].readable {
-            return Ok(true);
-        }
-        if Instant::now() >= deadline {
-            return Ok(false);
-        }
+    let text = question::ask(compiler, &[flag], flag, &environment(compiler))?;
+    match text.lines().next().unwrap_or_default().trim() {
+        "" => Err(format!("it answered {flag} with nothing")),
+        line => Ok(line.to_owned()),
     }
 }
 

@@ -19,6 +19,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::triton::{Arch, TritonSource};
+
 mod note;
 
 pub use note::{Level, Note};
@@ -185,6 +187,8 @@ pub enum JobKind {
     Echo(Echo),
     /// Do what only the worker's own program understands.
     Task(Task),
+    /// Compile a Triton source to a cubin with its launch record.
+    CompileTriton(CompileTriton),
 }
 
 /// A C source and how to compile it.
@@ -196,6 +200,28 @@ pub struct CompileC {
     pub flags: Vec<String>,
     /// Absolute path of the compiler.
     pub compiler: OsString,
+}
+
+/// A Triton source, for which device, and by what it is compiled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompileTriton {
+    /// The kernel.
+    pub source: TritonSource,
+    /// The device.
+    pub arch: Arch,
+    /// The compiler.
+    pub tools: TritonTools,
+}
+
+/// The programs of Triton, by their absolute paths.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TritonTools {
+    /// The Python that has Triton.
+    pub python: OsString,
+    /// The assembler for devices before `sm_90`.
+    pub ptxas: OsString,
+    /// The assembler for the others.
+    pub ptxas_blackwell: OsString,
 }
 
 /// Bytes to give back.
@@ -353,6 +379,29 @@ impl Frame {
     }
 }
 
+impl TritonTools {
+    /// The assembler for a device.
+    pub(crate) fn ptxas(&self, arch: Arch) -> &OsString {
+        if arch < Arch::SM_90 {
+            &self.ptxas
+        } else {
+            &self.ptxas_blackwell
+        }
+    }
+}
+
+impl Bounds {
+    /// No limits.
+    pub(crate) fn none() -> Self {
+        Self {
+            wall_ms: u64::MAX,
+            cpu_s: u64::MAX,
+            memory: u64::MAX,
+            output: u64::MAX,
+        }
+    }
+}
+
 impl Failure {
     /// Whether every other worker would fail as this one did.
     pub(crate) fn is_the_sources_fault(&self) -> bool {
@@ -426,6 +475,7 @@ impl JobKind {
             Self::CompileC(_) => "compile-c",
             Self::Echo(_) => "echo",
             Self::Task(_) => "task",
+            Self::CompileTriton(_) => "compile-triton",
         }
     }
 }

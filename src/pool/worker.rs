@@ -1,5 +1,6 @@
 //! The worker's side: its loop, its handlers, and the entry for programs that can be workers.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::channel::{Channel, Interrupts};
 use crate::child::{Ended, Launcher, Program};
-use crate::jobs::{CompileCJobs, EchoJobs, TaskJobs};
+use crate::jobs::{CompileCJobs, CompileTritonJobs, EchoJobs, TaskJobs};
 use crate::os;
 use crate::scratch;
 use crate::shim;
@@ -43,7 +44,7 @@ pub struct JobContext<'a> {
     order: &'a Order,
     deadline: Instant,
     place: &'a Place,
-    interrupts: Interrupts<'a>,
+    pub(crate) interrupts: Interrupts<'a>,
 }
 
 /// Where a worker works, as its pool told it.
@@ -61,9 +62,12 @@ impl Handlers {
         Self::default()
     }
 
-    /// The handlers of this crate: C, and echo.
+    /// The handlers of this crate: C, Triton, and echo.
     pub fn standard() -> Self {
-        Self::new().with(CompileCJobs).with(EchoJobs)
+        Self::new()
+            .with(CompileCJobs)
+            .with(CompileTritonJobs)
+            .with(EchoJobs)
     }
 
     /// With what does the tasks of this name ([`crate::Job::task`]). Its error is the reason, in words
@@ -84,10 +88,15 @@ impl Handlers {
     }
 }
 
-impl JobContext<'_> {
+impl<'a> JobContext<'a> {
     /// The job's limits.
     pub fn bounds(&self) -> &Bounds {
         &self.order.bounds
+    }
+
+    /// What starts programs for this worker, and the worker's directory, for as long as the job runs.
+    pub(crate) fn workshop(&self) -> (&'a Launcher, &'a Path) {
+        (&self.place.launcher, &self.place.scratch)
     }
 
     /// The job's whole environment. What the worker's own process has is not the job's.
@@ -238,9 +247,11 @@ pub(crate) fn serve(
         launcher: Launcher {
             command: WorkerCommand::new(hello.program.into(), hello.arguments),
             owns_all_children: process,
+            resident: RefCell::default(),
         },
     };
     let end = answer_orders(&mut channel, handlers, &place);
+    drop(place.launcher.resident.take());
     // A living pool closes only its direction, and removes its directories itself.
     if process && os::hung_up(channel.as_fd()) {
         scratch::remove_place(&place.scratch);

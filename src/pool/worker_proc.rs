@@ -362,7 +362,8 @@ impl Drop for WorkerProc {
     }
 }
 
-fn end_of(file: &File) -> String {
+/// The end of what a process wrote.
+pub(crate) fn end_of(file: &File) -> String {
     let length = file.metadata().map_or(0, |metadata| metadata.len());
     let start = length.saturating_sub(TAIL);
     let mut bytes = vec![0; (length - start) as usize];

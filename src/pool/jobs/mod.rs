@@ -3,7 +3,9 @@
 mod cc;
 mod echo;
 mod task;
+mod triton;
 
 pub(crate) use cc::CompileCJobs;
 pub(crate) use echo::EchoJobs;
 pub(crate) use task::TaskJobs;
+pub(crate) use triton::CompileTritonJobs;

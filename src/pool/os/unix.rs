@@ -118,19 +118,31 @@ pub(crate) fn adopt_orphans() -> io::Result<()> {
     ))?)
 }
 
-/// Kills and reaps every child of this process, and theirs as they arrive, until none is left.
-/// Only for a process that has no children it wants to keep and that [adopts
+/// Kills and reaps every child of this process but those to `keep`, and theirs as they arrive, until
+/// none is left. Only for a process that has no other children it wants to keep and that [adopts
 /// orphans](adopt_orphans). False if some were still there after `patience`.
-pub(crate) fn end_all_children(patience: Duration) -> bool {
+pub(crate) fn end_all_children(keep: &[u32], patience: Duration) -> bool {
     let deadline = Instant::now() + patience;
+    let kept = |child: Pid| keep.contains(&child.as_raw_nonzero().get().cast_unsigned());
     loop {
-        match rustix::process::wait(WaitOptions::NOHANG) {
-            Err(Errno::CHILD) => return true,
-            Ok(Some(_)) => continue,
-            Ok(None) | Err(_) => {}
+        // What is kept must not be waited for here, and there is no waiting for all others.
+        if keep.is_empty() {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Err(Errno::CHILD) => return true,
+                Ok(Some(_)) => continue,
+                Ok(None) | Err(_) => {}
+            }
         }
-        for child in children() {
+        let mut left = children();
+        left.retain(|child| !kept(*child));
+        if left.is_empty() && !keep.is_empty() {
+            return true;
+        }
+        for child in left {
             let _ = rustix::process::kill_process(child, Signal::KILL);
+            if !keep.is_empty() {
+                let _ = rustix::process::waitpid(Some(child), WaitOptions::NOHANG);
+            }
         }
         if Instant::now() >= deadline {
             return false;

@@ -26,6 +26,8 @@ mod story;
 mod survivors;
 #[path = "processes/tasks.rs"]
 mod tasks;
+#[path = "processes/triton.rs"]
+mod triton;
 
 use std::process::ExitCode;
 
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         story::tests(),
         tasks::tests(),
         survivors::tests(),
+        triton::tests(),
     ];
     let mut arguments = Arguments::from_args();
     // Most of the time is waiting, but not more should wait than a small machine can run.

@@ -258,7 +258,7 @@ fn inline_mode() {
         .expect("a pool");
     let ticket = pool.submit(bench.job("gate"));
     let compiler = bench.wait_for("gate", 1)[0];
-    assert_eq!(bench.workers(), []);
+    assert_eq!(bench.workers(), [0; 0]);
     assert_eq!(
         crate::bench::parent(compiler),
         Some(std::process::id().to_string())
@@ -277,10 +277,10 @@ fn warm() {
     pool.submit(Job::echo("x", Duration::ZERO))
         .wait()
         .expect("echo");
-    assert_eq!(bench.workers(), []);
+    assert_eq!(bench.workers(), [0; 0]);
     drop(pool);
     let pool = bench.pool(3);
-    assert_eq!(bench.workers(), []);
+    assert_eq!(bench.workers(), [0; 0]);
     pool.warm();
     until("three workers", || bench.workers().len() == 3);
     pool.submit(Job::echo("x", Duration::ZERO))
