@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use planish_passes::{Coverage, FloatOp};
-use planish_pool::Toolchain;
+use planish_pool::{Confinement, Toolchain};
 use planish_runtime::{Fallback, Stats};
 use serde::Serialize;
 
@@ -25,6 +25,8 @@ pub struct Report {
     pub compiler: String,
     /// How many jobs the pool ran at once.
     pub workers: usize,
+    /// What the compilers were confined by; `None` when no compiler was started.
+    pub sandbox: Option<String>,
     /// Seconds that reading the file took.
     pub import_seconds: f64,
     /// The passes, in order.
@@ -162,6 +164,7 @@ impl Report {
             isa: finalized.target.isa.to_string(),
             compiler: format!("{} {}", toolchain.compiler().display(), toolchain.version()),
             workers,
+            sandbox: None,
             import_seconds: import.as_secs_f64(),
             passes: finalized.passes.iter().map(PassEntry::new).collect(),
             kernels: KernelEntries::new(&finalized.requests),
@@ -170,6 +173,11 @@ impl Report {
             fallbacks: FallbackEntry::all(fallbacks, &Stats::default()),
             check: None,
         }
+    }
+
+    /// Adds what the compilers were confined by.
+    pub fn confined(&mut self, confinement: Confinement) {
+        self.sandbox = Some(confinement.to_string());
     }
 
     /// Adds what a checked run found.

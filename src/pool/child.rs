@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -11,9 +11,12 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
+use wait4::Wait4;
 
 use crate::channel::Interrupts;
-use crate::os;
+use crate::os::{self, Crowd};
+use crate::remains::{Resource, Usage};
+use crate::sandbox::Sandbox;
 use crate::shim;
 use crate::triton::resident::Resident;
 use crate::wire::Bounds;
@@ -23,6 +26,8 @@ use crate::worker_proc::WorkerCommand;
 const TAIL: usize = 16 << 10;
 /// Bytes read after the group is dead. A process that escaped from the group could write for ever.
 const DRAIN: usize = 1 << 20;
+/// How often a job's processes are counted.
+const COUNT_EVERY: Duration = Duration::from_millis(10);
 
 /// Starts programs for jobs.
 #[derive(Debug)]
@@ -34,6 +39,8 @@ pub(crate) struct Launcher {
     pub owns_all_children: bool,
     /// What stays between jobs, if there is one.
     pub resident: RefCell<Option<Resident>>,
+    /// How programs are confined.
+    pub sandbox: Sandbox,
 }
 
 /// A program to run.
@@ -52,9 +59,14 @@ pub(crate) enum Ended {
         signal: Option<i32>,
         code: Option<i32>,
         output: String,
+        usage: Usage,
     },
-    /// At the wall-clock limit, killed.
-    TimedOut { output: String },
+    /// At a limit, killed.
+    Over {
+        resource: Resource,
+        output: String,
+        usage: Usage,
+    },
     /// Killed because the pool cancelled the job or is gone.
     Interrupted,
     /// It was not started at all.
@@ -121,6 +133,15 @@ impl Launcher {
         Ok((Group(command.spawn()?), held))
     }
 
+    /// The processes of a job in this group.
+    fn crowd(&self, group: &Group, bounds: &Bounds) -> Crowd {
+        let resident = self.resident.borrow();
+        let resident = resident.as_ref().map(Resident::processes);
+        let resident = resident.unwrap_or_default();
+        let adopted = self.owns_all_children.then_some(resident);
+        Crowd::new(group.number(), adopted, bounds.processes)
+    }
+
     fn run_in_group(
         &self,
         guard: &Group,
@@ -132,7 +153,7 @@ impl Launcher {
         let (reader, writer) = io::pipe()?;
         let mut command = self.command.verb_command(shim::EXEC_LIMITED);
         command
-            .args(shim::exec_limited_arguments(bounds))
+            .args(shim::exec_limited_arguments(bounds, self.sandbox))
             .arg(program.path)
             .args(&program.arguments)
             .envs(
@@ -146,19 +167,55 @@ impl Launcher {
             .stdout(writer.try_clone()?)
             .stderr(writer)
             .process_group(guard.number());
-        let mut child = Member(command.spawn()?);
+        let child = Member(Some(command.spawn()?));
         // Our copies of the pipe's write end live in `command`.
         drop(command);
         let mut output = Output::new(reader)?;
-        let ended = wait(&mut child.0, &mut output, deadline, interrupts)?;
+        let limits = Limits {
+            deadline,
+            crowd: self.crowd(guard, bounds),
+        };
+        let stop = wait(&child, &mut output, limits, interrupts)?;
         guard.kill();
-        Ok(match ended {
-            Wait::Exited(status) => exited(status, output.finish()),
-            Wait::TimedOut => Ended::TimedOut {
+        let (status, usage) = child.reap()?;
+        Ok(match stop {
+            Stop::Ended => exited(status, output.finish(), usage),
+            Stop::Over(resource) => Ended::Over {
+                resource,
                 output: output.finish(),
+                usage,
             },
-            Wait::Interrupted => Ended::Interrupted,
+            Stop::Interrupted => Ended::Interrupted,
         })
+    }
+}
+
+impl Program<'_> {
+    /// The program as it can be started by hand, in a directory with the source. Where temporary files go is
+    /// left out: that directory is gone by then.
+    pub(crate) fn command_line(&self) -> String {
+        let environment = self
+            .environment
+            .iter()
+            .filter(|(name, _)| *name != "TMPDIR")
+            .map(|(name, value)| format!("{name}={}", quoted(value)));
+        let words = self.arguments.iter().map(|word| quoted(word));
+        let mut line = vec!["env".to_owned(), "-i".to_owned()];
+        line.extend(environment);
+        line.push(quoted(self.path.as_os_str()));
+        line.extend(words);
+        line.join(" ")
+    }
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=+./:,@%".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.into_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 
@@ -186,12 +243,22 @@ impl Drop for Group {
 }
 
 /// A child that is dead and reaped when this value is gone.
-struct Member(Child);
+struct Member(Option<Child>);
 
-impl Drop for Member {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+impl Member {
+    /// Kills the child, if it lives, and says how it ended and what it used.
+    fn reap(mut self) -> io::Result<(ExitStatus, Usage)> {
+        let Some(mut child) = self.0.take() else {
+            return Err(io::Error::other("the child was reaped before"));
+        };
+        // The number of one that has ended is its own until it is waited for.
+        let _ = child.kill();
+        let wait4::ResUse { status, rusage } = child.wait4()?;
+        let usage = Usage {
+            cpu: rusage.utime + rusage.stime,
+            peak: rusage.maxrss,
+        };
+        Ok((status, usage))
     }
 }
 
@@ -201,27 +268,38 @@ fn is_not_permitted(ended: &io::Result<Ended>) -> bool {
         .is_err_and(|error| Errno::from_io_error(error) == Some(Errno::PERM))
 }
 
-enum Wait {
-    Exited(ExitStatus),
-    TimedOut,
+/// Why a program is waited for no longer.
+enum Stop {
+    Ended,
+    Over(Resource),
     Interrupted,
 }
 
-fn wait(
-    child: &mut Child,
-    output: &mut Output,
+/// The limits that no system call puts on the program.
+struct Limits {
     deadline: Instant,
+    crowd: Crowd,
+}
+
+fn wait(
+    child: &Member,
+    output: &mut Output,
+    mut limits: Limits,
     interrupts: &mut Interrupts<'_>,
-) -> io::Result<Wait> {
+) -> io::Result<Stop> {
+    let Some(child) = &child.0 else {
+        return Ok(Stop::Ended);
+    };
     let process = os::process_descriptor(child)?;
     loop {
         if interrupts.pending() {
-            return Ok(Wait::Interrupted);
+            return Ok(Stop::Interrupted);
         }
         let socket = interrupts.as_fd();
         let mut fds = vec![(process.as_fd(), false), (socket, false)];
         fds.extend(output.pipe.as_ref().map(|pipe| (pipe.as_fd(), false)));
-        let ready = os::wait_for(&fds, Some(deadline))?;
+        let next = limits.deadline.min(Instant::now() + COUNT_EVERY);
+        let ready = os::wait_for(&fds, Some(next))?;
         let said_something = ready.get(2).is_some_and(|pipe| pipe.readable);
         let ended = ready[0].readable;
         if ready[1].readable {
@@ -231,15 +309,18 @@ fn wait(
             output.read(TAIL);
         }
         if ended {
-            return child.wait().map(Wait::Exited);
+            return Ok(Stop::Ended);
         }
-        if Instant::now() >= deadline {
-            return Ok(Wait::TimedOut);
+        if Instant::now() >= limits.deadline {
+            return Ok(Stop::Over(Resource::Wall));
+        }
+        if limits.crowd.is_too_large() {
+            return Ok(Stop::Over(Resource::Processes));
         }
     }
 }
 
-fn exited(status: ExitStatus, output: String) -> Ended {
+fn exited(status: ExitStatus, output: String, usage: Usage) -> Ended {
     if status.code() == Some(i32::from(shim::CANNOT_EXECUTE))
         && let Some(reason) = output.trim_end().strip_prefix(shim::COMPLAINT)
     {
@@ -251,6 +332,7 @@ fn exited(status: ExitStatus, output: String) -> Ended {
         signal: status.signal(),
         code: status.code(),
         output,
+        usage,
     }
 }
 

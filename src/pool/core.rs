@@ -9,15 +9,16 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::cache::{Cache, Claim};
 use crate::dispatch::{Action, End, Event, Rules, State};
 use crate::hash::Digest;
-use crate::job::{Artefact, Job};
+use crate::job::{Artefact, Job, Limits};
 use crate::mailbox::Message;
 use crate::observe::{Observer, Stats, Status, WorkerStatus};
 use crate::quarantine::Quarantine;
 use crate::readiness::Readiness;
+use crate::sandbox::Sandbox;
 use crate::scratch::Scratch;
 use crate::supervisor::{Seen, Watch};
 use crate::ticket::Promise;
-use crate::verdict::{Clocks, job_error};
+use crate::verdict::job_error;
 use crate::wire::{FrameKind, WireError};
 use crate::worker::Handlers;
 use crate::worker_proc::{Surroundings, WorkerCommand, WorkerProc};
@@ -46,6 +47,8 @@ pub(crate) struct Means {
     pub wall: Duration,
     /// What every worker does before it is ready.
     pub first_job: Option<Job>,
+    /// How compilers are confined.
+    pub sandbox: Sandbox,
 }
 
 /// Whom the pool tells what.
@@ -335,6 +338,7 @@ impl Core {
             scratch: &scratch,
             cache: cache.as_ref().map(Cache::directory),
             phases: self.is_heard(),
+            sandbox: self.means.sandbox,
         };
         let mut proc = if self.means.inline {
             WorkerProc::thread(command, surroundings, Handlers::standard())
@@ -417,22 +421,20 @@ impl Core {
         if result != Err(End::Cancelled) {
             self.end_claim(run, result.as_ref().err());
         }
-        let clocks = self.clocks(job.as_ref());
+        let limits = self.limits(job.as_ref());
         for ticket in tickets {
             let Some(promise) = self.promises.remove(ticket) else {
                 continue;
             };
             let name = promise.name().to_owned();
-            let result = result.clone().map_err(|end| job_error(name, clocks, end));
+            let result = result.clone().map_err(|end| job_error(name, &limits, end));
             self.conclude(&promise, &result);
             promise.keep(result);
         }
     }
 
-    fn clocks(&self, job: Option<&Job>) -> Clocks {
-        Clocks {
-            wall: job.map_or(self.means.wall, |job| job.wall(self.means.wall)),
-            cpu: job.map_or(Duration::ZERO, Job::cpu_limit),
-        }
+    fn limits(&self, job: Option<&Job>) -> Limits {
+        let limits = job.map(|job| job.all_limits(self.means.wall));
+        limits.unwrap_or_default()
     }
 }

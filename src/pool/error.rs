@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::quarantine::Evidence;
+use crate::remains::Remains;
 
 /// Why a pool, a cache or a toolchain could not be set up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +61,12 @@ pub enum Error {
         /// Why it cannot be.
         reason: String,
     },
+    /// Compilers cannot be confined as was asked.
+    #[error("confine compilers: {reason}")]
+    Sandbox {
+        /// Why.
+        reason: String,
+    },
     /// A thread or a descriptor of the pool's own could not be made.
     #[error("start the pool: {reason}")]
     Start {
@@ -89,7 +96,7 @@ pub enum JobError {
         diagnostics: Diagnostics,
     },
     /// A process died on the job.
-    #[error("finish `{job}`: the {process} {}{}", ended(*signal, *code), tail(stderr))]
+    #[error("finish `{job}`: the {process} {}{remains}", ended(*signal, *code))]
     Crashed {
         /// The job's name.
         job: String,
@@ -99,33 +106,27 @@ pub enum JobError {
         signal: Option<i32>,
         /// Its exit code, if it exited.
         code: Option<i32>,
-        /// The end of what it wrote.
-        stderr: String,
+        /// What is known of it.
+        remains: Box<Remains>,
     },
     /// The job has killed so often that it is not run any more, until its record is removed with the
     /// cache or the compiler changes.
-    #[error(
-        "finish `{job}`: it is not tried again, for {} died on it, the last one, the {}, by {}{}",
-        evidence.deaths,
-        evidence.process,
-        signal_name(evidence.signal),
-        tail(&evidence.stderr)
-    )]
+    #[error("finish `{job}`: it is not tried again: {evidence}")]
     GivenUp {
         /// The job's name.
         job: String,
         /// What is known.
-        evidence: Evidence,
+        evidence: Box<Evidence>,
     },
-    /// The job ran into a limit and was killed.
-    #[error("finish `{job}` within {limit}{}", tail(stderr))]
-    TimedOut {
+    /// The job ran into a limit.
+    #[error("finish `{job}` within {limit}{remains}")]
+    OverLimit {
         /// The job's name.
         job: String,
         /// The limit.
         limit: Limit,
-        /// The end of what the compiler wrote.
-        stderr: String,
+        /// What is known of the compiler.
+        remains: Box<Remains>,
     },
     /// A process for the job could not be started.
     #[error("start a process for `{job}`: {reason}")]
@@ -146,15 +147,12 @@ pub enum JobError {
         got: String,
     },
     /// The worker ended without a crash and without an answer.
-    #[error(
-        "finish `{job}`: the worker went away without an answer{}",
-        tail(stderr)
-    )]
+    #[error("finish `{job}`: the worker went away without an answer{remains}")]
     WorkerGone {
         /// The job's name.
         job: String,
-        /// The end of what the worker wrote.
-        stderr: String,
+        /// What is known of the worker.
+        remains: Box<Remains>,
     },
     /// The job's compiler is not there any more, or cannot be executed.
     #[error("compile `{job}`: {reason}")]
@@ -199,8 +197,8 @@ pub enum JobError {
 pub struct Diagnostics {
     /// Its exit code.
     pub code: i32,
-    /// The end of what it wrote.
-    pub stderr: String,
+    /// What is known of it.
+    pub remains: Box<Remains>,
 }
 
 /// A process that can die on a job.
@@ -219,6 +217,10 @@ pub enum Limit {
     Wall(Duration),
     /// Time on a processor.
     Cpu(Duration),
+    /// Bytes of memory.
+    Memory(u64),
+    /// Processes at once.
+    Processes(u32),
 }
 
 impl JobError {
@@ -229,7 +231,7 @@ impl JobError {
             | Self::Compile { job, .. }
             | Self::Crashed { job, .. }
             | Self::GivenUp { job, .. }
-            | Self::TimedOut { job, .. }
+            | Self::OverLimit { job, .. }
             | Self::Spawn { job, .. }
             | Self::Protocol { job, .. }
             | Self::WorkerGone { job, .. }
@@ -247,8 +249,7 @@ impl fmt::Display for Diagnostics {
         write!(
             f,
             "the compiler ended with exit code {}{}",
-            self.code,
-            tail(&self.stderr)
+            self.code, self.remains
         )
     }
 }
@@ -267,6 +268,8 @@ impl fmt::Display for Limit {
         match self {
             Self::Wall(time) => write!(f, "its {} s of wall-clock time", time.as_secs_f64()),
             Self::Cpu(time) => write!(f, "its {} s of processor time", time.as_secs_f64()),
+            Self::Memory(bytes) => write!(f, "its {} MiB of memory", bytes >> 20),
+            Self::Processes(count) => write!(f, "its {count} processes"),
         }
     }
 }
@@ -287,7 +290,7 @@ pub(crate) fn ended(signal: Option<i32>, code: Option<i32>) -> String {
 }
 
 /// `SIGSEGV (11)`, or `signal 40`.
-fn signal_name(signal: i32) -> String {
+pub(crate) fn signal_name(signal: i32) -> String {
     let name = match signal {
         1 => "SIGHUP",
         2 => "SIGINT",
@@ -308,14 +311,6 @@ fn signal_name(signal: i32) -> String {
     format!("{name} ({signal})")
 }
 
-/// Captured output as the end of a message.
-fn tail(stderr: &str) -> String {
-    match stderr.trim() {
-        "" => String::new(),
-        text => format!("; it wrote:\n{text}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,7 +322,7 @@ mod tests {
             process: Process::Compiler,
             signal: Some(11),
             code: None,
-            stderr: "oh\n".into(),
+            remains: Box::new(Remains::words("oh\n")),
         };
         assert_eq!(
             error.to_string(),
@@ -338,10 +333,10 @@ mod tests {
 
     #[test]
     fn a_limit_says_which_clock() {
-        let error = JobError::TimedOut {
+        let error = JobError::OverLimit {
             job: "j".into(),
             limit: Limit::Wall(Duration::from_millis(1500)),
-            stderr: String::new(),
+            remains: Box::default(),
         };
         assert_eq!(
             error.to_string(),

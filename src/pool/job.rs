@@ -35,6 +35,8 @@ pub struct Limits {
     pub memory: u64,
     /// Bytes of each file the job writes, and of its result.
     pub output: u64,
+    /// Processes of the job at once.
+    pub processes: u32,
 }
 
 /// What a job made.
@@ -231,8 +233,12 @@ impl Job {
         !matches!(self.kind, JobKind::Echo(_) | JobKind::Task(_))
     }
 
-    pub(crate) fn cpu_limit(&self) -> Duration {
-        self.limits.cpu
+    /// The limits, with the pool's wall limit where the job has none.
+    pub(crate) fn all_limits(&self, of_the_pool: Duration) -> Limits {
+        Limits {
+            wall: Some(self.wall(of_the_pool)),
+            ..self.limits
+        }
     }
 
     /// The wall limit, or the pool's.
@@ -271,6 +277,7 @@ impl Job {
             cpu_s: self.limits.cpu.as_secs().max(1),
             memory: self.limits.memory,
             output: self.limits.output,
+            processes: self.limits.processes,
         }
     }
 
@@ -310,13 +317,14 @@ impl Job {
 }
 
 impl Default for Limits {
-    /// The pool's wall limit, 60 s of processor time, 2 GiB, 32 MiB.
+    /// The pool's wall limit, 60 s of processor time, 2 GiB, 32 MiB, 64 processes.
     fn default() -> Self {
         Self {
             wall: None,
             cpu: Duration::from_secs(60),
             memory: 2 << 30,
             output: 32 << 20,
+            processes: 64,
         }
     }
 }

@@ -17,7 +17,9 @@ use crate::job::Job;
 use crate::mailbox::{Mailbox, Message};
 use crate::observe::{Observer, Report, Stats, Status};
 use crate::readiness::Readiness;
+use crate::sandbox::{Confinement, Sandbox};
 use crate::scratch::Scratch;
+use crate::shim;
 use crate::supervisor::Supervisor;
 use crate::ticket::{Ticket, ticket};
 use crate::worker_proc::WorkerCommand;
@@ -35,6 +37,8 @@ pub struct Pool {
     readiness: Arc<Readiness>,
     workers: usize,
     inline: bool,
+    command: WorkerCommand,
+    sandbox: Sandbox,
 }
 
 /// How long a worker may take to end its job and itself before it is killed.
@@ -57,6 +61,7 @@ pub struct Builder {
     first_job: Option<Job>,
     idle: Option<Duration>,
     process: bool,
+    sandbox: Sandbox,
 }
 
 impl Pool {
@@ -146,6 +151,11 @@ impl Pool {
     /// How many jobs run at once.
     pub fn workers(&self) -> usize {
         self.workers
+    }
+
+    /// What of the sandbox compilers are in on this system: found out by a process that takes it on itself.
+    pub fn confinement(&self) -> Result<Confinement, Error> {
+        confinement(&self.command, self.sandbox)
     }
 
     /// Takes no more jobs, lets what was submitted finish, and ends all workers. Returns when no
@@ -239,6 +249,13 @@ impl Builder {
         self.worker(WorkerCommand::binary(program))
     }
 
+    /// Confine compilers so; as well as this system can without it. With [`Sandbox::Strict`] no pool is made
+    /// where that is not possible.
+    pub fn sandbox(mut self, sandbox: Sandbox) -> Self {
+        self.sandbox = sandbox;
+        self
+    }
+
     /// Tell this observer of every step of every job.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
@@ -279,6 +296,9 @@ impl Builder {
             .worker
             .ok_or_else(|| start("no worker program is named".to_owned()))?
             .checked()?;
+        if self.sandbox == Sandbox::Strict {
+            confinement(&command, self.sandbox)?;
+        }
         let cache = self.cache.map(Cache::open).transpose()?;
         let scratch = Scratch::new(&self.scratch.unwrap_or_else(|| "/tmp".into()))?;
         let workers = self.workers.unwrap_or_else(processors);
@@ -297,7 +317,8 @@ impl Builder {
             ..RULES
         };
         let means = Means {
-            command,
+            command: command.clone(),
+            sandbox: self.sandbox,
             inline,
             scratch,
             cache,
@@ -328,6 +349,8 @@ impl Builder {
             readiness,
             workers,
             inline,
+            command,
+            sandbox: self.sandbox,
         })
     }
 }
@@ -354,6 +377,10 @@ impl fmt::Debug for Builder {
             .field("cache", &self.cache)
             .finish_non_exhaustive()
     }
+}
+
+fn confinement(command: &WorkerCommand, sandbox: Sandbox) -> Result<Confinement, Error> {
+    shim::try_confinement(command, sandbox).map_err(|reason| Error::Sandbox { reason })
 }
 
 fn processors() -> usize {

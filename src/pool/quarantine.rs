@@ -5,14 +5,16 @@
 //! the source, the flags and the compiler's bytes, so that a changed one is tried afresh.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Process;
+use crate::error::{Process, signal_name};
 use crate::hash::JobKey;
+use crate::remains::{Remains, Resource};
 
 /// After so many deaths a job is not run any more.
 const DEATHS: u32 = 2;
@@ -25,12 +27,24 @@ const MOST: u64 = 64 << 10;
 pub struct Evidence {
     /// How many processes died on it.
     pub deaths: u32,
-    /// What the last of them was.
-    pub process: Process,
-    /// The signal that killed it.
-    pub signal: i32,
-    /// The end of what it wrote.
-    pub stderr: String,
+    /// What the last of them died of.
+    pub cause: Cause,
+    /// What is known of it.
+    pub remains: Remains,
+}
+
+/// What a process died of by its own doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// A signal that it brought upon itself.
+    Signal {
+        /// What the process was.
+        process: Process,
+        /// The signal.
+        signal: i32,
+    },
+    /// The compiler used up what it may use.
+    Limit(Resource),
 }
 
 /// The records of one pool, and of those that share its cache.
@@ -55,23 +69,15 @@ impl Quarantine {
     }
 
     /// Notes deaths on a job, if they were its own doing.
-    pub(crate) fn note(
-        &mut self,
-        key: JobKey,
-        deaths: u32,
-        process: Process,
-        signal: Option<i32>,
-        stderr: &str,
-    ) {
-        let Some(signal) = signal.filter(|signal| is_own_doing(*signal)) else {
+    pub(crate) fn note(&mut self, key: JobKey, deaths: u32, cause: Cause, remains: Remains) {
+        if !cause.is_own_doing() {
             return;
-        };
+        }
         let before = self.known(&key).map_or(0, |known| known.deaths);
         let evidence = Evidence {
             deaths: before.saturating_add(deaths),
-            process,
-            signal,
-            stderr: stderr.to_owned(),
+            cause,
+            remains,
         };
         if let Some(room) = &self.room {
             // Without it the job is tried again by the next pool.
@@ -86,9 +92,37 @@ impl Quarantine {
     }
 }
 
-/// Signals that a process brings upon itself: ILL, TRAP, ABRT, BUS, FPE, SEGV, XCPU, XFSZ, SYS.
-fn is_own_doing(signal: i32) -> bool {
-    matches!(signal, 4..=8 | 11 | 24 | 25 | 31)
+impl Cause {
+    /// Whether it would happen again. A wall clock runs out on a busy machine, too.
+    fn is_own_doing(&self) -> bool {
+        match self {
+            // ILL, TRAP, ABRT, BUS, FPE, SEGV, XCPU, XFSZ, SYS.
+            Self::Signal { signal, .. } => matches!(signal, 4..=8 | 11 | 24 | 25 | 31),
+            Self::Limit(resource) => *resource != Resource::Wall,
+        }
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            deaths,
+            cause,
+            remains,
+        } = self;
+        write!(f, "{deaths} died on it, the last one, {cause}{remains}")
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signal { process, signal } => {
+                write!(f, "the {process}, by {}", signal_name(*signal))
+            }
+            Self::Limit(resource) => write!(f, "the compiler, for want of {resource}"),
+        }
+    }
 }
 
 fn write(room: &Path, key: &JobKey, evidence: &Evidence) -> io::Result<()> {
@@ -114,29 +148,41 @@ mod tests {
     use super::*;
 
     const KEY: JobKey = JobKey::from_bytes([7; 32]);
-    const SEGV: Option<i32> = Some(11);
+
+    fn killed(signal: i32) -> Cause {
+        let process = Process::Compiler;
+        Cause::Signal { process, signal }
+    }
 
     #[test]
     fn the_second_death_of_its_own_doing_is_the_last() {
         let mut quarantine = Quarantine::new(None);
-        let process = Process::Compiler;
-        for signal in [None, Some(9), Some(15), Some(2)] {
-            quarantine.note(KEY, 5, process, signal, "");
+        let from_outside = [9, 15, 2].map(killed);
+        for cause in from_outside
+            .into_iter()
+            .chain([Cause::Limit(Resource::Wall)])
+        {
+            quarantine.note(KEY, 5, cause, Remains::default());
         }
         assert_eq!(quarantine.verdict(&KEY), None);
-        quarantine.note(KEY, 1, process, SEGV, "first");
+        quarantine.note(KEY, 1, killed(11), Remains::words("first"));
         assert_eq!(quarantine.verdict(&KEY), None);
-        quarantine.note(KEY, 1, process, SEGV, "second");
+        let last = Cause::Limit(Resource::Memory);
+        quarantine.note(KEY, 1, last.clone(), Remains::words("second"));
         let evidence = quarantine.verdict(&KEY).expect("it is given up");
-        assert_eq!((evidence.deaths, evidence.signal), (2, 11));
-        assert_eq!(evidence.stderr, "second");
+        assert_eq!((evidence.deaths, &evidence.cause), (2, &last));
+        assert_eq!(evidence.remains.stderr, "second");
+        assert_eq!(
+            evidence.to_string(),
+            "2 died on it, the last one, the compiler, for want of memory; it wrote:\nsecond"
+        );
     }
 
     #[test]
     fn records_are_shared_and_nonsense_is_none() {
         let room = TempDir::new().expect("a directory");
         let open = || Quarantine::new(Some(room.path().to_owned()));
-        open().note(KEY, 2, Process::Worker, SEGV, "oh");
+        open().note(KEY, 2, killed(11), Remains::words("oh"));
         assert_eq!(
             open().verdict(&KEY).map(|evidence| evidence.deaths),
             Some(2)

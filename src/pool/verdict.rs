@@ -1,22 +1,15 @@
 //! From how a run ended to what the caller is told.
 
-use std::time::Duration;
-
 use crate::dispatch::{Death, End, Trouble};
 use crate::error::{Diagnostics, JobError, Limit, Process};
+use crate::job::Limits;
+use crate::remains::{Remains, Resource};
 use crate::wire::Failure;
 
-/// The limits of a job, for the errors that name them.
-#[derive(Clone, Copy)]
-pub(crate) struct Clocks {
-    pub wall: Duration,
-    pub cpu: Duration,
-}
-
 /// What the caller is told.
-pub(crate) fn job_error(job: String, clocks: Clocks, end: End) -> JobError {
+pub(crate) fn job_error(job: String, bounds: &Limits, end: End) -> JobError {
     match end {
-        End::Failed(failure) => failed(job, clocks, failure),
+        End::Failed(failure) => failed(job, bounds, failure),
         End::Died(Death {
             cause: Some(cause), ..
         })
@@ -30,7 +23,10 @@ pub(crate) fn job_error(job: String, clocks: Clocks, end: End) -> JobError {
             code: Some(0),
             stderr,
             ..
-        }) => JobError::WorkerGone { job, stderr },
+        }) => JobError::WorkerGone {
+            job,
+            remains: Box::new(Remains::words(stderr)),
+        },
         End::Died(Death {
             signal,
             code,
@@ -41,13 +37,16 @@ pub(crate) fn job_error(job: String, clocks: Clocks, end: End) -> JobError {
             process: Process::Worker,
             signal,
             code,
-            stderr,
+            remains: Box::new(Remains::words(stderr)),
         },
-        End::GivenUp(evidence) => JobError::GivenUp { job, evidence },
-        End::Overran { limit } => JobError::TimedOut {
+        End::GivenUp(evidence) => JobError::GivenUp {
+            job,
+            evidence: Box::new(evidence),
+        },
+        End::Overran { limit } => JobError::OverLimit {
             job,
             limit: Limit::Wall(limit),
-            stderr: String::new(),
+            remains: Box::default(),
         },
         End::NoWorker(Trouble::Start(reason)) => JobError::Spawn { job, reason },
         End::Cancelled => JobError::Cancelled { job },
@@ -55,32 +54,35 @@ pub(crate) fn job_error(job: String, clocks: Clocks, end: End) -> JobError {
     }
 }
 
-fn failed(job: String, clocks: Clocks, failure: Failure) -> JobError {
+fn failed(job: String, bounds: &Limits, failure: Failure) -> JobError {
     match failure {
-        Failure::Compile { code, stderr } => JobError::Compile {
+        Failure::Compile { code, remains } => JobError::Compile {
             job,
-            diagnostics: Diagnostics { code, stderr },
+            diagnostics: Diagnostics {
+                code,
+                remains: Box::new(remains),
+            },
         },
         Failure::Crashed {
             signal,
             code,
-            stderr,
+            remains,
         } => JobError::Crashed {
             job,
             process: Process::Compiler,
             signal,
             code,
-            stderr,
+            remains: Box::new(remains),
         },
-        Failure::WallTime { stderr } => JobError::TimedOut {
+        Failure::Over { resource, remains } => JobError::OverLimit {
             job,
-            limit: Limit::Wall(clocks.wall),
-            stderr,
-        },
-        Failure::CpuTime { stderr } => JobError::TimedOut {
-            job,
-            limit: Limit::Cpu(clocks.cpu),
-            stderr,
+            limit: match resource {
+                Resource::Wall => Limit::Wall(bounds.wall.unwrap_or_default()),
+                Resource::Cpu => Limit::Cpu(bounds.cpu),
+                Resource::Memory => Limit::Memory(bounds.memory),
+                Resource::Processes => Limit::Processes(bounds.processes),
+            },
+            remains: Box::new(remains),
         },
         Failure::Cancelled => JobError::Cancelled { job },
         Failure::Output { expected, got } => JobError::Protocol { job, expected, got },

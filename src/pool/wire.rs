@@ -19,6 +19,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::remains::{Remains, Resource};
+use crate::sandbox::Sandbox;
 use crate::triton::{Arch, TritonSource};
 
 mod note;
@@ -144,6 +146,8 @@ pub struct Hello {
     pub cache: Option<OsString>,
     /// Whether anybody wants to hear of phases.
     pub phases: bool,
+    /// How compilers are confined.
+    pub sandbox: Sandbox,
 }
 
 /// The worker's first frame.
@@ -256,6 +260,8 @@ pub struct Bounds {
     pub memory: u64,
     /// Bytes of each file the job writes, and of its result.
     pub output: u64,
+    /// Processes of the job at once.
+    pub processes: u32,
 }
 
 /// Why a worker could not do a job. The worker itself is well.
@@ -266,8 +272,8 @@ pub enum Failure {
     Compile {
         /// Its exit code.
         code: i32,
-        /// The end of what it wrote.
-        stderr: String,
+        /// What is known of it.
+        remains: Remains,
     },
     /// The compiler, or a program it started, was killed by a signal.
     Crashed {
@@ -275,18 +281,15 @@ pub enum Failure {
         signal: Option<i32>,
         /// The exit code, if it exited.
         code: Option<i32>,
-        /// The end of what it wrote.
-        stderr: String,
+        /// What is known of it.
+        remains: Remains,
     },
-    /// The wall clock ran out.
-    WallTime {
-        /// The end of what the compiler wrote.
-        stderr: String,
-    },
-    /// The processor time ran out.
-    CpuTime {
-        /// The end of what the compiler wrote.
-        stderr: String,
+    /// A limit was reached.
+    Over {
+        /// Of what.
+        resource: Resource,
+        /// What is known of the compiler.
+        remains: Remains,
     },
     /// The pool asked to stop.
     Cancelled,
@@ -398,6 +401,7 @@ impl Bounds {
             cpu_s: u64::MAX,
             memory: u64::MAX,
             output: u64::MAX,
+            processes: u32::MAX,
         }
     }
 }

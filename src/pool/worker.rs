@@ -182,13 +182,14 @@ impl<'a> JobContext<'a> {
 /// The `main` of a worker. `arguments` are those after the program's name and after the verb that
 /// made it a worker.
 ///
-/// Without arguments it serves the pool at the other end of standard input. The other two forms are
+/// Without arguments it serves the pool at the other end of standard input. The other forms are
 /// the shims around a compiler; see `docs/pool.md`.
 pub fn worker_main(handlers: &Handlers, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     match arguments.split_first() {
         None => serve_standard_input(handlers),
         Some((verb, rest)) if verb == shim::EXEC_LIMITED => shim::exec_limited(rest),
+        Some((verb, [level])) if verb == shim::CONFINE => shim::confine(level),
         Some((verb, [])) if verb == shim::WATCH => shim::watch(),
         Some((verb, _)) => complain(&format!("there is no worker verb `{}`", verb.display())),
     }
@@ -248,6 +249,7 @@ pub(crate) fn serve(
             command: WorkerCommand::new(hello.program.into(), hello.arguments),
             owns_all_children: process,
             resident: RefCell::default(),
+            sandbox: hello.sandbox,
         },
     };
     let end = answer_orders(&mut channel, handlers, &place);

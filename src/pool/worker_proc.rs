@@ -19,6 +19,7 @@ use serde::Serialize;
 use crate::dispatch::Death;
 use crate::error::Error;
 use crate::os;
+use crate::sandbox::Sandbox;
 use crate::wire::{Decoder, Frame, FrameKind, Hello, WireError};
 use crate::worker::{self, Handlers};
 
@@ -45,6 +46,8 @@ pub(crate) struct Surroundings<'a> {
     pub cache: Option<&'a Path>,
     /// Whether anybody wants to hear of phases.
     pub phases: bool,
+    /// How compilers are confined.
+    pub sandbox: Sandbox,
 }
 
 /// A started worker.
@@ -341,6 +344,7 @@ impl WorkerProc {
             scratch: surroundings.scratch.into(),
             cache: surroundings.cache.map(OsString::from),
             phases: surroundings.phases,
+            sandbox: surroundings.sandbox,
         };
         self.send(FrameKind::Hello, 0, &hello)
             .map_err(io::Error::other)?;

@@ -153,6 +153,7 @@ fn doctor_finds_what_finalizing_needs() {
                 "kernels ",
                 "cache        none",
                 "workers ",
+                "sandbox      best-effort gives ",
                 "compiler ",
                 "kernel       lut_u8 fbgemm",
                 "all is well",

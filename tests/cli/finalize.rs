@@ -49,6 +49,9 @@ fn finalize(room: &Room, compiler: &Path, jobs: &str, output: &str) -> Outcome {
             "report.json",
             "--jobs",
             jobs,
+            // The compiler takes notes outside of its directory.
+            "--sandbox",
+            "off",
             "--cc",
         ])
         .arg(compiler)

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use planish::kernels::Isa;
+use planish::pool::Sandbox;
 
 /// Finishes quantized neural networks.
 #[derive(Debug, Parser)]
@@ -99,6 +100,9 @@ pub struct Compiler {
     /// Keep no compiled kernels
     #[arg(long, conflicts_with = "cache")]
     pub no_cache: bool,
+    /// How compilers are confined: strict (or not at all), best-effort, off
+    #[arg(long, value_name = "LEVEL", default_value_t)]
+    pub sandbox: Sandbox,
 }
 
 /// Arguments of `cache`.

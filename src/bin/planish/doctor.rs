@@ -32,6 +32,8 @@ pub fn doctor(args: &Compiler, out: &mut impl Write) -> Result<(), Failure> {
         1 => writeln!(out, "workers      none: kernels are compiled directly")?,
         many => writeln!(out, "workers      {many}, one answered in {trip} µs")?,
     }
+    let confinement = pool.confinement().map_err(|error| failed(&error))?;
+    writeln!(out, "sandbox      {} gives {confinement}", args.sandbox)?;
     let toolchain = environment::toolchain(args)?;
     writeln!(
         out,

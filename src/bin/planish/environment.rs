@@ -33,7 +33,7 @@ pub fn toolchain(args: &Compiler) -> Result<Toolchain, Failure> {
 
 /// A pool whose workers are this program, or the one that `$PLANISH_WORKER` names.
 pub fn pool(args: &Compiler, observer: Option<impl Observer + 'static>) -> Result<Pool, Failure> {
-    let mut builder: Builder = Pool::builder();
+    let mut builder: Builder = Pool::builder().sandbox(args.sandbox);
     builder = match env::var_os("PLANISH_WORKER") {
         Some(program) => builder.worker_binary(program),
         None => builder.worker(WorkerCommand::this_program().map_err(|error| failed(&error))?),

@@ -75,6 +75,9 @@ pub fn finalize(args: &args::Finalize, out: &mut impl Write) -> Result<(), Failu
         let found = check(&program, samples, &mut stats).map_err(|error| failed(&error))?;
         report.checked(found, &stats);
     }
+    if args.report.is_some() && pool.stats().compiled > 0 {
+        report.confined(pool.confinement().map_err(|error| failed(&error))?);
+    }
     progress.finish();
     if args.remarks {
         for remark in finalized.remarks.entries() {

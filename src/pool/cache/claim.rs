@@ -95,6 +95,7 @@ fn read_failure(file: &mut File) -> Option<Failure> {
 mod tests {
     use super::*;
     use crate::cache::tests::{KEY, store};
+    use crate::remains::Remains;
 
     fn ours(claimed: io::Result<Claimed>) -> (Claim, Option<Failure>) {
         match claimed.expect("a claim") {
@@ -122,7 +123,7 @@ mod tests {
         let (_directory, cache) = store();
         let failure = Failure::Compile {
             code: 1,
-            stderr: "no".into(),
+            remains: Remains::words("no"),
         };
         let before = SystemTime::now() - std::time::Duration::from_secs(1);
         ours(cache.claim(&KEY, None)).0.release_with(&failure);

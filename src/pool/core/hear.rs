@@ -73,7 +73,7 @@ impl Core {
     fn first_job_failed(&self, failure: Failure) -> WireError {
         let job = self.means.first_job.as_ref();
         let name = job.map(Job::name).unwrap_or_default();
-        let error = job_error(name, self.clocks(job), End::Failed(failure));
+        let error = job_error(name, &self.limits(job), End::Failed(failure));
         let reason = error.to_string();
         WireError::FirstJob { reason }
     }

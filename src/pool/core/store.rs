@@ -4,11 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use super::Core;
 use crate::cache::{Claimed, Lookup};
-use crate::dispatch::{End, Event, Sought};
+use crate::dispatch::{Death, End, Event, Sought};
 use crate::error::Process;
 use crate::hash::Digest;
 use crate::job::{Artefact, Job};
 use crate::observe::Status;
+use crate::quarantine::Cause;
+use crate::remains::Remains;
 use crate::ticket::Promise;
 use crate::wire::Failure;
 
@@ -92,25 +94,31 @@ impl Core {
         let Some(key) = self.promises.get(ticket).map(Promise::key) else {
             return;
         };
-        match end {
+        let (deaths, cause, remains) = match end {
             // It had every attempt.
-            End::Died(death) => {
-                let attempts = self.state.attempts();
-                let (signal, stderr) = (death.signal, &death.stderr);
-                self.quarantine
-                    .note(key, attempts, Process::Worker, signal, stderr);
+            End::Died(Death {
+                signal: Some(signal),
+                stderr,
+                ..
+            }) => {
+                let (process, signal) = (Process::Worker, *signal);
+                let cause = Cause::Signal { process, signal };
+                (self.state.attempts(), cause, Remains::words(stderr))
             }
-            End::Failed(Failure::Crashed { signal, stderr, .. }) => {
-                self.quarantine
-                    .note(key, 1, Process::Compiler, *signal, stderr);
+            End::Failed(Failure::Crashed {
+                signal: Some(signal),
+                remains,
+                ..
+            }) => {
+                let (process, signal) = (Process::Compiler, *signal);
+                (1, Cause::Signal { process, signal }, remains.clone())
             }
-            End::Failed(Failure::CpuTime { stderr }) => {
-                const SIGXCPU: i32 = 24;
-                self.quarantine
-                    .note(key, 1, Process::Compiler, Some(SIGXCPU), stderr);
+            End::Failed(Failure::Over { resource, remains }) => {
+                (1, Cause::Limit(*resource), remains.clone())
             }
-            _ => {}
-        }
+            _ => return,
+        };
+        self.quarantine.note(key, deaths, cause, remains);
     }
 
     /// Lets other pools know. After the result is in the cache, so that who waits finds it there.

@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use crate::child::{Ended, Program};
+use crate::remains::{Remains, Resource};
 use crate::toolchain;
 use crate::wire::{CompileC, Failure, JobKind};
 use crate::worker::{Handler, JobContext};
@@ -50,14 +51,15 @@ impl Handler for CompileCJobs {
         std::fs::write(directory.path().join(SOURCE), &job.source)
             .map_err(|error| scratch(format!("{SOURCE}: {error}")))?;
         let compiler = Path::new(&job.compiler);
-        context.phase("compile");
-        let ended = context.execute(&Program {
+        let program = Program {
             path: compiler,
             arguments: arguments(job),
             environment: environment(compiler, directory.path()),
             directory: directory.path(),
-        })?;
-        succeeded(ended)?;
+        };
+        context.phase("compile");
+        let ended = context.execute(&program)?;
+        succeeded(&program, ended)?;
         context.phase("read the result");
         read_result(&directory.path().join(RESULT), context.bounds().output)
     }
@@ -82,8 +84,13 @@ fn environment(compiler: &Path, directory: &Path) -> Vec<(&'static str, OsString
     environment
 }
 
-fn succeeded(ended: Ended) -> Result<(), Failure> {
+fn succeeded(program: &Program<'_>, ended: Ended) -> Result<(), Failure> {
     const SIGXCPU: i32 = 24;
+    let remains = |stderr, usage| Remains {
+        stderr,
+        usage,
+        command: program.command_line(),
+    };
     match ended {
         Ended::Exited {
             signal: None,
@@ -93,23 +100,49 @@ fn succeeded(ended: Ended) -> Result<(), Failure> {
         Ended::Exited {
             signal,
             code,
-            output: stderr,
-        } => Err(match signal.or_else(|| reported_signal(&stderr)) {
-            Some(SIGXCPU) => Failure::CpuTime { stderr },
-            Some(signal) => Failure::Crashed {
-                signal: Some(signal),
-                code,
-                stderr,
-            },
-            None => Failure::Compile {
-                code: code.unwrap_or(-1),
-                stderr,
-            },
-        }),
-        Ended::TimedOut { output } => Err(Failure::WallTime { stderr: output }),
+            output,
+            usage,
+        } => {
+            let signal = signal.or_else(|| reported_signal(&output));
+            let wants_memory = signal.is_none() && reports_no_memory(&output);
+            let remains = remains(output, usage);
+            Err(match signal {
+                Some(SIGXCPU) => over(Resource::Cpu, remains),
+                Some(signal) => Failure::Crashed {
+                    signal: Some(signal),
+                    code,
+                    remains,
+                },
+                None if wants_memory => over(Resource::Memory, remains),
+                None => Failure::Compile {
+                    code: code.unwrap_or(-1),
+                    remains,
+                },
+            })
+        }
+        Ended::Over {
+            resource,
+            output,
+            usage,
+        } => Err(over(resource, remains(output, usage))),
         Ended::Interrupted => Err(Failure::Cancelled),
         Ended::CannotExecute { reason } => Err(Failure::Toolchain { reason }),
     }
+}
+
+fn over(resource: Resource, remains: Remains) -> Failure {
+    Failure::Over { resource, remains }
+}
+
+/// Compilers that get no memory say so and exit normally: GCC's two ways, and clang's.
+fn reports_no_memory(stderr: &str) -> bool {
+    const WORDS: [&str; 4] = [
+        "out of memory allocating",
+        "virtual memory exhausted",
+        "Cannot allocate memory",
+        "LLVM ERROR: out of memory",
+    ];
+    WORDS.iter().any(|words| stderr.contains(words))
 }
 
 /// A driver that finds one of its programs killed exits normally and tells in English. The names
@@ -174,6 +207,7 @@ fn read_result(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remains::Usage;
 
     #[test]
     fn a_signal_that_the_driver_tells_of_is_understood() {
@@ -181,19 +215,47 @@ mod tests {
             "gcc: internal compiler error: Segmentation fault signal terminated program cc1\n";
         assert_eq!(reported_signal(stderr), Some(11));
         assert_eq!(reported_signal("kernel.c:1: error: Killed"), None);
+        let failure = failure(stderr);
+        let Failure::Crashed {
+            signal: Some(11),
+            code: Some(4),
+            remains,
+        } = failure
+        else {
+            panic!("{failure:?}")
+        };
+        assert_eq!(remains.command, "env -i PATH=/bin /bin/cc -c 'kernel 1.c'");
+    }
+
+    #[test]
+    fn a_compiler_that_gets_no_memory_is_over_its_limit() {
+        let failure = failure("cc1: out of memory allocating 65536 bytes after a total of 1\n");
+        assert!(
+            matches!(
+                failure,
+                Failure::Over {
+                    resource: Resource::Memory,
+                    ..
+                }
+            ),
+            "{failure:?}"
+        );
+    }
+
+    fn failure(stderr: &str) -> Failure {
+        let program = Program {
+            path: Path::new("/bin/cc"),
+            arguments: vec!["-c".into(), "kernel 1.c".into()],
+            environment: vec![("PATH", "/bin".into()), ("TMPDIR", "/x".into())],
+            directory: Path::new("/x"),
+        };
         let ended = Ended::Exited {
             signal: None,
             code: Some(4),
             output: stderr.to_owned(),
+            usage: Usage::default(),
         };
-        assert!(matches!(
-            succeeded(ended),
-            Err(Failure::Crashed {
-                signal: Some(11),
-                code: Some(4),
-                ..
-            })
-        ));
+        succeeded(&program, ended).expect_err("it failed")
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::remains::{Remains, Resource};
 use crate::wire::{Failure, JobKind};
 use crate::worker::{Handler, JobContext};
 
@@ -27,8 +28,9 @@ impl Handler for EchoJobs {
                 return Err(Failure::Cancelled);
             }
             if until.is_none_or(|until| until > deadline) {
-                return Err(Failure::WallTime {
-                    stderr: String::new(),
+                return Err(Failure::Over {
+                    resource: Resource::Wall,
+                    remains: Remains::default(),
                 });
             }
         }

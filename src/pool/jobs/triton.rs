@@ -6,7 +6,9 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::Duration;
 
+use crate::remains::{Remains, Resource, Usage};
 use crate::triton::resident::{Ended, NoEnd, Resident};
 use crate::triton::{LaunchRecord, Metadata, TritonArtefact, is_cubin};
 use crate::wire::{CompileTriton, Failure, JobKind, Level};
@@ -95,28 +97,48 @@ fn compile(
 
 fn succeeded(ended: Result<Ended, NoEnd>, said: &str) -> Result<(), Failure> {
     const SIGXCPU: i32 = 24;
-    let stderr = said.to_owned();
+    let remains = |usage| Remains {
+        usage,
+        ..Remains::words(said)
+    };
     match ended {
         Ok(Ended { code: Some(0), .. }) => Ok(()),
         Ok(Ended {
             code: Some(NO_TOOL),
             ..
         }) => Err(Failure::Toolchain {
-            reason: stderr.trim().to_owned(),
+            reason: said.trim().to_owned(),
         }),
-        Ok(Ended { signal, code, .. }) => Err(match signal {
-            Some(SIGXCPU) => Failure::CpuTime { stderr },
-            Some(_) => Failure::Crashed {
-                signal,
-                code,
-                stderr,
-            },
-            None => Failure::Compile {
-                code: code.unwrap_or(-1),
-                stderr,
-            },
+        Ok(Ended {
+            signal,
+            code,
+            cpu_ms,
+            peak_kib,
+        }) => {
+            let remains = remains(Usage {
+                cpu: Duration::from_millis(cpu_ms),
+                peak: peak_kib << 10,
+            });
+            Err(match signal {
+                Some(SIGXCPU) => Failure::Over {
+                    resource: Resource::Cpu,
+                    remains,
+                },
+                Some(_) => Failure::Crashed {
+                    signal,
+                    code,
+                    remains,
+                },
+                None => Failure::Compile {
+                    code: code.unwrap_or(-1),
+                    remains,
+                },
+            })
+        }
+        Err(NoEnd::TimedOut) => Err(Failure::Over {
+            resource: Resource::Wall,
+            remains: remains(Usage::default()),
         }),
-        Err(NoEnd::TimedOut) => Err(Failure::WallTime { stderr }),
         Err(NoEnd::Interrupted) => Err(Failure::Cancelled),
         Err(NoEnd::Gone { how, stderr }) => Err(Failure::Toolchain {
             reason: format!("the Python of Triton {how}\n{}", stderr.trim()),

@@ -10,7 +10,11 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions};
 
+use super::crowd;
 use crate::wire::Bounds;
+
+/// Most descriptors of a process of a job.
+const DESCRIPTORS: u64 = 1024;
 
 /// What [`wait_for`] saw on one descriptor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -167,7 +171,15 @@ pub(crate) fn limit_self(bounds: &Bounds) -> io::Result<()> {
     set_limit(Resource::As, bounds.memory, bounds.memory)?;
     set_limit(Resource::Fsize, bounds.output, bounds.output)?;
     set_limit(Resource::Core, 0, 0)?;
+    set_limit(Resource::Nofile, DESCRIPTORS, DESCRIPTORS)?;
     Ok(rustix::thread::set_no_new_privs(true)?)
+}
+
+/// Limits the threads of all processes in this user namespace, where they are counted apart from others: a brake for
+/// what starts processes faster than they are counted. Some linkers have a thread for each processor.
+pub(crate) fn limit_threads(processes: u32) -> io::Result<()> {
+    let most = u64::from(processes) * 8;
+    set_limit(Resource::Nproc, most, most)
 }
 
 /// Replaces standard input by `/dev/null`.
@@ -199,25 +211,14 @@ fn set_limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
     Ok(rustix::process::setrlimit(resource, limit)?)
 }
 
-/// The direct children of this process, by the parent that `/proc` shows.
+/// The direct children of this process.
 fn children() -> Vec<Pid> {
     let own = rustix::process::getpid().as_raw_nonzero().get();
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| parent_of(*pid) == Some(own))
-        .filter_map(Pid::from_raw)
+    let children = crowd::census().into_iter();
+    children
+        .filter(|process| process.parent == own)
+        .filter_map(|process| Pid::from_raw(process.number))
         .collect()
-}
-
-fn parent_of(pid: i32) -> Option<i32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in brackets and may hold anything, brackets too.
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -240,12 +241,5 @@ mod tests {
         let ready = wait_for(&[(here.as_fd(), false)], None).expect("poll");
         assert!(ready[0].readable);
         wait_for_hang_up(here.as_fd());
-    }
-
-    #[test]
-    fn the_parent_of_this_process_is_found() {
-        let own = rustix::process::getpid().as_raw_nonzero().get();
-        let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
-        assert_eq!(parent_of(own), parent);
     }
 }

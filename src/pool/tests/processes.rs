@@ -16,6 +16,8 @@ mod protocol;
 mod pytorch;
 #[path = "processes/roles.rs"]
 mod roles;
+#[path = "processes/sandbox.rs"]
+mod sandbox;
 #[path = "processes/sharing.rs"]
 mod sharing;
 #[path = "processes/soak.rs"]
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         faults::tests(),
         protocol::tests(),
         pytorch::tests(),
+        sandbox::tests(),
         sharing::tests(),
         soak::tests(),
         story::tests(),

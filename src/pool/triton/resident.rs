@@ -21,6 +21,7 @@ use crate::channel::Interrupts;
 use crate::child::{Group, Launcher};
 use crate::error::ended;
 use crate::os;
+use crate::sandbox::Sandbox;
 use crate::shim;
 use crate::triton::search::environment;
 use crate::triton::signature::Kind;
@@ -170,7 +171,7 @@ impl Resident {
             let child = launcher
                 .command
                 .verb_command(shim::EXEC_LIMITED)
-                .args(shim::exec_limited_arguments(&bounds))
+                .args(shim::exec_limited_arguments(&bounds, Sandbox::Off))
                 .arg(&tools.python)
                 .args(["-s", "-B"])
                 .arg(&program)

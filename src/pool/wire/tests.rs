@@ -19,7 +19,7 @@ fn decoded(bytes: &[u8]) -> Result<Option<Frame>, WireError> {
 fn failure() -> Frame {
     let failure = Failure::Compile {
         code: 1,
-        stderr: "no".into(),
+        remains: crate::remains::Remains::words("no"),
     };
     Frame::with(FrameKind::Failed, 7, &failure).expect("it encodes")
 }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use planish_pool::{Builder, Job, Limits, Pool, Toolchain, ToolchainSearch, WorkerCommand};
+use planish_pool::{
+    Builder, Job, Limits, Pool, Sandbox, Toolchain, ToolchainSearch, WorkerCommand,
+};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
@@ -59,6 +61,8 @@ impl Bench {
         Pool::builder()
             .workers(workers)
             .scratch(self.path("scratch"))
+            // The scripts take notes outside of their directory.
+            .sandbox(Sandbox::Off)
             .worker(self.worker())
     }
 
@@ -230,6 +234,7 @@ case "$word" in
     orphan) sleep 1000 & note child $!; cp DIR/object kernel.so ;;
     daemon) setsid sh -c 'echo "child $$" >> DIR/notes; exec sleep 1000' & cp DIR/object kernel.so
         until grep -q child DIR/notes; do sleep 0.01; done ;;
+    crowd) for number in 1 2 3 4 5 6 7 8 9 10; do sleep 1000 & note child $!; done; wait ;;
     spin) while :; do :; done ;;
     large) head -c 3000000 /dev/zero > kernel.so ;;
     gate) until test -e DIR/open; do sleep 0.02; done; cp DIR/object kernel.so ;;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use planish_pool::{
-    Digest, Error, Job, JobError, Limit, Pool, Report, Status, Toolchain, ToolchainSearch,
+    Digest, Error, Job, JobError, Limit, Pool, Report, Sandbox, Status, Toolchain, ToolchainSearch,
 };
 
 use crate::bench::{Bench, files, object, until, within};
@@ -111,7 +111,7 @@ fn refused_source() {
             panic!("{error:?}")
         };
         assert_eq!((job.as_str(), diagnostics.code), ("refuse this line", 1));
-        assert_eq!(diagnostics.stderr, "kernel.c:1: error: this line\n");
+        assert_eq!(diagnostics.remains.stderr, "kernel.c:1: error: this line\n");
         assert!(
             error
                 .to_string()
@@ -126,7 +126,7 @@ fn refused_source() {
         .expect_err("refused")
         .to_string();
     assert!(
-        error.contains("bytes before this") && error.ends_with("x the end"),
+        error.contains("bytes before this") && error.contains("x the end\nit used "),
         "{error}"
     );
     assert!(error.len() < 20_000);
@@ -253,6 +253,7 @@ fn inline_mode() {
     let bench = Bench::new();
     let pool = Pool::inline()
         .scratch(bench.path("scratch"))
+        .sandbox(Sandbox::Off)
         .worker(bench.worker())
         .build()
         .expect("a pool");
@@ -339,7 +340,7 @@ fn environment() {
         let JobError::Compile { diagnostics, .. } = error else {
             panic!("{error:?}")
         };
-        let lines: Vec<&str> = diagnostics.stderr.lines().collect();
+        let lines: Vec<&str> = diagnostics.remains.stderr.lines().collect();
         let directory = lines
             .iter()
             .find_map(|line| line.strip_prefix("TMPDIR="))
@@ -361,7 +362,7 @@ fn environment() {
         assert!(
             lines.contains(&directory),
             "the working directory is the private one:\n{}",
-            diagnostics.stderr
+            diagnostics.remains.stderr
         );
         assert_eq!(
             lines.last(),
@@ -468,6 +469,7 @@ fn own_worker() {
         let pool = Pool::builder()
             .workers(workers)
             .scratch(bench.path("scratch"))
+            .sandbox(Sandbox::Off)
             .worker(command.clone());
         let pool = pool.build().expect("a pool");
         pool.submit(bench.job("good")).wait().expect("made");
@@ -547,10 +549,10 @@ fn big_payloads() {
         let limit = Limit::Wall(Duration::from_millis(50));
         assert_eq!(
             error,
-            JobError::TimedOut {
+            JobError::OverLimit {
                 job: "late".into(),
                 limit,
-                stderr: String::new()
+                remains: Box::default()
             }
         );
     }

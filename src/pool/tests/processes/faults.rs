@@ -41,6 +41,10 @@ pub(crate) fn tests() -> Vec<Trial> {
             spinning,
         ),
         test(
+            "faults::a_compiler_that_starts_too_many_processes_is_killed",
+            crowd,
+        ),
+        test(
             "faults::a_compiler_that_segfaults_reports_the_signal",
             segfault,
         ),
@@ -196,7 +200,7 @@ fn hanging() {
             .wait()
             .expect_err("too late");
         assert!(start.elapsed() >= limit);
-        let JobError::TimedOut {
+        let JobError::OverLimit {
             job,
             limit: Limit::Wall(told),
             ..
@@ -227,7 +231,7 @@ fn stopped_compiler() {
         .submit(job.limits(within(Duration::from_millis(300))))
         .wait()
         .expect_err("it never ends");
-    assert!(matches!(error, JobError::TimedOut { .. }), "{error:?}");
+    assert!(matches!(error, JobError::OverLimit { .. }), "{error:?}");
     pool.submit(bench.job("good")).wait().expect("made");
     assert_eq!(pool.stats().crashes, 0);
     drop(pool);
@@ -263,11 +267,36 @@ fn spinning() {
         .submit(bench.job("spin").limits(limits))
         .wait()
         .expect_err("too much");
-    let JobError::TimedOut { limit, .. } = &error else {
+    let JobError::OverLimit { limit, .. } = &error else {
         panic!("{error:?}")
     };
     assert_eq!(*limit, Limit::Cpu(Duration::from_secs(1)));
     drop(pool);
+    bench.assert_nothing_left();
+}
+
+fn crowd() {
+    let bench = Bench::new();
+    for workers in [1, 2] {
+        let pool = bench.pool(workers);
+        let job = |processes| {
+            let limits = Limits {
+                processes,
+                ..Limits::default()
+            };
+            bench.job("crowd").limits(limits)
+        };
+        let error = pool.submit(job(8)).wait().expect_err("too many");
+        let JobError::OverLimit { limit, .. } = &error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(*limit, Limit::Processes(8));
+        assert_eq!(
+            error.to_string().lines().next(),
+            Some("finish `crowd` within its 8 processes")
+        );
+        drop(pool);
+    }
     bench.assert_nothing_left();
 }
 

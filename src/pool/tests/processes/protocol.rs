@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use planish_pool::wire::{Frame, FrameKind, Hello};
-use planish_pool::{Job, JobError, Pool, Process};
+use planish_pool::wire::{Frame, FrameKind, Hello, VERSION};
+use planish_pool::{Job, JobError, Pool, Process, Sandbox};
 
 use crate::bench::{Bench, within};
 use crate::roles::faulty;
@@ -108,7 +108,7 @@ fn other_version() {
     let error = echo(&pool(&bench, "other-version"), "hello").expect_err("another version");
     assert_eq!(
         error.to_string(),
-        "finish `echo`: expected protocol version 3, got version 9"
+        format!("finish `echo`: expected protocol version {VERSION}, got version 9")
     );
 }
 
@@ -148,14 +148,14 @@ fn aborts() {
             process,
             signal: by,
             code: exit,
-            stderr,
+            remains,
             ..
         } = &error
         else {
             panic!("{error:?}")
         };
         assert_eq!((*process, *by, *exit), (Process::Worker, signal, code));
-        assert!(stderr.contains(words), "{stderr}");
+        assert!(remains.stderr.contains(words), "{remains:?}");
         assert_eq!((pool.stats().crashes, pool.stats().retried), (2, 1));
     }
 }
@@ -190,7 +190,7 @@ fn mute() {
         .named("echo")
         .limits(within(Duration::from_millis(100)));
     let error = pool.submit(job).wait().expect_err("no answer");
-    assert!(matches!(error, JobError::TimedOut { .. }), "{error:?}");
+    assert!(matches!(error, JobError::OverLimit { .. }), "{error:?}");
     drop(pool);
     bench.assert_nothing_left();
 }
@@ -204,6 +204,7 @@ fn wrong_pool() {
         scratch: bench.path("scratch").join("none").into(),
         cache: None,
         phases: false,
+        sandbox: Sandbox::Off,
     };
     let mut good = Vec::new();
     let hello = Frame::with(FrameKind::Hello, 0, &hello).expect("it encodes");

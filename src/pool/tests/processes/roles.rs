@@ -8,7 +8,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use planish_pool::wire::{Decoder, Frame, FrameKind, HEADER, JobKind, Order, Welcome};
-use planish_pool::{Cache, Job, Pool, Toolchain, ToolchainSearch, WorkerCommand, enter_if_asked};
+use planish_pool::{
+    Cache, Job, Pool, Sandbox, Toolchain, ToolchainSearch, WorkerCommand, enter_if_asked,
+};
 
 /// The argument of a worker that misbehaves; how, comes after it.
 const FAULTY: &str = "--faulty-worker=";
@@ -20,6 +22,8 @@ pub(crate) const COUNT: &str = "--count-descriptors";
 /// The argument of a program that keeps a pool busy while everything around it fails.
 pub(crate) const SOAK: &str = "--soak";
 
+/// The argument of a program whose compiler reaches for what is not its own.
+pub(crate) const REACH: &str = "--reach";
 /// The argument of a program that finds its compiler with the help of a cache.
 pub(crate) const FIND: &str = "--find-compiler";
 
@@ -46,6 +50,10 @@ pub(crate) fn play() -> Option<ExitCode> {
             jobs.parse().expect("a number"),
             seed.parse().expect("a number"),
         )),
+        (REACH, [directory, _, sandbox, blind]) => {
+            let blind = blind.parse().expect("true or false");
+            Some(crate::sandbox::play(directory.as_ref(), sandbox, blind))
+        }
         (FIND, [directory, _]) => Some(find(directory.as_ref())),
         _ => None,
     }
@@ -172,6 +180,7 @@ fn pool(directory: &Path, workers: usize) -> Pool {
         .workers(workers)
         .scratch(directory.join("scratch"))
         .worker(worker)
+        .sandbox(Sandbox::Off)
         .build()
         .expect("a pool")
 }

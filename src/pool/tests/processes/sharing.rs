@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use planish_pool::{Cache, JobError, Pool};
+use planish_pool::{Cache, Cause, JobError, Pool, Process};
 
 use crate::bench::{Bench, object};
 use crate::test;
@@ -95,10 +95,19 @@ fn given_up() {
         let JobError::GivenUp { evidence, .. } = &error else {
             panic!("{error:?}")
         };
-        assert_eq!((evidence.deaths, evidence.signal), (2, 11));
-        let text = "finish `segv`: it is not tried again, for 2 died on it, the last one, the \
+        let process = Process::Compiler;
+        let cause = Cause::Signal {
+            process,
+            signal: 11,
+        };
+        assert_eq!((evidence.deaths, &evidence.cause), (2, &cause));
+        assert!(evidence.remains.usage.peak > 0, "{evidence:?}");
+        let words = error.to_string();
+        let shown = ["it used ", "MiB; to repeat it", "env -i PATH="];
+        assert!(shown.iter().all(|part| words.contains(part)), "{words}");
+        let text = "finish `segv`: it is not tried again: 2 died on it, the last one, the \
                     compiler, by SIGSEGV (11)";
-        assert_eq!(error.to_string(), text);
+        assert_eq!(words.lines().next(), Some(text));
     }
     assert_eq!(bench.started("segv"), 2);
     // Others are not touched, and a cleared cache has forgotten.

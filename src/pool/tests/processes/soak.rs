@@ -21,7 +21,9 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::Trial;
-use planish_pool::{Artefact, Job, JobError, JobKey, Pool, Ticket, Toolchain, ToolchainSearch};
+use planish_pool::{
+    Artefact, Job, JobError, JobKey, Pool, Sandbox, Ticket, Toolchain, ToolchainSearch,
+};
 use rustix::process::{Pid, Signal};
 
 use crate::bench::{Bench, PATIENCE, files, object, within};
@@ -192,6 +194,8 @@ impl Soak {
             .cache(directory.join("cache"))
             .scratch(directory.join("scratch"))
             .worker_binary(directory.join("worker"))
+            // The scripts take notes outside of their directory.
+            .sandbox(Sandbox::Off)
             .build()
             .expect("a pool");
         Self {
@@ -327,7 +331,7 @@ impl Soak {
                     self.lose(&one, "these are other bytes");
                 }
             }
-            (Wanted::TimedOut, Err(JobError::TimedOut { .. })) => {}
+            (Wanted::TimedOut, Err(JobError::OverLimit { .. })) => {}
             (
                 Wanted::Fresh(number) | Wanted::Cached(number) | Wanted::Mended(number),
                 Ok(artefact),
@@ -377,8 +381,10 @@ impl Soak {
                 signal: Some(9), ..
             }
             | JobError::WorkerGone { .. }
-            | JobError::TimedOut { .. } => hits >= 2,
-            JobError::Compile { diagnostics, .. } => diagnostics.stderr.contains("No space left"),
+            | JobError::OverLimit { .. } => hits >= 2,
+            JobError::Compile { diagnostics, .. } => {
+                diagnostics.remains.stderr.contains("No space left")
+            }
             JobError::Scratch { .. } | JobError::Spawn { .. } => {
                 error.to_string().contains("No space left")
             }

@@ -177,7 +177,7 @@ fn ended() {
     let job = Job::task("spin", notes.clone()).limits(within(limit));
     let failed = pool.submit(job).wait();
     assert!(
-        matches!(failed, Err(JobError::TimedOut { limit: Limit::Wall(found), .. }) if found == limit),
+        matches!(failed, Err(JobError::OverLimit { limit: Limit::Wall(found), .. }) if found == limit),
         "{failed:?}"
     );
     let spinning = bench.wait_for("spin", 1)[0];
@@ -204,13 +204,14 @@ fn panics() {
     let Err(JobError::Crashed {
         job,
         process: Process::Worker,
-        stderr,
+        remains,
         ..
     }) = failed
     else {
         panic!("{failed:?}");
     };
     assert_eq!(job, "p");
+    let stderr = remains.stderr;
     assert!(stderr.contains("a mistake in the task"), "{stderr}");
     // The backtrace names the function that ran it.
     assert!(stderr.contains("handlers"), "{stderr}");

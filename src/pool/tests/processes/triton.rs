@@ -379,7 +379,7 @@ fn limits() {
     let child = "import subprocess\nsubprocess.run(['/bin/sleep', '1000'], start_new_session=True)";
     let error = refusal(&pool, job(child).limits(within(wall)));
     assert!(
-        matches!(&error, JobError::TimedOut { limit: Limit::Wall(limit), .. } if *limit == wall),
+        matches!(&error, JobError::OverLimit { limit: Limit::Wall(limit), .. } if *limit == wall),
         "{error}"
     );
     let cpu = Duration::from_secs(1);
@@ -389,7 +389,7 @@ fn limits() {
     });
     let error = refusal(&pool, spin);
     assert!(
-        matches!(&error, JobError::TimedOut { limit: Limit::Cpu(limit), .. } if *limit == cpu),
+        matches!(&error, JobError::OverLimit { limit: Limit::Cpu(limit), .. } if *limit == cpu),
         "{error}"
     );
     let memory = job("hoard = b'x' * (1 << 33)").limits(Limits {
