@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <directory>/            0700, ours, no symlink, not writable by others
-//!   v1/<2 hex>/<62 hex>   entry: magic, key, digest, length, bytes
+//!   v1/<2 hex>/<62 hex>   entry: magic, key, digest, length, mark, bytes
 //!   v1/tmp/               entries being written
 //!   v1/corrupt/           entries that failed their check
 //!   v1/claims/            who makes which entry just now
@@ -38,9 +38,13 @@ use ownership::{check_ancestors, check_owned};
 pub use upkeep::{CacheStats, Collected, Verified};
 
 /// How an entry begins; the last byte is the version of its layout.
-const MAGIC: [u8; 8] = *b"PLNCACH1";
-/// Bytes before the artefact: magic, key, digest, length.
-const HEADER: usize = 8 + 32 + 32 + 8;
+const MAGIC: [u8; 8] = *b"PLNCACH2";
+/// How entries of the layout before began, which are written anew.
+const BEFORE: [u8; 8] = *b"PLNCACH1";
+/// Bytes for the instruction set on which an entry was proven, zeros if it was not.
+const MARK: usize = 32;
+/// Bytes before the artefact: magic, key, digest, length, mark.
+const HEADER: usize = 8 + 32 + 32 + 8 + MARK;
 /// A file that was not written to for so long has no writer any more.
 const ABANDONED: Duration = Duration::from_secs(3600);
 /// An entry's time of last use is written down again when it is older than this.
@@ -52,11 +56,23 @@ pub struct Cache {
     root: PathBuf,
 }
 
+/// Bytes of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Their digest.
+    pub digest: Digest,
+    /// The instruction set of the processor on which they were proven to be what their job claims, if it
+    /// claims anything.
+    pub proven: Option<String>,
+}
+
 /// What the store has for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    /// These bytes, whose digest was checked just now.
-    Found(Vec<u8>, Digest),
+    /// This, whose digest was checked just now.
+    Found(Entry),
     /// Nothing.
     Missing,
     /// An entry that failed its check and was set aside.
@@ -107,10 +123,13 @@ impl Cache {
         let Ok((bytes, file)) = read_entry(&path) else {
             return Lookup::Missing;
         };
+        if bytes.starts_with(&BEFORE) {
+            return Lookup::Missing;
+        }
         match check_entry(key, bytes) {
-            Ok((bytes, digest)) => {
+            Ok(entry) => {
                 note_use(&file);
-                Lookup::Found(bytes, digest)
+                Lookup::Found(entry)
             }
             Err(reason) => {
                 self.set_aside(&path, key);
@@ -129,6 +148,20 @@ impl Cache {
 
     /// Stores `bytes` under `key`. On an error nothing of the entry is left behind.
     pub fn put(&self, key: &JobKey, bytes: &[u8]) -> io::Result<Digest> {
+        self.put_proven(key, bytes, None)
+    }
+
+    /// The same, marked with the instruction set on which the bytes were proven; its first 32 bytes are kept.
+    pub(crate) fn put_proven(
+        &self,
+        key: &JobKey,
+        bytes: &[u8],
+        proven: Option<&str>,
+    ) -> io::Result<Digest> {
+        let mut mark = [0; MARK];
+        let proven = proven.unwrap_or_default().as_bytes();
+        let length = proven.len().min(MARK);
+        mark[..length].copy_from_slice(&proven[..length]);
         let digest = Digest::of(bytes);
         let path = self.path(key);
         // The file is removed when this value is dropped, unless it was renamed.
@@ -137,6 +170,7 @@ impl Cache {
         file.write_all(key.as_bytes())?;
         file.write_all(digest.as_bytes())?;
         file.write_all(&(bytes.len() as u64).to_le_bytes())?;
+        file.write_all(&mark)?;
         file.write_all(bytes)?;
         if let Some(shelf) = path.parent() {
             private_builder().recursive(true).create(shelf)?;
@@ -192,13 +226,14 @@ fn note_use(file: &File) {
     }
 }
 
-fn check_entry(key: &JobKey, mut bytes: Vec<u8>) -> Result<(Vec<u8>, Digest), String> {
+fn check_entry(key: &JobKey, mut bytes: Vec<u8>) -> Result<Entry, String> {
     let Some(header) = bytes.first_chunk::<HEADER>() else {
         return Err(format!("it has only {} bytes", bytes.len()));
     };
     let (magic, rest) = header.split_at(8);
     let (stored_key, rest) = rest.split_at(32);
-    let (stored_digest, length) = rest.split_at(32);
+    let (stored_digest, rest) = rest.split_at(32);
+    let (length, mark) = rest.split_at(8);
     if magic != MAGIC {
         return Err("it is not an entry of this version".to_owned());
     }
@@ -212,8 +247,14 @@ fn check_entry(key: &JobKey, mut bytes: Vec<u8>) -> Result<(Vec<u8>, Digest), St
     if stored_digest != digest.as_bytes() {
         return Err("its digest is wrong".to_owned());
     }
+    let mark = String::from_utf8_lossy(mark.split(|byte| *byte == 0).next().unwrap_or_default());
+    let proven = (!mark.is_empty()).then(|| mark.into_owned());
     bytes.drain(..HEADER);
-    Ok((bytes, digest))
+    Ok(Entry {
+        bytes,
+        digest,
+        proven,
+    })
 }
 
 fn remove_abandoned(room: &Path) {
@@ -258,7 +299,17 @@ mod tests {
         let (_directory, cache) = store();
         assert_eq!(cache.get(&KEY), Lookup::Missing);
         let digest = cache.put(&KEY, b"object").expect("it is written");
-        assert_eq!(cache.get(&KEY), Lookup::Found(b"object".to_vec(), digest));
+        let entry = Entry {
+            bytes: b"object".to_vec(),
+            digest,
+            proven: None,
+        };
+        assert_eq!(cache.get(&KEY), Lookup::Found(entry.clone()));
+        cache
+            .put_proven(&KEY, b"object", Some("avx2"))
+            .expect("it is written");
+        let proven = Some("avx2".to_owned());
+        assert_eq!(cache.get(&KEY), Lookup::Found(Entry { proven, ..entry }));
         assert_eq!(files(&cache.root.join("tmp")), 0);
         let mode = fs::metadata(cache.path(&KEY)).expect("an entry").mode();
         assert_eq!(mode & 0o077, 0, "others may not read it");

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -14,7 +15,9 @@ use rustix::io::Errno;
 use wait4::Wait4;
 
 use crate::channel::Interrupts;
+use crate::error::ended as ended_by;
 use crate::os::{self, Crowd};
+use crate::proof;
 use crate::remains::{Resource, Usage};
 use crate::sandbox::Sandbox;
 use crate::shim;
@@ -49,6 +52,21 @@ pub(crate) struct Program<'a> {
     pub arguments: Vec<OsString>,
     pub environment: Vec<(&'static str, OsString)>,
     pub directory: &'a Path,
+}
+
+/// What came of trying a result.
+#[derive(Debug)]
+pub(crate) enum Trial {
+    /// It is what it is claimed to be, on this instruction set.
+    Proven { on: String },
+    /// It is not.
+    Wrong { reason: String },
+    /// It killed the process that tried it.
+    Crashed { signal: i32, output: String },
+    /// The pool cancelled the job or is gone.
+    Interrupted,
+    /// It was not tried.
+    Cannot { reason: String },
 }
 
 /// How a program ended.
@@ -216,6 +234,67 @@ fn quoted(word: &OsStr) -> String {
         word.into_owned()
     } else {
         format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// How long a result may be tried. A few milliseconds are usual.
+const TRIAL: Duration = Duration::from_secs(10);
+
+impl Launcher {
+    /// Has the file at `path` tried by a process that is thrown away. It starts no other and dies with this one, so
+    /// that it needs no guard.
+    pub(crate) fn prove(
+        &self,
+        path: &Path,
+        claim: &str,
+        bounds: &Bounds,
+        deadline: Instant,
+        interrupts: &mut Interrupts<'_>,
+    ) -> io::Result<Trial> {
+        let (reader, writer) = io::pipe()?;
+        let mut command = self.command.verb_command(proof::PROVE);
+        command
+            .args(proof::arguments(bounds, self.sandbox, claim))
+            .current_dir("/")
+            .stdin(File::open(path)?)
+            .stdout(writer.try_clone()?)
+            .stderr(writer)
+            .process_group(0);
+        let child = Member(Some(command.spawn()?));
+        drop(command);
+        let mut output = Output::new(reader)?;
+        let deadline = deadline.min(Instant::now() + TRIAL);
+        let crowd = Crowd::none();
+        let stop = wait(&child, &mut output, Limits { deadline, crowd }, interrupts)?;
+        let (status, usage) = child.reap()?;
+        let ended = exited(status, output.finish(), usage);
+        Ok(match (stop, ended) {
+            (Stop::Interrupted, _) => Trial::Interrupted,
+            (Stop::Over(_), _) => Trial::Wrong {
+                reason: format!("it did not end within {} s", TRIAL.as_secs()),
+            },
+            (_, Ended::CannotExecute { reason }) => Trial::Cannot { reason },
+            (
+                _,
+                Ended::Exited {
+                    signal,
+                    code,
+                    output,
+                    ..
+                },
+            ) => match (signal, code) {
+                (Some(signal), _) => Trial::Crashed { signal, output },
+                (None, Some(0)) => Trial::Proven { on: output },
+                (None, Some(proof::WRONG)) => Trial::Wrong { reason: output },
+                (None, code) => Trial::Cannot {
+                    reason: format!(
+                        "the process that tries it {}: {output}",
+                        ended_by(None, code)
+                    ),
+                },
+            },
+            (_, Ended::Over { .. } | Ended::Interrupted) => Trial::Interrupted,
+        })
     }
 }
 

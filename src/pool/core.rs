@@ -6,14 +6,14 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::cache::{Cache, Claim};
+use crate::cache::{Cache, Claim, Entry};
 use crate::dispatch::{Action, End, Event, Rules, State};
-use crate::hash::Digest;
 use crate::job::{Artefact, Job, Limits};
 use crate::mailbox::Message;
 use crate::observe::{Observer, Stats, Status, WorkerStatus};
 use crate::quarantine::Quarantine;
 use crate::readiness::Readiness;
+use crate::remains::Usage;
 use crate::sandbox::Sandbox;
 use crate::scratch::Scratch;
 use crate::supervisor::{Seen, Watch};
@@ -28,6 +28,7 @@ mod store;
 mod story;
 
 use hear::Worker;
+use store::Learned;
 use story::Heartbeat;
 
 /// Stands for the job that every worker begins with; tickets are counted from 1.
@@ -74,7 +75,9 @@ pub(crate) struct Core {
     jobs: BTreeMap<u64, Job>,
     promises: BTreeMap<u64, Promise>,
     /// What a lookup found, until its run is resolved.
-    found: BTreeMap<u64, (Vec<u8>, Digest)>,
+    found: BTreeMap<u64, Entry>,
+    /// What workers have told of the results of runs.
+    learned: BTreeMap<u64, Learned>,
     /// The right to make what a run makes, among all pools that share the cache.
     claims: BTreeMap<u64, Claim>,
     /// Since when runs wait for other pools.
@@ -103,6 +106,7 @@ impl Core {
             jobs: BTreeMap::new(),
             promises: BTreeMap::new(),
             found: BTreeMap::new(),
+            learned: BTreeMap::new(),
             claims: BTreeMap::new(),
             waits: BTreeMap::new(),
             events: VecDeque::new(),
@@ -399,22 +403,25 @@ impl Core {
         }
         self.note_deaths(run, tickets, &end);
         let found = self.found.remove(&run);
+        let learned = self.learned.remove(&run).unwrap_or_default();
         let key = self
             .promises
             .get(tickets.first().unwrap_or(&run))
             .map(Promise::key);
         let result = match (end, key) {
             (End::Cached, Some(key)) => found
-                .map(|(bytes, digest)| Artefact {
-                    bytes: bytes.into(),
-                    digest,
+                .map(|entry| Artefact {
+                    bytes: entry.bytes.into(),
+                    digest: entry.digest,
                     key,
                     from_cache: true,
                     seconds: 0.0,
+                    usage: Usage::default(),
+                    proven: entry.proven,
                 })
                 .ok_or(End::Closed),
             (End::Made { bytes, after }, Some(key)) => {
-                Ok(self.made(job.as_ref(), key, bytes, after))
+                Ok(self.made(job.as_ref(), key, bytes, after, learned))
             }
             (end, _) => Err(end),
         };

@@ -128,6 +128,16 @@ pub enum JobError {
         /// What is known of the compiler.
         remains: Box<Remains>,
     },
+    /// What the compiler made is not what it should be.
+    #[error("finish `{job}`: what the compiler made is wrong: {reason}{remains}")]
+    Wrong {
+        /// The job's name.
+        job: String,
+        /// What is wrong with it.
+        reason: String,
+        /// What is known of the compiler.
+        remains: Box<Remains>,
+    },
     /// A process for the job could not be started.
     #[error("start a process for `{job}`: {reason}")]
     Spawn {
@@ -208,6 +218,8 @@ pub enum Process {
     Worker,
     /// The compiler that the worker started, or a program which that compiler started.
     Compiler,
+    /// What the compiler made, when it was tried.
+    Result,
 }
 
 /// A limit that a job can run into.
@@ -232,6 +244,7 @@ impl JobError {
             | Self::Crashed { job, .. }
             | Self::GivenUp { job, .. }
             | Self::OverLimit { job, .. }
+            | Self::Wrong { job, .. }
             | Self::Spawn { job, .. }
             | Self::Protocol { job, .. }
             | Self::WorkerGone { job, .. }
@@ -259,6 +272,7 @@ impl fmt::Display for Process {
         f.write_str(match self {
             Self::Worker => "worker",
             Self::Compiler => "compiler",
+            Self::Result => "result",
         })
     }
 }

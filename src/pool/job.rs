@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::dispatch::Wish;
 use crate::hash::{Digest, Fields, JobKey};
+use crate::remains::Usage;
 use crate::toolchain::Toolchain;
 use crate::triton::{Arch, Triton, TritonSource};
 use crate::wire::{Bounds, CompileC, CompileTriton, Echo, JobKind, MAX_PAYLOAD, OrderRef, Task};
@@ -52,6 +53,11 @@ pub struct Artefact {
     pub from_cache: bool,
     /// Seconds between the job's start on a worker and its answer; 0 from the cache.
     pub seconds: f64,
+    /// What the job's program used; nothing from the cache.
+    pub usage: Usage,
+    /// The instruction set of the processor on which it was proven that this is what the job
+    /// [claims](Job::claiming); `None` if it claims nothing.
+    pub proven: Option<String>,
 }
 
 impl Job {
@@ -73,6 +79,7 @@ impl Job {
             source: source.into(),
             flags,
             compiler,
+            claim: None,
         });
         Self {
             fingerprint: Some(toolchain.fingerprint()),
@@ -130,6 +137,17 @@ impl Job {
             urgency: 0,
             environment: Vec::new(),
         }
+    }
+
+    /// With what its result is to be tried for before anybody gets it, in words that the worker program's
+    /// [`Prover`](crate::Prover) understands. Only jobs for the C compiler are tried. It is part of the job's
+    /// identity: what the cache has under it was proven.
+    #[must_use]
+    pub fn claiming(mut self, claim: impl Into<String>) -> Self {
+        if let JobKind::CompileC(job) = &mut self.kind {
+            job.claim = Some(claim.into());
+        }
+        self
     }
 
     /// With a name for messages and reports. It is not part of the job's identity.
@@ -204,6 +222,9 @@ impl Job {
                 job.flags
                     .iter()
                     .for_each(|flag| fields.add(flag.as_bytes()));
+                if let Some(claim) = &job.claim {
+                    fields.add(claim.as_bytes());
+                }
             }
             JobKind::Echo(job) => {
                 fields.add(&job.payload);
@@ -226,6 +247,11 @@ impl Job {
         );
         fields.add(self.target.as_bytes());
         JobKey::from_bytes(fields.finish())
+    }
+
+    /// Whether the result is to be tried.
+    pub(crate) fn claims(&self) -> bool {
+        matches!(&self.kind, JobKind::CompileC(job) if job.claim.is_some())
     }
 
     /// Whether the result is worth keeping.

@@ -45,6 +45,11 @@ pub enum Cause {
     },
     /// The compiler used up what it may use.
     Limit(Resource),
+    /// What the compiler made was not what it should be.
+    Wrong {
+        /// What was wrong with it.
+        reason: String,
+    },
 }
 
 /// The records of one pool, and of those that share its cache.
@@ -99,6 +104,7 @@ impl Cause {
             // ILL, TRAP, ABRT, BUS, FPE, SEGV, XCPU, XFSZ, SYS.
             Self::Signal { signal, .. } => matches!(signal, 4..=8 | 11 | 24 | 25 | 31),
             Self::Limit(resource) => *resource != Resource::Wall,
+            Self::Wrong { .. } => true,
         }
     }
 }
@@ -121,6 +127,7 @@ impl fmt::Display for Cause {
                 write!(f, "the {process}, by {}", signal_name(*signal))
             }
             Self::Limit(resource) => write!(f, "the compiler, for want of {resource}"),
+            Self::Wrong { reason } => write!(f, "its result, which was wrong: {reason}"),
         }
     }
 }

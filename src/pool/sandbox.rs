@@ -51,10 +51,18 @@ pub struct Confinement {
 
 /// What a confined program may still touch.
 pub(crate) struct Room<'a> {
-    /// The program.
-    pub program: &'a Path,
+    /// The program to execute, with its installation.
+    pub program: Option<&'a Path>,
     /// The directory that it may change.
-    pub directory: &'a Path,
+    pub directory: Option<&'a Path>,
+}
+
+impl Room<'_> {
+    /// No file at all.
+    pub(crate) const EMPTY: Self = Self {
+        program: None,
+        directory: None,
+    };
 }
 
 impl Sandbox {

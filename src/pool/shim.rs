@@ -173,13 +173,16 @@ fn sandbox_level(text: &OsStr) -> Result<Sandbox, String> {
 }
 
 fn enter(sandbox: Sandbox, program: &Path) -> Result<Confinement, String> {
-    let directory = Path::new(".");
+    let room = Room {
+        program: Some(program),
+        directory: Some(Path::new(".")),
+    };
     sandbox
-        .enter(&Room { program, directory })
+        .enter(&room)
         .map_err(|error| format!("confine {}: {error}", program.display()))
 }
 
-fn complain(complaint: &str) {
+pub(crate) fn complain(complaint: &str) {
     // Standard error is the pipe to the process that asked; if that is gone, nobody listens.
     let _ = writeln!(std::io::stderr(), "{COMPLAINT}{complaint}");
 }

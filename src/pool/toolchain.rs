@@ -103,7 +103,7 @@ impl Toolchain {
             return Err(broken("everybody may write to it".to_owned()));
         }
         let recalled = cache.and_then(|cache| match cache.get(&stamp) {
-            Lookup::Found(bytes, _) => Self::recall(&compiler, &bytes),
+            Lookup::Found(entry) => Self::recall(&compiler, &entry.bytes),
             _ => None,
         });
         let toolchain = if let Some(toolchain) = recalled {

@@ -64,12 +64,13 @@ fn failed(job: String, bounds: &Limits, failure: Failure) -> JobError {
             },
         },
         Failure::Crashed {
+            process,
             signal,
             code,
             remains,
         } => JobError::Crashed {
             job,
-            process: Process::Compiler,
+            process,
             signal,
             code,
             remains: Box::new(remains),
@@ -82,6 +83,11 @@ fn failed(job: String, bounds: &Limits, failure: Failure) -> JobError {
                 Resource::Memory => Limit::Memory(bounds.memory),
                 Resource::Processes => Limit::Processes(bounds.processes),
             },
+            remains: Box::new(remains),
+        },
+        Failure::Wrong { reason, remains } => JobError::Wrong {
+            job,
+            reason,
             remains: Box::new(remains),
         },
         Failure::Cancelled => JobError::Cancelled { job },

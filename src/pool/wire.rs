@@ -19,6 +19,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Process;
 use crate::remains::{Remains, Resource};
 use crate::sandbox::Sandbox;
 use crate::triton::{Arch, TritonSource};
@@ -204,6 +205,8 @@ pub struct CompileC {
     pub flags: Vec<String>,
     /// Absolute path of the compiler.
     pub compiler: OsString,
+    /// What the result is to be tried for, in words that the worker's program understands.
+    pub claim: Option<String>,
 }
 
 /// A Triton source, for which device, and by what it is compiled.
@@ -275,8 +278,10 @@ pub enum Failure {
         /// What is known of it.
         remains: Remains,
     },
-    /// The compiler, or a program it started, was killed by a signal.
+    /// The compiler, or a program it started, or what it made, was killed by a signal.
     Crashed {
+        /// Which of them.
+        process: Process,
         /// The signal, where it is known.
         signal: Option<i32>,
         /// The exit code, if it exited.
@@ -288,6 +293,13 @@ pub enum Failure {
     Over {
         /// Of what.
         resource: Resource,
+        /// What is known of the compiler.
+        remains: Remains,
+    },
+    /// What the compiler made is not what it should be.
+    Wrong {
+        /// What is wrong with it.
+        reason: String,
         /// What is known of the compiler.
         remains: Remains,
     },

@@ -11,9 +11,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::channel::{Channel, Interrupts};
-use crate::child::{Ended, Launcher, Program};
+use crate::child::{Ended, Launcher, Program, Trial};
 use crate::jobs::{CompileCJobs, CompileTritonJobs, EchoJobs, TaskJobs};
 use crate::os;
+use crate::proof::{self, Prover};
+use crate::remains::Usage;
 use crate::scratch;
 use crate::shim;
 use crate::wire::{
@@ -37,7 +39,10 @@ pub trait Handler: Send {
 
 /// What a worker can do: a list of handlers, asked in order.
 #[derive(Default)]
-pub struct Handlers(Vec<Box<dyn Handler>>);
+pub struct Handlers {
+    handlers: Vec<Box<dyn Handler>>,
+    prover: Option<Prover>,
+}
 
 /// What a handler may use while it does a job.
 pub struct JobContext<'a> {
@@ -80,10 +85,17 @@ impl Handlers {
         self.with(TaskJobs { name, run })
     }
 
+    /// With what tries the results of jobs that claim something ([`crate::Job::claiming`]).
+    #[must_use]
+    pub fn with_prover(mut self, prover: Prover) -> Self {
+        self.prover = Some(prover);
+        self
+    }
+
     /// With one more handler.
     #[must_use]
     pub fn with(mut self, handler: impl Handler + 'static) -> Self {
-        self.0.push(Box::new(handler));
+        self.handlers.push(Box::new(handler));
         self
     }
 }
@@ -163,6 +175,27 @@ impl<'a> JobContext<'a> {
         }
     }
 
+    /// Tells what the job's program used.
+    pub(crate) fn used(&mut self, usage: Usage) {
+        self.interrupts.tell(&Note::Used { usage });
+    }
+
+    /// Has the file at `path` tried by a process of its own, and tells on what it was proven.
+    pub(crate) fn prove(&mut self, path: &Path, claim: &str) -> Result<Trial, Failure> {
+        let launcher = &self.place.launcher;
+        let (bounds, deadline) = (&self.order.bounds, self.deadline);
+        let trial = launcher
+            .prove(path, claim, bounds, deadline, &mut self.interrupts)
+            .map_err(|error| Failure::Spawn {
+                reason: format!("try {}: {error}", path.display()),
+            })?;
+        if let Trial::Proven { on } = &trial {
+            let on = on.clone();
+            self.interrupts.tell(&Note::Proven { on });
+        }
+        Ok(trial)
+    }
+
     /// Runs a program under the job's limits.
     pub(crate) fn execute(&mut self, program: &Program<'_>) -> Result<Ended, Failure> {
         let launcher = &self.place.launcher;
@@ -190,6 +223,7 @@ pub fn worker_main(handlers: &Handlers, arguments: impl IntoIterator<Item = OsSt
         None => serve_standard_input(handlers),
         Some((verb, rest)) if verb == shim::EXEC_LIMITED => shim::exec_limited(rest),
         Some((verb, [level])) if verb == shim::CONFINE => shim::confine(level),
+        Some((verb, rest)) if verb == proof::PROVE => proof::prove(handlers.prover, rest),
         Some((verb, [])) if verb == shim::WATCH => shim::watch(),
         Some((verb, _)) => complain(&format!("there is no worker verb `{}`", verb.display())),
     }
@@ -205,7 +239,7 @@ pub fn enter_if_asked(handlers: &Handlers) -> Option<ExitCode> {
 
 impl fmt::Debug for Handlers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Handlers({})", self.0.len())
+        write!(f, "Handlers({})", self.handlers.len())
     }
 }
 
@@ -300,7 +334,10 @@ fn obey(
     handlers: &Handlers,
     place: &Place,
 ) -> Result<Vec<u8>, Failure> {
-    let handler = handlers.0.iter().find(|handler| handler.takes(&order.kind));
+    let handler = handlers
+        .handlers
+        .iter()
+        .find(|handler| handler.takes(&order.kind));
     let handler = handler.ok_or_else(|| Failure::Unsupported {
         kind: order.kind.name().to_owned(),
     })?;

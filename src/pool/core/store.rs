@@ -10,12 +10,19 @@ use crate::hash::Digest;
 use crate::job::{Artefact, Job};
 use crate::observe::Status;
 use crate::quarantine::Cause;
-use crate::remains::Remains;
+use crate::remains::{Remains, Usage};
 use crate::ticket::Promise;
 use crate::wire::Failure;
 
 /// Each claim is an open file, and a process may have 1,024 of them. What is above may be made twice.
 const MOST_CLAIMS: usize = 256;
+
+/// What a worker tells of a result before it sends it.
+#[derive(Debug, Default)]
+pub(super) struct Learned {
+    pub usage: Usage,
+    pub proven: Option<String>,
+}
 
 impl Core {
     pub(super) fn look_up(&mut self, run: u64) {
@@ -76,8 +83,8 @@ impl Core {
     fn find(&mut self, run: u64, key: &crate::JobKey) -> bool {
         let lookup = self.means.cache.as_ref().map(|cache| cache.get(key));
         match lookup {
-            Some(Lookup::Found(bytes, digest)) => {
-                self.found.insert(run, (bytes, digest));
+            Some(Lookup::Found(entry)) => {
+                self.found.insert(run, entry);
                 true
             }
             Some(Lookup::Corrupt { .. }) => {
@@ -106,15 +113,20 @@ impl Core {
                 (self.state.attempts(), cause, Remains::words(stderr))
             }
             End::Failed(Failure::Crashed {
+                process,
                 signal: Some(signal),
                 remains,
                 ..
             }) => {
-                let (process, signal) = (Process::Compiler, *signal);
+                let (process, signal) = (*process, *signal);
                 (1, Cause::Signal { process, signal }, remains.clone())
             }
             End::Failed(Failure::Over { resource, remains }) => {
                 (1, Cause::Limit(*resource), remains.clone())
+            }
+            End::Failed(Failure::Wrong { reason, remains }) => {
+                let reason = reason.clone();
+                (1, Cause::Wrong { reason }, remains.clone())
             }
             _ => return,
         };
@@ -142,6 +154,7 @@ impl Core {
         key: crate::JobKey,
         bytes: Vec<u8>,
         after: Duration,
+        Learned { usage, proven }: Learned,
     ) -> Artefact {
         let seconds = after.as_secs_f64();
         self.count(|stats| {
@@ -149,7 +162,13 @@ impl Core {
             stats.seconds += seconds;
         });
         let stored = match &self.means.cache {
-            Some(cache) if job.is_some_and(Job::cacheable) => cache.put(&key, &bytes),
+            // What claims something is kept when that was proven, and not before.
+            Some(cache)
+                if job
+                    .is_some_and(|job| job.cacheable() && (proven.is_some() || !job.claims())) =>
+            {
+                cache.put_proven(&key, &bytes, proven.as_deref())
+            }
             _ => Ok(Digest::of(&bytes)),
         };
         let digest = stored.unwrap_or_else(|error| {
@@ -165,6 +184,8 @@ impl Core {
             key,
             from_cache: false,
             seconds,
+            usage,
+            proven,
         }
     }
 

@@ -68,6 +68,11 @@ impl Core {
         {
             worker.phase = Some((name.clone(), Instant::now()));
         }
+        match &note {
+            Note::Used { usage } => self.learned.entry(run).or_default().usage = *usage,
+            Note::Proven { on } => self.learned.entry(run).or_default().proven = Some(on.clone()),
+            _ => {}
+        }
         if run != FIRST_JOB {
             let status = Status::Note { worker: slot, note };
             self.report(self.state.tickets(run), &status);

@@ -9,8 +9,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::child::{Ended, Program};
-use crate::remains::{Remains, Resource};
+use crate::child::{Ended, Program, Trial};
+use crate::error::Process;
+use crate::remains::{Remains, Resource, Usage};
 use crate::toolchain;
 use crate::wire::{CompileC, Failure, JobKind};
 use crate::worker::{Handler, JobContext};
@@ -59,9 +60,18 @@ impl Handler for CompileCJobs {
         };
         context.phase("compile");
         let ended = context.execute(&program)?;
-        succeeded(&program, ended)?;
+        let usage = succeeded(&program, ended)?;
+        context.used(usage);
         context.phase("read the result");
-        read_result(&directory.path().join(RESULT), context.bounds().output)
+        let result = directory.path().join(RESULT);
+        let bytes = read_result(&result, context.bounds().output)?;
+        if let Some(claim) = &job.claim {
+            context.phase("try the result");
+            let trial = context.prove(&result, claim)?;
+            let command = program.command_line();
+            proven(trial, usage, command)?;
+        }
+        Ok(bytes)
     }
 }
 
@@ -84,7 +94,7 @@ fn environment(compiler: &Path, directory: &Path) -> Vec<(&'static str, OsString
     environment
 }
 
-fn succeeded(program: &Program<'_>, ended: Ended) -> Result<(), Failure> {
+fn succeeded(program: &Program<'_>, ended: Ended) -> Result<Usage, Failure> {
     const SIGXCPU: i32 = 24;
     let remains = |stderr, usage| Remains {
         stderr,
@@ -95,8 +105,9 @@ fn succeeded(program: &Program<'_>, ended: Ended) -> Result<(), Failure> {
         Ended::Exited {
             signal: None,
             code: Some(0),
+            usage,
             ..
-        } => Ok(()),
+        } => Ok(usage),
         Ended::Exited {
             signal,
             code,
@@ -109,6 +120,7 @@ fn succeeded(program: &Program<'_>, ended: Ended) -> Result<(), Failure> {
             Err(match signal {
                 Some(SIGXCPU) => over(Resource::Cpu, remains),
                 Some(signal) => Failure::Crashed {
+                    process: Process::Compiler,
                     signal: Some(signal),
                     code,
                     remains,
@@ -127,6 +139,30 @@ fn succeeded(program: &Program<'_>, ended: Ended) -> Result<(), Failure> {
         } => Err(over(resource, remains(output, usage))),
         Ended::Interrupted => Err(Failure::Cancelled),
         Ended::CannotExecute { reason } => Err(Failure::Toolchain { reason }),
+    }
+}
+
+/// What came of trying the result of a compiler that used so much and is repeated by `command`.
+fn proven(trial: Trial, usage: Usage, command: String) -> Result<(), Failure> {
+    let remains = |stderr| Remains {
+        stderr,
+        usage,
+        command,
+    };
+    match trial {
+        Trial::Proven { .. } => Ok(()),
+        Trial::Wrong { reason } => Err(Failure::Wrong {
+            reason,
+            remains: remains(String::new()),
+        }),
+        Trial::Crashed { signal, output } => Err(Failure::Crashed {
+            process: Process::Result,
+            signal: Some(signal),
+            code: None,
+            remains: remains(output),
+        }),
+        Trial::Interrupted => Err(Failure::Cancelled),
+        Trial::Cannot { reason } => Err(Failure::Spawn { reason }),
     }
 }
 
@@ -207,7 +243,6 @@ fn read_result(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::remains::Usage;
 
     #[test]
     fn a_signal_that_the_driver_tells_of_is_understood() {
@@ -220,6 +255,7 @@ mod tests {
             signal: Some(11),
             code: Some(4),
             remains,
+            ..
         } = failure
         else {
             panic!("{failure:?}")

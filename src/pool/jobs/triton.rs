@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
+use crate::error::Process;
 use crate::remains::{Remains, Resource, Usage};
 use crate::triton::resident::{Ended, NoEnd, Resident};
 use crate::triton::{LaunchRecord, Metadata, TritonArtefact, is_cubin};
@@ -125,6 +126,7 @@ fn succeeded(ended: Result<Ended, NoEnd>, said: &str) -> Result<(), Failure> {
                     remains,
                 },
                 Some(_) => Failure::Crashed {
+                    process: Process::Compiler,
                     signal,
                     code,
                     remains,

@@ -43,8 +43,22 @@ impl Crowd {
         }
     }
 
+    /// Of a process that starts no other.
+    pub(crate) fn none() -> Self {
+        Self {
+            group: 0,
+            adopter: None,
+            most: u32::MAX,
+            newest: None,
+            had: 0,
+        }
+    }
+
     /// Whether the job has more processes than it may have.
     pub(crate) fn is_too_large(&mut self) -> bool {
+        if self.most == u32::MAX {
+            return false;
+        }
         let newest = newest();
         let started = newest
             .zip(self.newest)

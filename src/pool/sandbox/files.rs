@@ -39,23 +39,24 @@ pub(super) fn restrict(room: &Room<'_>) -> Result<Option<u32>, String> {
 fn ruleset(room: &Room<'_>) -> Result<LandlockStatus, RulesetError> {
     let read = AccessFs::from_read(WANTED);
     let all = AccessFs::from_all(WANTED);
+    let (programs, files, null) = match room.program {
+        Some(program) => (toolchain(program), &FILES[..], &["/dev/null"][..]),
+        None => Default::default(),
+    };
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(all)?
         .handle_access(AccessNet::from_all(WANTED))?
         .scope(Scope::from_all(WANTED))?
         .create()?
-        .add_rules(path_beneath_rules(toolchain(room.program), read))?
-        .add_rules(path_beneath_rules(FILES, AccessFs::ReadFile))?
+        .add_rules(path_beneath_rules(programs, read))?
+        .add_rules(path_beneath_rules(files, AccessFs::ReadFile))?
         .add_rules(path_beneath_rules(
-            ["/dev/null"],
+            null,
             AccessFs::ReadFile | AccessFs::WriteFile,
         ))?
         // What the compiler makes there is not for executing.
-        .add_rules(path_beneath_rules(
-            [room.directory],
-            all & !AccessFs::Execute,
-        ))?
+        .add_rules(path_beneath_rules(room.directory, all & !AccessFs::Execute))?
         .restrict_self()?;
     Ok(status.landlock)
 }

@@ -334,10 +334,10 @@ fn remembered<T: Serialize + DeserializeOwned>(
     if let Some(value) = known().get(&stamp).and_then(|bytes| read(bytes)) {
         return Ok(value);
     }
-    if let Some(Lookup::Found(bytes, _)) = cache.map(|cache| cache.get(&stamp))
-        && let Some(value) = read(&bytes)
+    if let Some(Lookup::Found(entry)) = cache.map(|cache| cache.get(&stamp))
+        && let Some(value) = read(&entry.bytes)
     {
-        known().insert(stamp, bytes);
+        known().insert(stamp, entry.bytes);
         return Ok(value);
     }
     let value = ask()?;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::remains::Usage;
+
 /// Something that a running job tells. It arrives when it is told, not when the job has ended, so
 /// that the notes of a job that dies are not lost with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +24,16 @@ pub enum Note {
         target: String,
         /// What it says.
         text: String,
+    },
+    /// What the job's program used.
+    Used {
+        /// How much.
+        usage: Usage,
+    },
+    /// The job's result was tried, and is what the job claims.
+    Proven {
+        /// The instruction set of the processor that ran it.
+        on: String,
     },
     /// Something was counted: the amount is to be added to the counter of this name.
     Count {
