@@ -216,8 +216,10 @@ impl<'p> Finalize<'p> {
         };
         let (passes, proof) = self.run_passes(&mut module, &mut sink, &mut remarks, &mut clock)?;
         let began = clock.began.unwrap_or_else(Instant::now);
+        clock.stage("coverage");
         let coverage = self.coverage(&module, &remarks)?;
         self.check_meanings(&module)?;
+        clock.stage("compile");
         let kernels = sink.finish()?;
         let packed = packed_attributes(&module, &sink);
         Ok(Finalized {
@@ -342,6 +344,10 @@ impl Instrument for Clock<'_> {
 
     fn after_pass(&mut self, pass: &dyn Pass, module: &GraphModule, report: &PassReport) {
         self.instrument.after_pass(pass, module, report);
+    }
+
+    fn stage(&mut self, what: &'static str) {
+        self.instrument.stage(what);
     }
 }
 

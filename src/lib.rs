@@ -27,6 +27,7 @@ mod model;
 pub mod package;
 mod pipeline;
 pub mod report;
+pub mod trace;
 
 pub use artefact::{Artefact, ArtefactError};
 pub use finalize::{Finalize, FinalizeError, Finalized, Target, finalize_on_device};

@@ -20,3 +20,5 @@ mod models;
 mod samples;
 #[path = "cli/texts.rs"]
 mod texts;
+#[path = "cli/traces.rs"]
+mod traces;

@@ -38,10 +38,52 @@ pub trait Instrument {
 
     /// A pass has run and the module is valid.
     fn after_pass(&mut self, _pass: &dyn Pass, _module: &GraphModule, _report: &PassReport) {}
+
+    /// The passes have run, and whoever ran them goes on to something that takes time.
+    fn stage(&mut self, _what: &'static str) {}
 }
 
 /// Watches nothing.
 impl Instrument for () {}
+
+/// Both watch.
+impl<A: Instrument, B: Instrument> Instrument for (A, B) {
+    fn before_pass(&mut self, pass: &dyn Pass, module: &GraphModule) {
+        self.0.before_pass(pass, module);
+        self.1.before_pass(pass, module);
+    }
+
+    fn after_pass(&mut self, pass: &dyn Pass, module: &GraphModule, report: &PassReport) {
+        self.0.after_pass(pass, module, report);
+        self.1.after_pass(pass, module, report);
+    }
+
+    fn stage(&mut self, what: &'static str) {
+        self.0.stage(what);
+        self.1.stage(what);
+    }
+}
+
+/// Watches if there is one.
+impl<I: Instrument> Instrument for Option<I> {
+    fn before_pass(&mut self, pass: &dyn Pass, module: &GraphModule) {
+        if let Some(instrument) = self {
+            instrument.before_pass(pass, module);
+        }
+    }
+
+    fn after_pass(&mut self, pass: &dyn Pass, module: &GraphModule, report: &PassReport) {
+        if let Some(instrument) = self {
+            instrument.after_pass(pass, module, report);
+        }
+    }
+
+    fn stage(&mut self, what: &'static str) {
+        if let Some(instrument) = self {
+            instrument.stage(what);
+        }
+    }
+}
 
 /// Why a pipeline did not come to its end.
 #[derive(Debug, thiserror::Error)]

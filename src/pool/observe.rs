@@ -1,5 +1,6 @@
 //! What the pool tells about itself: counters, and one report per step of a job or a worker.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::hash::JobKey;
@@ -37,6 +38,8 @@ pub struct Stats {
     pub cache_complaint: Option<String>,
     /// Seconds that workers spent on jobs, added up.
     pub seconds: f64,
+    /// What jobs counted ([`Note::Count`]), by name.
+    pub counted: BTreeMap<String, u64>,
 }
 
 /// One step of one job.
@@ -44,6 +47,8 @@ pub struct Stats {
 pub struct Report {
     /// When.
     pub at: Instant,
+    /// The number of the ticket, which no other ticket of the pool has.
+    pub ticket: u64,
     /// The job's name.
     pub job: String,
     /// The job's key.
@@ -147,5 +152,31 @@ pub trait Observer: Send + Sync {
 impl<F: Fn(&Report) + Send + Sync> Observer for F {
     fn report(&self, report: &Report) {
         self(report);
+    }
+}
+
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn report(&self, report: &Report) {
+        self.0.report(report);
+        self.1.report(report);
+    }
+
+    fn worker(&self, report: &WorkerReport) {
+        self.0.worker(report);
+        self.1.worker(report);
+    }
+}
+
+impl<O: Observer> Observer for Option<O> {
+    fn report(&self, report: &Report) {
+        if let Some(observer) = self {
+            observer.report(report);
+        }
+    }
+
+    fn worker(&self, report: &WorkerReport) {
+        if let Some(observer) = self {
+            observer.worker(report);
+        }
     }
 }

@@ -196,6 +196,7 @@ impl Pool {
             };
             observer.report(&Report {
                 at,
+                ticket: ticket.number(),
                 job: ticket.name().to_owned(),
                 key: ticket.key(),
                 status,

@@ -143,6 +143,11 @@ impl Ticket {
         }
     }
 
+    /// The ticket's number, which no other ticket of its pool has.
+    pub fn number(&self) -> u64 {
+        self.shared.number
+    }
+
     /// The job's name.
     pub fn name(&self) -> &str {
         &self.shared.name
@@ -182,6 +187,10 @@ impl Future for Ticket {
 }
 
 impl Promise {
+    pub(crate) fn number(&self) -> u64 {
+        self.shared.number
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.shared.name
     }

@@ -50,6 +50,12 @@ pub struct Finalize {
     /// Write a report (JSON) here
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// Write a trace of the run (JSON that Perfetto and Chrome show) here, also when it fails
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Write what the pool of compilers counted (JSON) here, also when the model is refused
+    #[arg(long, value_name = "FILE")]
+    pub counters: Option<PathBuf>,
     /// Keep this attribute, submodule or method (dotted path; may be given several times)
     #[arg(long, value_name = "NAME")]
     pub preserve: Vec<String>,
@@ -165,6 +171,9 @@ pub struct Opt {
     /// Print how long each pass took (to standard error)
     #[arg(long)]
     pub timing: bool,
+    /// Write a trace of the passes (JSON that Perfetto and Chrome show) here, also when one fails
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// Print the elements of every tensor, so that the text can be read back
     #[arg(long)]
     pub elements: bool,

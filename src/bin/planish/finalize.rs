@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use planish::check::{Check, Samples, check};
 use planish::pool::Pool;
-use planish::report::{FallbackEntry, Report};
+use planish::report::{Counters, FallbackEntry, Report};
 use planish::runtime::Stats;
 use planish::{Finalize, FinalizeError, Finalized, Target, file};
 
@@ -16,22 +16,28 @@ use crate::diagnose::{Failure, failed, pipeline_failed};
 use crate::environment;
 use crate::progress::Progress;
 use crate::proof;
+use crate::record::{Record, write_counters};
 
 /// Finalizes a model.
 pub fn finalize(args: &args::Finalize, out: &mut impl Write) -> Result<(), Failure> {
     // What is not there is said before any work is done.
-    for path in args.output.iter().chain(&args.report) {
+    let files = args.output.iter().chain(&args.report);
+    for path in files.chain(&args.counters) {
         file::check_place(path).map_err(|error| Failure::file("write", path, &error))?;
     }
+    // Older than the pool, whose end it tells.
+    let record = Record::new(args.trace.as_deref())?;
     let samples = args.check.as_deref().map(samples).transpose()?;
     let proven = args.prove.as_deref().map(proof::inputs).transpose()?;
-    let mut progress = Progress::new();
+    let progress = Progress::new();
     progress.show("import");
     let began = Instant::now();
+    let reading = record.span("import");
     let module = environment::read_module(&args.model)?;
+    drop(reading);
     let import = began.elapsed();
     let toolchain = environment::toolchain(&args.compiler)?;
-    let pool = environment::pool(&args.compiler, Some(progress.clone()))?;
+    let pool = environment::pool(&args.compiler, Some((progress.clone(), record.trace())))?;
     let target = Target {
         isa: args.isa,
         ..Target::host()
@@ -45,7 +51,11 @@ pub fn finalize(args: &args::Finalize, out: &mut impl Write) -> Result<(), Failu
     if let Some(inputs) = proven {
         finalize = finalize.prove(inputs);
     }
-    let finalized = finalize.run_with(module, &mut progress).map_err(|error| {
+    let finalizing = record.span("finalize");
+    let finalized = finalize.run_with(module, &mut (progress.clone(), record.trace()));
+    drop(finalizing);
+    write_counters(args.counters.as_deref(), &pool)?;
+    let finalized = finalized.map_err(|error| {
         let failure = match &error {
             FinalizeError::Pipeline(error) => pipeline_failed(error),
             FinalizeError::Disproved { found } => proof::disproved(found, &args.counterexample),
@@ -60,7 +70,9 @@ pub fn finalize(args: &args::Finalize, out: &mut impl Write) -> Result<(), Failu
         ))
     })?;
     let time = began.elapsed();
+    let loading = record.span("load");
     let program = finalized.program().map_err(|error| failed(&error))?;
+    drop(loading);
     let mut report = Report::new(
         &finalized,
         &args.model.display().to_string(),
@@ -68,9 +80,11 @@ pub fn finalize(args: &args::Finalize, out: &mut impl Write) -> Result<(), Failu
         pool.workers(),
         import,
         program.fallbacks(),
+        Counters::new(&pool.stats()),
     );
     if let Some(samples) = &samples {
         progress.show("check");
+        let _checking = record.span("check");
         let mut stats = Stats::default();
         let found = check(&program, samples, &mut stats).map_err(|error| failed(&error))?;
         report.checked(found, &stats);
@@ -86,6 +100,7 @@ pub fn finalize(args: &args::Finalize, out: &mut impl Write) -> Result<(), Failu
     }
     complain(&pool);
     if let Some(path) = &args.output {
+        let _saving = record.span("save");
         finalized.save(path).map_err(|error| failed(&error))?;
     }
     if let Some(path) = &args.report {
@@ -93,7 +108,7 @@ pub fn finalize(args: &args::Finalize, out: &mut impl Write) -> Result<(), Failu
         file::write_whole(path, &json).map_err(|error| Failure::file("write", path, &error))?;
     }
     summarize(&finalized, &report, time, out)?;
-    for path in args.output.iter().chain(&args.report) {
+    for path in args.output.iter().chain(&args.report).chain(&args.counters) {
         print_written(path, out)?;
     }
     report.check.as_ref().map_or(Ok(()), judge)

@@ -20,6 +20,7 @@ mod opt;
 mod passes;
 mod progress;
 mod proof;
+mod record;
 mod rules;
 mod run;
 

@@ -13,6 +13,7 @@ use crate::console::say;
 use crate::diagnose::{Failure, pipeline_failed};
 use crate::environment;
 use crate::proof;
+use crate::record::Record;
 
 /// Runs passes.
 pub fn opt(args: &args::Opt, out: &mut impl Write) -> Result<(), Failure> {
@@ -30,7 +31,10 @@ pub fn opt(args: &args::Opt, out: &mut impl Write) -> Result<(), Failure> {
     let Some(input) = &args.input else {
         return Err(Failure::usage("no module is given"));
     };
+    let record = Record::new(args.trace.as_deref())?;
+    let reading = record.span("import");
     let mut module = environment::read_module(input)?;
+    drop(reading);
     let options = Options {
         quant_type: args.quant_type.into(),
         preserved: args.preserve.clone(),
@@ -46,7 +50,9 @@ pub fn opt(args: &args::Opt, out: &mut impl Write) -> Result<(), Failure> {
         options: &options,
         observer: prover.as_mut().map(|prover| prover as &mut dyn Observer),
     };
-    let reports = pipeline.run(&mut module, &mut cx, &mut Dump { args });
+    let watching = record.span("passes");
+    let reports = pipeline.run(&mut module, &mut cx, &mut (Dump { args }, record.trace()));
+    drop(watching);
     if args.remarks {
         for remark in remarks.entries() {
             say(remark);

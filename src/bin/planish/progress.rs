@@ -1,11 +1,12 @@
 //! What a user sees of long work: the pass that runs and the kernels that are done, when standard error is a terminal.
 
+use std::borrow::Cow;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use planish::ir::GraphModule;
-use planish::passes::{Instrument, Pass, PassReport};
+use planish::passes::{Instrument, Pass};
 use planish::pool::{Observer, Report, Status};
 
 /// While there is nothing to count, and when there is.
@@ -33,7 +34,7 @@ impl Progress {
     }
 
     /// Shows what is being done.
-    pub fn show(&self, what: &'static str) {
+    pub fn show(&self, what: impl Into<Cow<'static, str>>) {
         self.bar.set_message(what);
     }
 
@@ -45,12 +46,15 @@ impl Progress {
 
 impl Observer for Progress {
     fn report(&self, report: &Report) {
-        match report.status {
+        match &report.status {
             Status::Submitted => {
                 if self.bar.length() == Some(0) {
                     set_template(&self.bar, BAR);
                 }
                 self.bar.inc_length(1);
+            }
+            Status::Running { elapsed, .. } => {
+                self.show(format!("{} ({} s)", report.job, elapsed.as_secs()));
             }
             Status::Done { .. } | Status::Failed { .. } | Status::Cancelled => self.bar.inc(1),
             _ => {}
@@ -63,9 +67,8 @@ impl Instrument for Progress {
         self.show(pass.name());
     }
 
-    /// What comes after a pass, if no other does.
-    fn after_pass(&mut self, _: &dyn Pass, _: &GraphModule, _: &PassReport) {
-        self.show("compile");
+    fn stage(&mut self, what: &'static str) {
+        self.show(what);
     }
 }
 

@@ -71,6 +71,9 @@ impl Core {
         match &note {
             Note::Used { usage } => self.learned.entry(run).or_default().usage = *usage,
             Note::Proven { on } => self.learned.entry(run).or_default().proven = Some(on.clone()),
+            Note::Count { name, amount } => {
+                self.count(|stats| *stats.counted.entry(name.clone()).or_default() += amount);
+            }
             _ => {}
         }
         if run != FIRST_JOB {
@@ -149,6 +152,7 @@ impl Core {
         if let Some(observer) = &self.ears.observer {
             observer.report(&Report {
                 at: Instant::now(),
+                ticket: promise.number(),
                 job: promise.name().to_owned(),
                 key: promise.key(),
                 status: status(),
