@@ -8,9 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::cache::{Cache, Claim, Entry};
 use crate::dispatch::{Action, End, Event, Rules, State};
+use crate::fork_server::ForkServer;
 use crate::job::{Artefact, Job, Limits};
 use crate::mailbox::Message;
 use crate::observe::{Observer, Stats, Status, WorkerStatus};
+use crate::pool::Start;
 use crate::quarantine::Quarantine;
 use crate::readiness::Readiness;
 use crate::remains::Usage;
@@ -40,6 +42,8 @@ pub(crate) struct Means {
     pub command: WorkerCommand,
     /// A thread of this process instead of processes.
     pub inline: bool,
+    /// How processes are started.
+    pub start: Start,
     pub scratch: Scratch,
     pub cache: Option<Cache>,
     /// Most bytes that the cache may have when the pool is closed.
@@ -70,6 +74,7 @@ pub(crate) struct Core {
     messages: Receiver<Message>,
     means: Means,
     workers: Vec<Option<Worker>>,
+    fork_server: Option<ForkServer>,
     /// Workers to start: their slots and generations.
     starts: Vec<(usize, u64)>,
     jobs: BTreeMap<u64, Job>,
@@ -103,6 +108,7 @@ impl Core {
             messages,
             means,
             starts: Vec::new(),
+            fork_server: None,
             jobs: BTreeMap::new(),
             promises: BTreeMap::new(),
             found: BTreeMap::new(),
@@ -199,6 +205,7 @@ impl Core {
         self.closed = true;
         self.starts.clear();
         self.workers.iter_mut().for_each(|worker| *worker = None);
+        self.fork_server = None;
         while self.messages.try_recv().is_ok() {}
         self.promises.clear();
         self.jobs.clear();
@@ -308,6 +315,7 @@ impl Core {
             Action::Resolve { run, tickets, end } => self.resolve(run, &tickets, end),
             Action::Closed => {
                 self.closed = true;
+                self.fork_server = None;
                 self.trim_cache();
             }
         }
@@ -335,7 +343,7 @@ impl Core {
         }
     }
 
-    fn make_worker(&self, slot: usize) -> std::io::Result<WorkerProc> {
+    fn make_worker(&mut self, slot: usize) -> std::io::Result<WorkerProc> {
         let Means { command, cache, .. } = &self.means;
         let scratch = self.means.scratch.place(slot)?;
         let surroundings = Surroundings {
@@ -346,6 +354,13 @@ impl Core {
         };
         let mut proc = if self.means.inline {
             WorkerProc::thread(command, surroundings, Handlers::standard())
+        } else if self.means.start == Start::Fork {
+            let copied = copied(&mut self.fork_server, command, surroundings);
+            // Whatever is wrong with the server, a worker can be had without it.
+            copied.or_else(|_| {
+                self.fork_server = None;
+                WorkerProc::process(command, surroundings)
+            })
         } else {
             WorkerProc::process(command, surroundings)
         }?;
@@ -444,4 +459,17 @@ impl Core {
         let limits = job.map(|job| job.all_limits(self.means.wall));
         limits.unwrap_or_default()
     }
+}
+
+/// A worker that is copied from the fork server, which is started if there is none.
+fn copied(
+    server: &mut Option<ForkServer>,
+    command: &WorkerCommand,
+    surroundings: Surroundings<'_>,
+) -> std::io::Result<WorkerProc> {
+    let server = match server {
+        Some(server) => server,
+        None => server.insert(ForkServer::start(command)?),
+    };
+    WorkerProc::copy(server, command, surroundings)
 }

@@ -62,6 +62,19 @@ pub struct Builder {
     idle: Option<Duration>,
     process: bool,
     sandbox: Sandbox,
+    start: Start,
+}
+
+/// How worker processes are started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// The program is executed for each.
+    #[default]
+    Spawn,
+    /// The program is executed once, and that process is copied for each worker: a start costs less,
+    /// and so does the memory of a worker. One process more, which does nothing else. When it cannot
+    /// be used, workers are started afresh.
+    Fork,
 }
 
 impl Pool {
@@ -283,6 +296,12 @@ impl Builder {
         self
     }
 
+    /// How worker processes are started: afresh without it.
+    pub fn start(mut self, start: Start) -> Self {
+        self.start = start;
+        self
+    }
+
     /// Start a worker process also when there is one worker: its job cannot harm this process, and
     /// what it needs of memory is given back.
     pub fn in_a_process(mut self) -> Self {
@@ -321,6 +340,7 @@ impl Builder {
             command: command.clone(),
             sandbox: self.sandbox,
             inline,
+            start: self.start,
             scratch,
             cache,
             cache_limit: self.cache_limit.unwrap_or(1 << 30),

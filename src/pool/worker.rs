@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::channel::{Channel, Interrupts};
 use crate::child::{Ended, Launcher, Program, Trial};
+use crate::fork_server::{self, FORK_SERVER};
 use crate::jobs::{CompileCJobs, CompileTritonJobs, EchoJobs, TaskJobs};
 use crate::os;
 use crate::proof::{self, Prover};
@@ -215,8 +216,8 @@ impl<'a> JobContext<'a> {
 /// The `main` of a worker. `arguments` are those after the program's name and after the verb that
 /// made it a worker.
 ///
-/// Without arguments it serves the pool at the other end of standard input. The other forms are
-/// the shims around a compiler; see `docs/pool.md`.
+/// Without arguments it serves the pool at the other end of standard input. The other forms are the
+/// shims around a compiler and the fork server; see `docs/pool.md`.
 pub fn worker_main(handlers: &Handlers, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     match arguments.split_first() {
@@ -225,6 +226,7 @@ pub fn worker_main(handlers: &Handlers, arguments: impl IntoIterator<Item = OsSt
         Some((verb, [level])) if verb == shim::CONFINE => shim::confine(level),
         Some((verb, rest)) if verb == proof::PROVE => proof::prove(handlers.prover, rest),
         Some((verb, [])) if verb == shim::WATCH => shim::watch(),
+        Some((verb, [])) if verb == FORK_SERVER => fork_server::serve(handlers),
         Some((verb, _)) => complain(&format!("there is no worker verb `{}`", verb.display())),
     }
 }
@@ -355,24 +357,47 @@ fn obey(
 }
 
 fn serve_standard_input(handlers: &Handlers) -> ExitCode {
-    if !os::stdin_is_a_socket() {
-        return complain("this is a worker: a pool starts it, with a socket as standard input");
-    }
-    tell_where_panics_come_from();
-    match open_standard_input() {
-        Ok(stream) => match serve(stream, handlers, true) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => complain(&error.to_string()),
-        },
-        Err(error) => complain(&format!("take the socket from standard input: {error}")),
+    match take_standard_input() {
+        Ok(stream) => serve_process(handlers, stream),
+        Err(error) => complain(&error.to_string()),
     }
 }
 
-fn open_standard_input() -> std::io::Result<UnixStream> {
-    os::adopt_orphans()?;
+/// The `main` of a worker that is a copy of the fork server.
+pub(crate) fn serve_copy(handlers: &Handlers, stream: UnixStream, stderr: &OwnedFd) -> ExitCode {
+    // As it is with a worker that was started afresh.
+    let ready = os::lead_a_group().and_then(|()| os::set_stderr(stderr.as_fd()));
+    match ready {
+        Ok(()) => serve_process(handlers, stream),
+        Err(error) => complain(&format!("become a worker: {error}")),
+    }
+}
+
+fn serve_process(handlers: &Handlers, stream: UnixStream) -> ExitCode {
+    tell_where_panics_come_from();
+    let served = os::adopt_orphans()
+        .and_then(|()| watch_the_lifeline(&stream))
+        .map_err(|error| format!("watch the pool: {error}"))
+        .and_then(|()| serve(stream, handlers, true).map_err(|error| error.to_string()));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&error),
+    }
+}
+
+/// The socket that a pool gave as standard input.
+pub(crate) fn take_standard_input() -> std::io::Result<UnixStream> {
+    if !os::stdin_is_a_socket() {
+        let reason = "this is a worker: a pool starts it, with a socket as standard input";
+        return Err(std::io::Error::other(reason));
+    }
     // Moved away from descriptor 0, where every child would inherit it and keep it open.
     let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     os::close_stdin()?;
+    Ok(stream)
+}
+
+fn watch_the_lifeline(stream: &UnixStream) -> std::io::Result<()> {
     let lifeline = stream.try_clone()?;
     std::thread::Builder::new()
         .name("lifeline".to_owned())
@@ -383,7 +408,7 @@ fn open_standard_input() -> std::io::Result<UnixStream> {
             std::thread::sleep(LAST_WORDS);
             os::kill_self();
         })?;
-    Ok(stream)
+    Ok(())
 }
 
 /// What a worker writes last is part of the error that its job ends with. There is no environment in

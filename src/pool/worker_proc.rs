@@ -6,9 +6,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,8 @@ use serde::Serialize;
 
 use crate::dispatch::Death;
 use crate::error::Error;
-use crate::os;
+use crate::fork_server::ForkServer;
+use crate::os::{self, Exit, Process};
 use crate::sandbox::Sandbox;
 use crate::wire::{Decoder, Frame, FrameKind, Hello, WireError};
 use crate::worker::{self, Handlers};
@@ -67,11 +68,7 @@ pub(crate) struct WorkerProc {
 
 #[derive(Debug)]
 enum Body {
-    Process {
-        child: Child,
-        ended: OwnedFd,
-        stderr: File,
-    },
+    Process { process: Process, stderr: File },
     Thread(Option<JoinHandle<()>>),
 }
 
@@ -151,28 +148,42 @@ impl WorkerProc {
         command: &WorkerCommand,
         surroundings: Surroundings<'_>,
     ) -> io::Result<Self> {
+        Self::started(command, surroundings, |socket, stderr| {
+            let child = command
+                .command()
+                .current_dir("/")
+                .stdin(socket)
+                .stdout(Stdio::null())
+                .stderr(stderr.try_clone()?)
+                // Out of the terminal's group: an interrupt is the parent's to decide on.
+                .process_group(0)
+                .spawn()?;
+            Process::of(&child)
+        })
+    }
+
+    /// Has a worker process copied from the fork server; everything else is the same.
+    pub(crate) fn copy(
+        server: &mut ForkServer,
+        command: &WorkerCommand,
+        surroundings: Surroundings<'_>,
+    ) -> io::Result<Self> {
+        Self::started(command, surroundings, |socket, stderr| {
+            server.fork(&socket, stderr)
+        })
+    }
+
+    fn started(
+        command: &WorkerCommand,
+        surroundings: Surroundings<'_>,
+        start: impl FnOnce(OwnedFd, &File) -> io::Result<Process>,
+    ) -> io::Result<Self> {
         let (socket, other) = UnixStream::pair()?;
         // A file instead of a pipe: nobody has to read it while the worker lives, and a worker that
         // writes much is not stopped by it. It has no name, so it goes with its descriptors.
         let stderr = tempfile::tempfile_in(surroundings.scratch)?;
-        let child = command
-            .command()
-            .current_dir("/")
-            .stdin(OwnedFd::from(other))
-            .stdout(Stdio::null())
-            .stderr(stderr.try_clone()?)
-            // Out of the terminal's group: an interrupt is the parent's to decide on.
-            .process_group(0)
-            .spawn()?;
-        let ended = os::process_descriptor(&child)?;
-        let mut worker = Self::around(
-            socket,
-            Body::Process {
-                child,
-                ended,
-                stderr,
-            },
-        );
+        let process = start(other.into(), &stderr)?;
+        let mut worker = Self::around(socket, Body::Process { process, stderr });
         worker.greet(command, surroundings)?;
         Ok(worker)
     }
@@ -276,7 +287,7 @@ impl WorkerProc {
     /// Readable when the process has ended; a thread ends with its socket.
     pub(crate) fn ended(&self) -> Option<BorrowedFd<'_>> {
         match &self.body {
-            Body::Process { ended, .. } => Some(ended.as_fd()),
+            Body::Process { process, .. } => Some(process.as_fd()),
             Body::Thread(_) => None,
         }
     }
@@ -291,19 +302,19 @@ impl WorkerProc {
 
     /// Kills the worker. What it had started is killed by the guard of its group.
     pub(crate) fn kill(&mut self) {
-        if let Body::Process { child, .. } = &mut self.body {
-            let _ = child.kill();
+        if let Body::Process { process, .. } = &self.body {
+            process.kill();
         }
     }
 
     /// Reaps a worker that has ended.
     pub(crate) fn death(mut self) -> Death {
         match &mut self.body {
-            Body::Process { child, stderr, .. } => {
-                let status = child.wait().ok();
+            Body::Process { process, stderr } => {
+                let Exit { signal, code } = process.wait();
                 Death {
-                    signal: status.and_then(|status| status.signal()),
-                    code: status.and_then(|status| status.code()),
+                    signal,
+                    code,
                     stderr: end_of(stderr),
                     cause: None,
                 }
@@ -356,17 +367,16 @@ impl WorkerProc {
 impl Drop for WorkerProc {
     /// A worker that is dropped without [`WorkerProc::death`] is killed and reaped.
     fn drop(&mut self) {
-        if let Body::Process { child, ended, .. } = &mut self.body {
-            let _ = child.kill();
+        if let Body::Process { process, .. } = &self.body {
+            process.kill();
             // Not for ever: this is also the end of waiting for a process the kernel cannot end.
             let soon = Instant::now() + Duration::from_secs(1);
-            let _ = os::wait_for(&[(ended.as_fd(), false)], Some(soon));
-            let _ = child.try_wait();
+            let _ = os::wait_for(&[(process.as_fd(), false)], Some(soon));
+            process.reap();
         }
     }
 }
 
-/// The end of what a process wrote.
 pub(crate) fn end_of(file: &File) -> String {
     let length = file.metadata().map_or(0, |metadata| metadata.len());
     let start = length.saturating_sub(TAIL);

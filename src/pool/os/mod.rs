@@ -1,7 +1,11 @@
-//! What the pool asks of the operating system beyond `std`, without `unsafe`.
+//! What the pool asks of the operating system beyond `std`. `fork.rs` alone has `unsafe`.
 
 mod crowd;
+mod fork;
+mod process;
 mod unix;
 
 pub(crate) use crowd::Crowd;
+pub(crate) use fork::{Forked, fork_sibling};
+pub(crate) use process::{Exit, Process};
 pub(crate) use unix::*;

@@ -182,6 +182,16 @@ pub(crate) fn limit_threads(processes: u32) -> io::Result<()> {
     set_limit(Resource::Nproc, most, most)
 }
 
+/// Makes this process the leader of a group of its own.
+pub(crate) fn lead_a_group() -> io::Result<()> {
+    Ok(rustix::process::setpgid(None, None)?)
+}
+
+/// Has this process print its errors into `file`.
+pub(crate) fn set_stderr(file: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::stdio::dup2_stderr(file)?)
+}
+
 /// Replaces standard input by `/dev/null`.
 pub(crate) fn close_stdin() -> io::Result<()> {
     let null = fs::File::open("/dev/null")?;

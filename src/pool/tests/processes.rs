@@ -10,6 +10,8 @@ mod bench;
 mod compile;
 #[path = "processes/faults.rs"]
 mod faults;
+#[path = "processes/forks.rs"]
+mod forks;
 #[path = "processes/protocol.rs"]
 mod protocol;
 #[path = "processes/pytorch.rs"]
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     let tests = [
         compile::tests(),
         faults::tests(),
+        forks::tests(),
         protocol::tests(),
         pytorch::tests(),
         sandbox::tests(),

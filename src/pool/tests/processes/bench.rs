@@ -108,6 +108,14 @@ impl Bench {
         workers_of(&self.path("worker"))
     }
 
+    /// The living processes of the worker program that have these arguments.
+    pub(crate) fn processes_with(&self, arguments: &[&str]) -> Vec<i32> {
+        let all = running(&self.path("worker")).into_iter();
+        all.filter(|(_, found)| found == arguments)
+            .map(|(pid, _)| pid)
+            .collect()
+    }
+
     /// No process of the bench is alive, and no temporary file is left.
     pub(crate) fn assert_nothing_left(&self) {
         until("every worker to be gone", || {
