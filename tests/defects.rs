@@ -29,7 +29,7 @@ fn b1_shared_constants_do_not_hinder_fusion() {
 /// PyTorch fails with an internal assertion: "We don't have an op for `quantized::conv2d_prepack`".
 #[test]
 fn b2_padding_words_are_numbers() {
-    for (kernel, word, fused) in [(3, "same", true), (2, "valid", true), (2, "same", false)] {
+    for (kernel, word) in [(3, "same"), (2, "valid"), (2, "same")] {
         let text = forward(
             &format!(
             "%w_q : Tensor = prim::Constant[value=random<QInt8(2, 1, {kernel}, {kernel}), scale=0.02, zero_point=0, seed=1>]()
@@ -41,17 +41,15 @@ fn b2_padding_words_are_numbers() {
              %q : Tensor = aten::quantize_per_tensor(%y, %scale, %zero, %quint8)
              %r : Tensor = aten::dequantize(%q)"
             ));
-        let (module, remarks) = finalize(parse(&text), QuantType::Static, &[]);
-        let ours = ops(&module);
-        assert_eq!(
-            ours.contains(&"quantized::conv2d".to_owned()),
-            fused,
-            "{ours:?}"
-        );
-        if !fused {
-            let why = "which is not the same on both sides";
-            assert!(missed(&remarks).contains(why), "{}", missed(&remarks));
-        }
+        let (module, _) = finalize(parse(&text), QuantType::Static, &[]);
+        let mut ours = ops(&module);
+        ours.retain(|op| !op.starts_with("prim::"));
+        // Where the sides differ, zero points are put around the codes first.
+        let padded = (kernel == 2 && word == "same").then_some("aten::constant_pad_nd");
+        let mut expected = vec!["aten::quantize_per_tensor"];
+        expected.extend(padded);
+        expected.extend(["quantized::conv2d", "aten::dequantize"]);
+        assert_eq!(ours, expected);
     }
 }
 

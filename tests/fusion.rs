@@ -10,7 +10,8 @@ use planish::ir::GraphModule;
 use planish::ir::text::parse_module;
 use planish::passes::rewrite::Rule;
 use planish::passes::{
-    Fuel, NoKernels, Options, PassCx, Pipeline, QuantType, RemarkKind, Remarks, kept_methods, rules,
+    Fuel, NoKernels, Options, PassCx, Pipeline, PipelineError, QuantType, RemarkKind, Remarks,
+    kept_methods, rules,
 };
 use serde_json::Value;
 
@@ -25,6 +26,9 @@ const DIFFERENT: [(&str, &str); 2] = [
         "the dequantized weights of two layer norms are equal, and freezing merges them",
     ),
 ];
+
+/// The case that is refused instead: PyTorch's finalized module fails on its first run.
+const REFUSED: &str = "conv_transpose2d_perchannel";
 
 #[test]
 fn every_case_is_fused_at_least_as_far_as_by_pytorch() {
@@ -53,7 +57,13 @@ fn every_case_is_fused_at_least_as_far_as_by_pytorch() {
         else {
             continue;
         };
-        let (ours, remarks) = fuse(module, &meta);
+        let (ours, remarks) = match fuse(module, &meta) {
+            Ok(fused) => fused,
+            Err(error) => {
+                assert_eq!(name, REFUSED, "{error}");
+                continue;
+            }
+        };
         fired.extend(
             remarks
                 .of(RemarkKind::Passed)
@@ -101,7 +111,7 @@ fn every_case_is_fused_at_least_as_far_as_by_pytorch() {
         );
     }
     // PyTorch's rules 22, 23, 34, 35, 57, 60, 62, 63, 66 and 82 fire on no module that its quantizer makes and saves: texts show them.
-    for pass in ["quant_fusion", "insert_prepack_unpack"] {
+    for pass in ["quant_fusion", "insert_prepack_unpack", "quant_motion"] {
         fired.extend(fired_in_texts(pass));
     }
     let all = [
@@ -109,6 +119,7 @@ fn every_case_is_fused_at_least_as_far_as_by_pytorch() {
         rules::dynamic(),
         rules::prepack(),
         rules::undo_prepack(),
+        rules::pairs(),
     ];
     let names = all.iter().flat_map(|set| set.rules()).map(Rule::name);
     let silent: Vec<&str> = names.filter(|name| !fired.contains(*name)).collect();
@@ -151,7 +162,10 @@ fn fired_in_texts(pass: &str) -> BTreeSet<String> {
 }
 
 /// Runs everything up to fusion; returns the operators of `forward` by name, and what was said.
-fn fuse(mut module: GraphModule, meta: &Value) -> (BTreeMap<String, i64>, Remarks) {
+fn fuse(
+    mut module: GraphModule,
+    meta: &Value,
+) -> Result<(BTreeMap<String, i64>, Remarks), PipelineError> {
     let names = meta["preserved"].as_array().into_iter().flatten();
     let options = Options {
         quant_type: if meta["qt"] == "static" {
@@ -165,8 +179,10 @@ fn fuse(mut module: GraphModule, meta: &Value) -> (BTreeMap<String, i64>, Remark
         ..Options::default()
     };
     let mut remarks = Remarks::default();
-    let pipeline = Pipeline::parse("inline,clear-profiling,insert-prepack-unpack,quant-fusion,dce")
-        .expect("passes by their names");
+    let pipeline = Pipeline::parse(
+        "inline,clear-profiling,insert-prepack-unpack,quant-motion,quant-fusion,dce",
+    )
+    .expect("passes by their names");
     let mut cx = PassCx {
         remarks: &mut remarks,
         kernels: &mut NoKernels,
@@ -174,9 +190,7 @@ fn fuse(mut module: GraphModule, meta: &Value) -> (BTreeMap<String, i64>, Remark
         options: &options,
         observer: None,
     };
-    pipeline
-        .run(&mut module, &mut cx, &mut ())
-        .expect("the cases are valid modules");
+    pipeline.run(&mut module, &mut cx, &mut ())?;
     let mut ops = BTreeMap::new();
     for id in kept_methods(&module, &[]).expect("nothing is preserved") {
         let graph = &module.method(id).graph;
@@ -192,5 +206,5 @@ fn fuse(mut module: GraphModule, meta: &Value) -> (BTreeMap<String, i64>, Remark
             }
         }
     }
-    (ops, remarks)
+    Ok((ops, remarks))
 }

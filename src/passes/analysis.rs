@@ -2,4 +2,5 @@
 
 pub mod alias;
 pub mod codes;
+pub mod grid;
 pub mod objects;

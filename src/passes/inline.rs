@@ -18,7 +18,7 @@ use planish_ir::{
     At, Attr, Graph, GraphModule, Literal, MethodId, NodeId, Op, SecondaryMap, Sym, Type, ValueId,
 };
 
-use crate::analysis::objects::{Objects, attribute_read, objects};
+use crate::analysis::objects::{Objects, attribute_read, attribute_write, objects};
 use crate::kept;
 use crate::pass::{Changed, Pass, PassCx, PassError};
 use crate::picked;
@@ -91,6 +91,7 @@ fn inline_calls(
             *changed += 1;
             continue;
         }
+        refuse_assigned_module(module, &graph, &objects, node)?;
         let Some(called) = called(module, &graph, &objects, node)? else {
             continue;
         };
@@ -201,6 +202,27 @@ fn called(
             ))),
         },
     }
+}
+
+/// Calls mean the module that is there now: another one must not take its place.
+fn refuse_assigned_module(
+    module: &GraphModule,
+    graph: &Graph,
+    objects: &Objects,
+    node: NodeId,
+) -> Result<(), PassError> {
+    let Some((owner, name)) = attribute_write(graph, objects, node) else {
+        return Ok(());
+    };
+    if module.submodule(owner, name).is_none() {
+        return Ok(());
+    }
+    let class = module.module(owner).class;
+    let place = graph.node(node).loc;
+    let place = place.map(|loc| format!(" ({loc})")).unwrap_or_default();
+    Err(PassError::Refused(format!(
+        "inline the calls of {class}.{name}: another module is assigned to it{place}, so that it is not known which one a call means; choose between two modules with a branch instead"
+    )))
 }
 
 fn refuse_recursion(

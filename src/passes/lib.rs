@@ -27,6 +27,7 @@ mod picked;
 mod pipeline;
 mod prove;
 mod quant_fusion;
+mod quant_motion;
 mod remark;
 mod replicate_dequant;
 pub mod rewrite;
@@ -59,6 +60,7 @@ pub use peephole::Peephole;
 pub use pipeline::{Instrument, PassReport, Pipeline, PipelineError};
 pub use prove::{Counterexample, Proof, Prover};
 pub use quant_fusion::QuantFusion;
+pub use quant_motion::QuantMotion;
 pub use remark::{Remark, RemarkKind, Remarks};
 pub use replicate_dequant::ReplicateDequant;
 pub use swap_functional_linear::SwapFunctionalLinear;
@@ -67,11 +69,13 @@ pub use why_not::{Answer, WhyNot, WhyNotError, node_text, why_not};
 /// What Finalize runs, in order.
 ///
 /// Calls are inlined first, so that what stands in submodules is fused too. Fusion comes before freezing, since it matches quantize and
-/// dequantize nodes whose operands freezing would merge; folding comes last, since only constant weights can be packed.
+/// dequantize nodes whose operands freezing would merge, and motion before fusion, since it brings them to where they match; folding comes
+/// last, since only constant weights can be packed.
 pub const FINALIZE: &[&dyn Pass] = &[
     &Inline,
     &ClearProfiling,
     &InsertPrepackUnpack,
+    &QuantMotion,
     &QuantFusion,
     &Freeze,
     &FoldPrepack,

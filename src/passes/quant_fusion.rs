@@ -46,7 +46,7 @@ impl Pass for QuantFusion {
             let instead: HashMap<NodeId, NodeId> = undone
                 .applied
                 .iter()
-                .map(|undo| (undo.root, undo.made))
+                .filter_map(|undo| Some((undo.root, undo.made?)))
                 .collect();
             for (node, _) in &mut misses {
                 *node = instead.get(node).copied().unwrap_or(*node);

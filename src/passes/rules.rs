@@ -44,6 +44,13 @@ pub fn undo_prepack() -> &'static RuleSet {
     &RULES
 }
 
+/// Pairs that undo each other vanish.
+pub fn pairs() -> &'static RuleSet {
+    static RULES: LazyLock<RuleSet> =
+        LazyLock::new(|| parse("pairs.rules", include_str!("rules/pairs.rules")));
+    &RULES
+}
+
 /// Sums of quantized tensors take a relu in.
 pub fn add_relu() -> &'static RuleSet {
     static RULES: LazyLock<RuleSet> =
@@ -66,7 +73,7 @@ pub fn on_device() -> &'static RuleSet {
 }
 
 /// Every set with its name.
-pub fn sets() -> [(&'static str, &'static RuleSet); 7] {
+pub fn sets() -> [(&'static str, &'static RuleSet); 8] {
     [
         ("quant-fusion", quant_fusion()),
         ("dynamic", dynamic()),
@@ -75,6 +82,7 @@ pub fn sets() -> [(&'static str, &'static RuleSet); 7] {
         ("add-relu", add_relu()),
         ("linear", linear()),
         ("on-device", on_device()),
+        ("pairs", pairs()),
     ]
 }
 

@@ -85,9 +85,10 @@ impl Scope<'_> {
         misses: Misses<'_>,
         cx: &mut PassCx<'_>,
     ) -> usize {
-        for Applied { rule, made, .. } in &outcome.applied {
-            let becomes = rule.becomes().to_string();
-            self.remark(pass, RemarkKind::Passed, rule, (graph, *made), becomes, cx);
+        for Applied { rule, root, made } in &outcome.applied {
+            // What is known of a root stays readable when it is gone.
+            let at = (graph, made.unwrap_or(*root));
+            self.remark(pass, RemarkKind::Passed, rule, at, rule.becomes(), cx);
         }
         for (node, near) in misses {
             // A pass before this one may have said why.

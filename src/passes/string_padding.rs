@@ -1,9 +1,10 @@
 //! The padding words of convolutions as numbers: `valid` is no padding, `same` is what keeps sizes at stride 1.
 //!
 //! Only convolutions whose weight is dequantized are looked at: the others stay as they are written. Where the two sides of a dimension
-//! would need different padding there is no number for it, and the convolution stays in float.
+//! need different padding, what the far side needs more is put around the input before; `quant-motion` brings that onto codes, where the zero
+//! point stands for the zeros. It pays when the convolution stands between codes; else it stays in float as it is.
 
-use planish_ir::{At, Graph, Literal, NodeId, Op};
+use planish_ir::{At, Graph, Literal, NodeId, Op, Type, Use};
 
 use crate::pass::PassCx;
 use crate::remark::{Remark, RemarkKind};
@@ -11,6 +12,7 @@ use crate::rewrite::forget;
 use crate::scope::Scope;
 
 // Positions of operands of `aten::conv2d.padding` and its kin.
+const INPUT: usize = 0;
 const WEIGHT: usize = 1;
 const STRIDE: usize = 3;
 const PADDING: usize = 4;
@@ -37,17 +39,24 @@ pub(crate) fn resolve(
             continue;
         }
         let (kind, reason) = match padding(graph, scope, node, dims) {
-            Ok(padding) => {
+            Ok(sides) => {
                 if !cx.fuel.take() {
                     break;
                 }
+                let Sides { padding, more } = sides;
+                pad_far_sides(graph, node, &more);
                 let numbers = graph.insert_constant(At::Before(node), Literal::ints(&padding));
                 let word = graph.node(node).inputs()[PADDING];
                 graph.set_input(node, PADDING, numbers);
                 forget(graph, vec![word]);
                 graph.set_op(node, Op::of(name.as_str()));
                 resolved += 1;
-                (RemarkKind::Passed, format!("padding {padding:?}"))
+                let far = if is_even(&more) {
+                    String::new()
+                } else {
+                    format!(", and {more:?} on the far sides")
+                };
+                (RemarkKind::Passed, format!("padding {padding:?}{far}"))
             }
             Err(reason) => (RemarkKind::Missed, reason),
         };
@@ -69,19 +78,67 @@ fn dimensions(name: &str) -> Option<usize> {
         .map(|at| at + 1)
 }
 
-fn padding(
-    graph: &Graph,
-    scope: &Scope<'_>,
-    node: NodeId,
-    dims: usize,
-) -> Result<Vec<i64>, String> {
+/// What is put around each dimension.
+struct Sides {
+    /// On both sides.
+    padding: Vec<i64>,
+    /// On the far side besides.
+    more: Vec<i64>,
+}
+
+fn is_even(more: &[i64]) -> bool {
+    more.iter().all(|more| *more == 0)
+}
+
+/// Puts zeros behind the elements of a convolution's input.
+fn pad_far_sides(graph: &mut Graph, node: NodeId, more: &[i64]) {
+    if is_even(more) {
+        return;
+    }
+    let before = At::Before(node);
+    // Pairs of a near and a far side, the last dimension first.
+    let amounts: Vec<i64> = more.iter().rev().flat_map(|more| [0, *more]).collect();
+    let amounts = graph.insert_constant(before, Literal::ints(&amounts));
+    let zero = graph.insert_constant(before, Literal::Int(0));
+    let input = graph.node(node).inputs()[INPUT];
+    let (ty, loc) = (Type::TENSOR, graph.node(node).loc);
+    let pad = Op::of("aten::constant_pad_nd");
+    let padded = graph.insert(before, pad, &[input, amounts, zero], [ty]);
+    graph.set_loc(padded, loc);
+    graph.set_input(node, INPUT, graph.output(padded));
+}
+
+/// Whether a convolution reads what is dequantized and is quantized again, at once or behind a relu.
+fn is_between_codes(graph: &Graph, node: NodeId) -> bool {
+    let input = graph.producer(graph.node(node).inputs()[INPUT]);
+    let from_codes = input.is_some_and(|input| graph.node(input).op().is("aten::dequantize"));
+    let mut value = graph.output(node);
+    loop {
+        let &[Use::Input(user, 0)] = graph.value(value).uses() else {
+            return false;
+        };
+        let op = graph.node(user).op();
+        if !op.is("aten::relu") && !op.is("aten::relu_") {
+            return from_codes && op.is("aten::quantize_per_tensor");
+        }
+        value = graph.output(user);
+    }
+}
+
+fn padding(graph: &Graph, scope: &Scope<'_>, node: NodeId, dims: usize) -> Result<Sides, String> {
     let inputs = graph.node(node).inputs();
     let word = scope
         .facts
         .literal(graph, inputs[PADDING])
         .and_then(Literal::as_str);
     match word {
-        Some("valid") => return Ok(vec![0; dims]),
+        Some("valid") => {
+            let none = || vec![0; dims];
+            return Ok(Sides {
+                padding: none(),
+                more: none(),
+            });
+        }
         Some("same") => {}
         Some(other) => {
             return Err(format!(
@@ -117,10 +174,14 @@ fn padding(
         .zip(&dilation)
         .map(|(size, dilation)| dilation * (size - 1))
         .collect();
-    if total.iter().any(|total| total % 2 != 0) {
+    let more: Vec<i64> = total.iter().map(|total| total % 2).collect();
+    if !is_even(&more) && !is_between_codes(graph, node) {
         return Err(format!(
-            "padding \"same\" needs {total:?} in all, which is not the same on both sides"
+            "padding \"same\" needs {total:?} in all, which is not the same on both sides, and not both its input and its result are quantized"
         ));
     }
-    Ok(total.iter().map(|total| total / 2).collect())
+    Ok(Sides {
+        padding: total.iter().map(|total| total / 2).collect(),
+        more,
+    })
 }

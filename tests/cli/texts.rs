@@ -148,7 +148,7 @@ fn what_passes_do_is_told_on_standard_error() {
         assert!(told.stderr.contains("quant-fusion"), "{told:?}");
     }
     let timing = opt(&["--timing"]).stderr;
-    assert_eq!(timing.lines().count(), 6, "{timing}");
+    assert_eq!(timing.lines().count(), 7, "{timing}");
     let after = opt(&["--print-after", "insert-prepack-unpack"]).stderr;
     assert!(
         after.starts_with("# after insert-prepack-unpack\nmodule "),
@@ -224,9 +224,10 @@ fn import_and_passes_print() {
         " 1. inline",
         " 2. clear-profiling",
         " 3. insert-prepack-unpack",
-        " 4. quant-fusion",
-        " 5. freeze",
-        " 6. fold-prepack",
+        " 4. quant-motion",
+        " 5. quant-fusion",
+        " 6. freeze",
+        " 7. fold-prepack",
         "    const-fold",
     ]);
 }

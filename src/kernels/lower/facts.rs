@@ -245,7 +245,7 @@ impl<'a> Facts<'a> {
 }
 
 /// Operators of `aten::` that give a tensor of the type they are given.
-const KEEPS_TYPE: [&str; 70] = [
+const KEEPS_TYPE: [&str; 85] = [
     "aten::relu",
     "aten::relu_",
     "aten::relu6",
@@ -287,7 +287,22 @@ const KEEPS_TYPE: [&str; 70] = [
     "aten::constant_pad_nd",
     "aten::repeat_interleave",
     "aten::pixel_shuffle",
+    "aten::pixel_unshuffle",
     "aten::index_select",
+    "aten::expand_as",
+    "aten::flip",
+    "aten::movedim",
+    "aten::moveaxis",
+    "aten::numpy_T",
+    "aten::reshape_as",
+    "aten::roll",
+    "aten::split_with_sizes",
+    "aten::swapaxes",
+    "aten::swapdims",
+    "aten::tensor_split",
+    "aten::tile",
+    "aten::unbind",
+    "aten::view_as",
     "aten::flatten",
     "aten::view",
     "aten::reshape",

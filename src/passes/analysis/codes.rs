@@ -11,41 +11,97 @@ pub enum Elements {
     Plain,
 }
 
-/// Operators whose output has the elements of their first operand, in another shape or fewer of them, so that a tensor of codes stays one
-/// with the same scale and zero point. Each computes the same whether before or after quantizing and dequantizing, to the bit: what they
-/// compare (pools, relu) keeps its order.
-pub const KEEPS_ELEMENTS: [&str; 30] = [
+/// Operators that put the elements of their first operand, or some of them, elsewhere, and compute nothing: each gives the same before
+/// quantizing or dequantizing as after, to the bit, as long as one scale and one zero point stand for all elements.
+pub const MOVES_ELEMENTS: [&str; 43] = [
+    "aten::alias",
+    "aten::broadcast_to",
+    "aten::channel_shuffle",
     "aten::chunk",
     "aten::clone",
     "aten::contiguous",
     "aten::detach",
-    "aten::dropout",
     "aten::expand",
+    "aten::expand_as",
     "aten::flatten",
     "aten::flip",
     "aten::index_select",
-    "aten::max_pool1d",
-    "aten::max_pool2d",
-    "aten::max_pool3d",
+    "aten::moveaxis",
     "aten::movedim",
     "aten::narrow",
+    "aten::numpy_T",
     "aten::permute",
     "aten::pixel_shuffle",
     "aten::pixel_unshuffle",
-    "aten::relu",
     "aten::repeat",
+    "aten::repeat_interleave",
     "aten::reshape",
+    "aten::reshape_as",
     "aten::roll",
     "aten::select",
     "aten::slice",
+    "aten::split",
+    "aten::split_with_sizes",
     "aten::squeeze",
+    "aten::swapaxes",
+    "aten::swapdims",
     "aten::t",
+    "aten::tensor_split",
+    "aten::tile",
     "aten::transpose",
+    "aten::unbind",
     "aten::unflatten",
+    "aten::unsafe_chunk",
+    "aten::unsafe_split",
+    "aten::unsafe_split_with_sizes",
     "aten::unsqueeze",
     "aten::view",
+    "aten::view_as",
+];
+
+/// Operators that put elements elsewhere and others around them: some of them again, or zeros, which the zero point stands for. When they
+/// put other numbers there, codes do not.
+pub const PADS_ELEMENTS: [&str; 6] = [
+    "aten::constant_pad_nd",
+    "aten::pad",
+    "aten::reflection_pad1d",
+    "aten::reflection_pad2d",
+    "aten::replication_pad1d",
+    "aten::replication_pad2d",
+];
+
+/// Those of [`MOVES_ELEMENTS`] that may give more elements than they are given.
+const REPEATS_ELEMENTS: [&str; 7] = [
+    "aten::broadcast_to",
+    "aten::expand",
+    "aten::expand_as",
+    "aten::index_select",
+    "aten::repeat",
+    "aten::repeat_interleave",
+    "aten::tile",
+];
+
+/// Whether an operator may give more elements than it is given.
+pub fn may_grow(name: &str) -> bool {
+    REPEATS_ELEMENTS.contains(&name) || PADS_ELEMENTS.contains(&name)
+}
+
+/// Operators that choose among the elements of their first operand by comparing them, or leave them: codes are in the order of what they
+/// stand for, so that each gives the same before dequantizing as after.
+pub const CHOOSES_ELEMENTS: [&str; 6] = [
+    "aten::dropout",
+    "aten::max_pool1d",
+    "aten::max_pool2d",
+    "aten::max_pool3d",
+    "aten::relu",
     "prim::unchecked_cast",
 ];
+
+/// Whether an operator's output has the elements of its first operand, in another shape or fewer of them, so that a tensor of codes stays one
+/// with the same scale and zero point.
+pub fn keeps_elements(name: &str) -> bool {
+    MOVES_ELEMENTS.contains(&name) || CHOOSES_ELEMENTS.contains(&name)
+}
 
 /// Operators on codes that compute plain numbers.
 const COMPUTES_PLAIN: [&str; 4] = [
@@ -132,7 +188,7 @@ pub fn elements(graph: &Graph, value: ValueId) -> Option<Elements> {
         if !of_aten || !matches!(graph.ty(first), Type::Tensor(_)) {
             return None;
         }
-        kept &= KEEPS_ELEMENTS.contains(&name);
+        kept &= keeps_elements(name);
         at = first;
     }
     None

@@ -43,6 +43,9 @@ impl RuleSet {
     }
 }
 
+/// What `where` calls the value that the pattern computes.
+const RESULT: &str = "result";
+
 fn compile(file: &File, concrete: Concrete) -> Result<Rule, Fault> {
     let mut compiler = Compiler {
         file,
@@ -51,30 +54,35 @@ fn compile(file: &File, concrete: Concrete) -> Result<Rule, Fault> {
         steps: Vec::new(),
         pattern: None,
     };
-    compiler.body(&concrete.pattern, concrete.line)?;
+    let root = compiler.body(&concrete.pattern, concrete.line)?;
     let pattern = std::mem::take(&mut compiler.steps);
     compiler.check_pattern(&pattern).map_err(|message| Fault {
         line: concrete.line,
         message,
     })?;
     compiler.pattern = Some(compiler.vars.len());
-    compiler.body(&concrete.replacement, concrete.line)?;
+    let result = match compiler.value(&concrete.replacement)? {
+        Some(value) => value,
+        None => compiler.body(&concrete.replacement, concrete.line)?,
+    };
     let replacement = std::mem::take(&mut compiler.steps);
-    let mut checks = Vec::new();
+    let (mut checks, mut named_result) = (Vec::new(), false);
     for (line, name, args) in guards(&concrete.guards)? {
-        let known = |arg: &String| {
-            let var = compiler
-                .names
-                .get(arg)
-                .copied()
-                .filter(|var| compiler.is_input(*var));
+        let mut known = |arg: &String| {
+            let var = compiler.names.get(arg).copied();
+            let var = var.filter(|var| compiler.is_input(*var));
+            let var = var.or_else(|| (arg == RESULT).then_some(root));
+            named_result |= var == Some(root);
             var.ok_or_else(|| Fault {
                 line,
                 message: format!("%{arg} is not an input of the pattern"),
             })
         };
-        let args = args.iter().map(known).collect::<Result<Vec<_>, _>>()?;
+        let args = args.iter().map(&mut known).collect::<Result<Vec<_>, _>>()?;
         checks.push(Guard::new(&name, args).map_err(|message| Fault { line, message })?);
+    }
+    if named_result {
+        RESULT.clone_into(&mut compiler.vars[root].name);
     }
     let bound = match &concrete.within[..] {
         [] => Bound::Exact,
@@ -94,7 +102,7 @@ fn compile(file: &File, concrete: Concrete) -> Result<Rule, Fault> {
     Ok(Rule::new(
         (concrete.number, concrete.name, concrete.line),
         pattern,
-        replacement,
+        (replacement, result),
         (checks, bound),
         compiler.vars,
     ))
@@ -110,7 +118,24 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    fn body(&mut self, lines: &[Line], line: usize) -> Result<(), Fault> {
+    /// The input of the pattern that a replacement consists of; `None` when it computes something.
+    fn value(&mut self, lines: &[Line]) -> Result<Option<Var>, Fault> {
+        let [line] = lines else { return Ok(None) };
+        let fault = |message| Fault {
+            line: line.number,
+            message,
+        };
+        let Expr::Value(name) = statement(&line.text).map_err(fault)?.value else {
+            return Ok(None);
+        };
+        match self.operand(Expr::Value(name)).map_err(fault)? {
+            Term::Var(var) => Ok(Some(var)),
+            Term::Literal(_) => Ok(None),
+        }
+    }
+
+    /// Reads operations; returns the value that the last one computes.
+    fn body(&mut self, lines: &[Line], line: usize) -> Result<Var, Fault> {
         for (at, line) in lines.iter().enumerate() {
             let fault = |message| Fault {
                 line: line.number,
@@ -128,13 +153,13 @@ impl Compiler<'_> {
             self.call(&op, operands, &statement.outputs)
                 .map_err(fault)?;
         }
-        if self.steps.last().is_none_or(|step| step.outputs.len() != 1) {
-            return Err(Fault {
+        match self.steps.last().map(|step| &step.outputs[..]) {
+            Some(&[result]) => Ok(result),
+            _ => Err(Fault {
                 line,
                 message: "the result must be the only output of an operator".to_owned(),
-            });
+            }),
         }
-        Ok(())
     }
 
     fn call(

@@ -23,8 +23,8 @@ pub(crate) struct Applied<'r> {
     pub(crate) rule: &'r Rule,
     /// The root of the match, which is gone.
     pub(crate) root: NodeId,
-    /// What took its place.
-    pub(crate) made: NodeId,
+    /// What took its place; `None` when that was there before.
+    pub(crate) made: Option<NodeId>,
 }
 
 /// Rewrites a graph until no rule matches or the fuel is gone.
@@ -53,22 +53,20 @@ pub(crate) fn rewrite<'r>(
             break;
         }
         let before = watch.as_ref().map(|_| Before::of(graph, rule, &found));
-        let made = apply(graph, rule, &found, facts);
-        if let (Some(watch), Some(before)) = (&mut watch, before) {
-            watch.tell((rule, fuel.used()), before, (graph, &made), facts);
-        }
-        let Some(last) = made.last().copied() else {
-            continue;
-        };
-        outcome.applied.push(Applied {
-            rule,
-            root: node,
-            made: last,
-        });
-        let uses = graph.value(graph.output(last)).uses();
+        let uses = graph.value(graph.output(node)).uses();
         let users = uses.iter().filter_map(|at| match at {
             Use::Input(user, _) => Some(*user),
             Use::Result(..) => None,
+        });
+        let users: Vec<NodeId> = users.collect();
+        let (made, result) = apply(graph, rule, &found, facts);
+        if let (Some(watch), Some(before)) = (&mut watch, before) {
+            watch.tell((rule, fuel.used()), before, (graph, &made, result), facts);
+        }
+        outcome.applied.push(Applied {
+            rule,
+            root: node,
+            made: made.last().copied(),
         });
         let mut again: Vec<NodeId> = made
             .iter()
@@ -97,8 +95,14 @@ fn first_match<'r>(
     })
 }
 
-/// Puts the replacement in the root's place and removes what nobody reads any more; returns the new nodes, the root's last.
-fn apply(graph: &mut Graph, rule: &Rule, found: &Match, facts: &mut Facts<'_>) -> Vec<NodeId> {
+/// Puts the replacement in the root's place and removes what nobody reads any more; returns the new nodes, and the value that stands for
+/// the root's output.
+fn apply(
+    graph: &mut Graph,
+    rule: &Rule,
+    found: &Match,
+    facts: &mut Facts<'_>,
+) -> (Vec<NodeId>, ValueId) {
     let root = found.nodes[rule.pattern.len() - 1];
     let old = graph.output(root);
     let loc = graph
@@ -125,13 +129,14 @@ fn apply(graph: &mut Graph, rule: &Rule, found: &Match, facts: &mut Facts<'_>) -
         }
         made.push(node);
     }
-    if let Some(last) = made.last() {
-        let new = graph.output(*last);
+    let new = values[rule.result]
+        .expect("the compiler lets a replacement return what it computes, or an input");
+    if !rule.becomes_a_value() {
         graph.set_ty(new, graph.ty(old).clone());
         graph.copy_name(old, new);
-        graph.replace_all_uses(old, new);
         facts.replaced(old, new);
     }
+    graph.replace_all_uses(old, new);
     for node in found.nodes.iter().rev() {
         if unread(graph, *node) {
             let operands = graph.node(*node).inputs().to_vec();
@@ -139,7 +144,7 @@ fn apply(graph: &mut Graph, rule: &Rule, found: &Match, facts: &mut Facts<'_>) -
             forget(graph, operands);
         }
     }
-    made
+    (made, new)
 }
 
 /// Removes what computes these values, and what only that read, as far as nobody reads it and it does nothing else: what is dead must not

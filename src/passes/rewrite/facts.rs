@@ -1,7 +1,8 @@
 //! What a rewrite may rely on besides the graph's shape: which values are constant, and what may be written to when.
 //!
 //! The alias analysis is made once, before the first rewrite. It stays true: a rewrite only replaces values that nobody writes to and
-//! nobody shares by fresh ones, and the value that takes a root's place is written to and shared exactly as the root's was.
+//! nobody shares by fresh ones, and the value that takes a root's place is written to and shared exactly as the root's was. Two values that
+//! become one are written to by nobody.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,6 +11,7 @@ use planish_ir::entity::EntityId;
 use planish_ir::{Effects, Graph, GraphModule, Literal, ModuleId, NodeId, Sym, Type, ValueId};
 
 use crate::analysis::alias::{Aliases, is_mutable};
+use crate::analysis::grid::{Grid, is_per_tensor};
 use crate::analysis::objects::{Objects, attribute_read, attribute_value, objects};
 
 /// Attributes that some method assigns or writes to.
@@ -50,6 +52,26 @@ impl<'m> Facts<'m> {
             known: graph.value_capacity(),
             in_place_of: HashMap::default(),
         }
+    }
+
+    /// What is known of a graph that was made of the one that was analysed.
+    pub(crate) fn again(&self, graph: &Graph) -> Self {
+        Self::new(self.model, graph, self.written)
+    }
+
+    /// How the elements of a tensor are quantized, as far as it is the same on every run.
+    pub(super) fn grid(&self, graph: &Graph, value: ValueId) -> Option<Grid> {
+        Grid::of(graph, &|value| self.literal(graph, value), value)
+    }
+
+    /// Whether one scale and one zero point stand for all elements of a tensor of codes.
+    pub(crate) fn is_per_tensor(&self, graph: &Graph, value: ValueId) -> bool {
+        is_per_tensor(graph, &|value| self.literal(graph, value), value)
+    }
+
+    /// The grid that a quantize operator is told.
+    pub(super) fn grid_told(&self, graph: &Graph, operands: [ValueId; 3]) -> Option<Grid> {
+        Grid::told(graph, &|value| self.literal(graph, value), operands)
     }
 
     /// Takes note of a rewrite.
@@ -134,7 +156,7 @@ impl<'m> Facts<'m> {
     }
 
     /// Whether running a node, with all that is nested in it, may change what one of these values refers to.
-    pub(super) fn may_write(&self, graph: &Graph, node: NodeId, values: &[ValueId]) -> bool {
+    pub(crate) fn may_write(&self, graph: &Graph, node: NodeId, values: &[ValueId]) -> bool {
         let mut nodes = vec![node];
         for block in graph.node(node).blocks() {
             graph.walk_block(*block, &mut nodes);
@@ -160,6 +182,14 @@ impl<'m> Facts<'m> {
     pub(crate) fn is_written(&self, value: ValueId) -> bool {
         self.class(value)
             .is_some_and(|value| self.aliases.is_written(value))
+    }
+
+    /// Whether a value comes from outside, and what a node computes goes there.
+    pub(super) fn is_handed_through(&self, graph: &Graph, value: ValueId, node: NodeId) -> bool {
+        let from_outside = self.class(value);
+        let from_outside = from_outside.is_some_and(|class| self.aliases.is_outside(class));
+        let mut results = graph.results().iter();
+        from_outside && results.any(|result| self.may_alias(*result, graph.output(node)))
     }
 
     fn may_alias(&self, a: ValueId, b: ValueId) -> bool {

@@ -4,6 +4,8 @@ use planish_ir::{DType, Graph, Literal, Type, Use, ValueId};
 
 use super::facts::Facts;
 use super::rule::Var;
+use crate::analysis::codes::{CHOOSES_ELEMENTS, keeps_elements};
+use crate::analysis::grid::{ChannelGrid, Grid};
 
 /// A condition of a rule.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ type Check = fn(&Facts<'_>, &Graph, &[ValueId]) -> Verdict;
 /// A guard: its name, its number of arguments, what it asks of the first one, and how.
 type Kind = (&'static str, usize, &'static str, Check);
 
-const GUARDS: [Kind; 14] = [
+const GUARDS: [Kind; 17] = [
     (
         "one",
         1,
@@ -90,6 +92,24 @@ const GUARDS: [Kind; 14] = [
         1,
         "a constant qint8 tensor that is not unpacked already",
         int8_weight,
+    ),
+    (
+        "gives_codes_back",
+        4,
+        "codes of bytes by the scale, zero point and type that follow: quantized again they are what they were",
+        gives_codes_back,
+    ),
+    (
+        "gives_channels_back",
+        5,
+        "codes of bytes by the scales, zero points, axis and type that follow: quantized again they are what they were",
+        gives_channels_back,
+    ),
+    (
+        "laid_out",
+        2,
+        "as quantizing lays it out, or read by nobody who would notice",
+        laid_out,
     ),
 ];
 
@@ -273,6 +293,107 @@ fn int8_weight(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
         Some(_) => Verdict::Fails("is not qint8".to_owned()),
         None => Verdict::Fails("has no known type".to_owned()),
     }
+}
+
+fn gives_codes_back(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    let Some(has) = facts.grid(graph, args[0]) else {
+        return Verdict::Fails("has no known scale and zero point".to_owned());
+    };
+    let Some(gets) = facts.grid_told(graph, [args[1], args[2], args[3]]) else {
+        let reason = "is quantized again by a scale or zero point that is not known";
+        return Verdict::Fails(reason.to_owned());
+    };
+    let told = |grid: Grid| {
+        let (scale, zero_point, dtype) = (grid.scale, grid.zero_point, grid.dtype);
+        format!("scale {scale} and zero point {zero_point} of {dtype}")
+    };
+    if has != gets {
+        return Verdict::Fails(format!(
+            "has {} and is quantized again by {}",
+            told(has),
+            told(gets)
+        ));
+    }
+    if !has.gives_codes_back() {
+        return Verdict::Fails(format!(
+            "has {}, by which not every code is got back",
+            told(has)
+        ));
+    }
+    Verdict::Holds
+}
+
+fn gives_channels_back(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    let told = |args: &[ValueId]| {
+        let literals: Option<Vec<&Literal>> =
+            args.iter().map(|arg| facts.literal(graph, *arg)).collect();
+        ChannelGrid::told(&literals?)
+    };
+    let has = match facts.literal(graph, args[0]) {
+        Some(Literal::Tensor(tensor)) => ChannelGrid::of(tensor),
+        _ => graph.producer(args[0]).and_then(|node| {
+            let node = graph.node(node);
+            let quantizes = node.op().is("aten::quantize_per_channel");
+            told(node.inputs().get(1..).filter(|_| quantizes)?)
+        }),
+    };
+    match (has, told(&args[1..])) {
+        (None, _) => Verdict::Fails("has no known scales and zero points".to_owned()),
+        (Some(has), Some(gets)) if has == gets && has.gives_codes_back() => Verdict::Holds,
+        _ => Verdict::Fails("is quantized again by other scales or zero points".to_owned()),
+    }
+}
+
+/// What an operator makes lies as quantizing would have it unless it only looks at a tensor in another way. What is dequantized is laid out
+/// anew.
+fn laid_out(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    let mut at = args[0];
+    let looks = loop {
+        if let Some(Literal::Tensor(tensor)) = facts.literal(graph, at) {
+            break !tensor.is_contiguous();
+        }
+        let Some(node) = graph.producer(at).map(|node| graph.node(node)) else {
+            break true;
+        };
+        let name = node.op().name();
+        match node.inputs().first() {
+            Some(first) if CHOOSES_ELEMENTS.contains(&name.as_str()) => at = *first,
+            _ => break !lays_out(name.as_str()),
+        }
+    };
+    let mut open = vec![args[1]];
+    while let (true, Some(value)) = (looks, open.pop()) {
+        for at in graph.value(value).uses() {
+            let Use::Input(user, 0) = at else { continue };
+            let node = graph.node(*user);
+            let name = node.op().name();
+            if node.op().is("aten::dequantize") || keeps_elements(name.as_str()) {
+                open.extend(node.outputs());
+            } else if !lays_out(name.as_str()) && !asks(name.as_str()) {
+                return Verdict::Fails(format!("is a view, and {name} would see its layout"));
+            }
+        }
+    }
+    Verdict::Holds
+}
+
+/// Whether what an operator computes, and how it lies, is the same whatever the layout of its operands is.
+fn lays_out(name: &str) -> bool {
+    let short = name.rsplit("::").next().unwrap_or_default();
+    let operators = ["conv", "linear", "quantize_per_"];
+    operators.iter().any(|op| short.starts_with(op))
+}
+
+/// Whether an operator only asks a tensor of codes how it is quantized or how large it is.
+fn asks(name: &str) -> bool {
+    let queries = [
+        "aten::q_scale",
+        "aten::q_zero_point",
+        "prim::dtype",
+        "aten::size",
+        "aten::dim",
+    ];
+    queries.contains(&name)
 }
 
 fn literal_is(

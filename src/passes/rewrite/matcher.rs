@@ -81,6 +81,8 @@ pub(super) enum Why<'r> {
     Irrelevant,
     /// An operation in between may write to what the replacement reads.
     Written(NodeId),
+    /// The result and what would stand for it must stay two tensors.
+    Two { value: ValueId, reason: String },
 }
 
 /// Matches a rule with a node as its root.
@@ -204,6 +206,11 @@ impl<'r> Search<'_, 'r> {
     }
 
     fn conditions(&self, root: NodeId) -> Result<(), Why<'r>> {
+        if self.rule.becomes_a_value() {
+            self.dequantizes_codes()?;
+            self.guards()?;
+            return self.is_one_tensor(root);
+        }
         let block = self.graph.node(root).block();
         // From the root upwards: what stands nearest to it is the reason.
         for node in self.nodes.iter().rev().flatten() {
@@ -230,6 +237,11 @@ impl<'r> Search<'_, 'r> {
             }
         }
         self.dequantizes_codes()?;
+        self.guards()?;
+        self.nothing_written(root)
+    }
+
+    fn guards(&self) -> Result<(), Why<'r>> {
         for guard in &self.rule.guards {
             let args: Vec<ValueId> = guard
                 .args
@@ -249,7 +261,28 @@ impl<'r> Search<'_, 'r> {
                 Verdict::Irrelevant => return Err(Why::Irrelevant),
             }
         }
-        self.nothing_written(root)
+        Ok(())
+    }
+
+    /// What takes the place of the root's output is then one tensor with it, wherever both stand. Nothing is computed anew, so that others
+    /// may go on reading what the pattern computes.
+    fn is_one_tensor(&self, root: NodeId) -> Result<(), Why<'r>> {
+        let computed = self.nodes.iter().flatten();
+        let computed = computed.flat_map(|node| self.graph.node(*node).outputs());
+        let result = self.values[self.rule.result];
+        let written = |value: &&ValueId| self.facts.is_written(**value);
+        if let Some(value) = computed.chain(&result).copied().find(|v| written(&v)) {
+            let reason = "something writes to it".to_owned();
+            return Err(Why::Two { value, reason });
+        }
+        match result {
+            Some(value) if self.facts.is_handed_through(self.graph, value, root) => {
+                let reason = "the caller knows it, and expects another one as the result";
+                let reason = reason.to_owned();
+                Err(Why::Two { value, reason })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Dequantizing plain numbers leaves them as they are; an operator on codes would not take them.
@@ -413,6 +446,7 @@ impl Why<'_> {
                     node.op()
                 )
             }
+            Self::Two { value, reason } => format!("{} stays: {reason}", label(value)),
         }
     }
 }

@@ -19,8 +19,10 @@ pub struct Rule {
     pub(super) pattern: Vec<Step>,
     pub(super) guards: Vec<Guard>,
     bound: Bound,
-    /// Operations of the replacement in order; the last one's only output takes the place of the root's.
+    /// Operations of the replacement in order; none when an input of the pattern takes the root's place.
     pub(super) replacement: Vec<Step>,
+    /// The value that takes the place of the root's output: the last operation's only output, or an input of the pattern.
+    pub(super) result: Var,
     pub(super) vars: Vec<VarInfo>,
     /// The steps of the pattern from the root along first operands, as far as the index distinguishes.
     pub(super) spine: Vec<usize>,
@@ -60,7 +62,7 @@ impl Rule {
     pub(super) fn new(
         (number, name, line): (u32, String, usize),
         pattern: Vec<Step>,
-        replacement: Vec<Step>,
+        (replacement, result): (Vec<Step>, Var),
         (guards, bound): (Vec<Guard>, Bound),
         vars: Vec<VarInfo>,
     ) -> Self {
@@ -72,6 +74,7 @@ impl Rule {
             guards,
             bound,
             replacement,
+            result,
             vars,
             spine: Vec::new(),
         };
@@ -100,9 +103,17 @@ impl Rule {
         guards.map(|guard| (self.guard(guard), guard.law)).collect()
     }
 
-    /// The operator that takes the root's place.
-    pub fn becomes(&self) -> Op {
-        Self::last(&self.replacement).op
+    /// What takes the root's place: an operator, or an input of the pattern.
+    pub fn becomes(&self) -> String {
+        match self.replacement.last() {
+            Some(step) => step.op.to_string(),
+            None => self.name_of(self.result),
+        }
+    }
+
+    /// Whether an input of the pattern takes the root's place, so that nothing is computed any more.
+    pub(super) fn becomes_a_value(&self) -> bool {
+        self.replacement.is_empty()
     }
 
     /// How far the replacement may be from the pattern.
@@ -115,9 +126,10 @@ impl Rule {
         self.pattern.len()
     }
 
-    /// The operator of the root.
+    /// The root, which no other step of the pattern reads.
     pub(super) fn root(&self) -> &Step {
-        Self::last(&self.pattern)
+        let root = self.pattern.last();
+        root.expect("the compiler refuses a rule whose pattern is empty")
     }
 
     /// The step of the pattern that says most about what it computes: the float operator under quantization and activation.
@@ -149,12 +161,6 @@ impl Rule {
             let (operand, output) = reads(reader)?;
             Some((step, operand, output))
         })
-    }
-
-    fn last(steps: &[Step]) -> &Step {
-        steps
-            .last()
-            .expect("the compiler refuses a rule whose pattern or replacement is empty")
     }
 
     /// A trailing `aten::dequantize` is left out: a float operand there makes a near miss, which is worth a remark.
@@ -264,16 +270,16 @@ impl fmt::Display for Rule {
                 if at + 1 == steps.len() {
                     f.write_str("return ")?;
                 } else {
-                    let outputs: Vec<String> = step
-                        .outputs
-                        .iter()
-                        .map(|var| format!("%{}", self.vars[*var].name))
-                        .collect();
+                    let outputs = step.outputs.iter().map(|var| self.name_of(*var));
+                    let outputs: Vec<String> = outputs.collect();
                     write!(f, "{} = ", outputs.join(", "))?;
                 }
                 let inputs: Vec<String> = step.inputs.iter().map(|term| self.term(term)).collect();
                 writeln!(f, "{}({})", step.op, inputs.join(", "))?;
             }
+        }
+        if self.becomes_a_value() {
+            writeln!(f, "  become  return {}", self.name_of(self.result))?;
         }
         for (at, guard) in self.guards.iter().enumerate() {
             let part = if at == 0 { "where" } else { "     " };
@@ -288,17 +294,17 @@ impl fmt::Display for Rule {
 
 impl Rule {
     fn guard(&self, guard: &Guard) -> String {
-        let args = guard
-            .args
-            .iter()
-            .map(|var| format!("%{}", self.vars[*var].name));
-        let args: Vec<String> = args.collect();
+        let args: Vec<String> = guard.args.iter().map(|var| self.name_of(*var)).collect();
         format!("{}({})", guard.name, args.join(", "))
+    }
+
+    fn name_of(&self, var: Var) -> String {
+        format!("%{}", self.vars[var].name)
     }
 
     fn term(&self, term: &Term) -> String {
         match term {
-            Term::Var(var) => format!("%{}", self.vars[*var].name),
+            Term::Var(var) => self.name_of(*var),
             Term::Literal(Literal::None) => "none".to_owned(),
             Term::Literal(Literal::Bool(value)) => value.to_string(),
             Term::Literal(Literal::Int(value)) => value.to_string(),

@@ -51,10 +51,11 @@ fn every_rule_fires_on_its_own_pattern_and_leaves_nothing_of_it() {
                 step.op
             );
         }
-        let last = graph
-            .producer(graph.results()[0])
-            .map(|node| graph.node(node).op());
-        assert_eq!(last, Some(rule.becomes()), "{rule}");
+        if !rule.becomes_a_value() {
+            let last = graph.producer(graph.results()[0]);
+            let last = last.map(|node| graph.node(node).op().to_string());
+            assert_eq!(last, Some(rule.becomes()), "{rule}");
+        }
     }
 }
 
@@ -141,6 +142,60 @@ fn a_repeated_value_must_be_one_value() {
     let mut graph = parse_graph(text).expect("valid text");
     run(&mut graph, &set, &mut Fuel::unlimited());
     assert_eq!(ops(&graph), ["aten::square", "aten::mul.Tensor"]);
+}
+
+#[test]
+fn a_value_takes_the_place_of_what_is_equal_to_it() {
+    let set = RuleSet::parse(
+        "test",
+        "rule twice\n  match return aten::neg(aten::neg(%x))\n  become return %x\n",
+    )
+    .expect("a rule");
+    assert_eq!(set.rules()[0].becomes(), "%x");
+    assert!(
+        set.rules()[0]
+            .to_string()
+            .ends_with("  become  return %x\n")
+    );
+    let text = |more: &str, result: &str| {
+        format!(
+            "graph(%a : Tensor):
+              %x : Tensor = aten::abs(%a)
+              %y : Tensor = aten::neg(%x)
+              {more}
+              %z : Tensor = aten::neg(%y)
+              %u : Tensor = aten::sin(%z)
+              return ({result})\n"
+        )
+    };
+    for (more, result, left) in [
+        ("", "%u", &["aten::abs", "aten::sin"][..]),
+        // Others may read what is in between.
+        ("", "%u, %y", &["aten::abs", "aten::neg", "aten::sin"]),
+        // What is written to anywhere is a tensor of its own.
+        (
+            "%w : Tensor = aten::relu_(%y)",
+            "%u",
+            &[
+                "aten::abs",
+                "aten::neg",
+                "aten::relu_",
+                "aten::neg",
+                "aten::sin",
+            ],
+        ),
+    ] {
+        let mut graph = parse_graph(&text(more, result)).expect("valid text");
+        run(&mut graph, &set, &mut Fuel::unlimited());
+        assert_eq!(ops(&graph), left, "{more} {result}");
+    }
+    // The caller would get its own tensor back.
+    let mut graph = parse_graph("graph(%a : Tensor):\n  %y : Tensor = aten::neg(%a)\n  %z : Tensor = aten::neg(%y)\n  return (%z)\n").expect("valid text");
+    assert!(
+        run(&mut graph, &set, &mut Fuel::unlimited())
+            .applied
+            .is_empty()
+    );
 }
 
 #[test]
@@ -313,19 +368,44 @@ fn operand(
                 return constant(graph, Literal::Tensor(vector.expect("one element")));
             }
             "int8_weight" => {
-                let codes = Tensor::new(DType::QInt8, &[1], vec![3_u8]);
-                let codes = codes.and_then(|codes| {
-                    codes.with_qparams(QParams::PerTensor {
-                        scale: 0.5,
-                        zero_point: 0,
-                    })
-                });
-                return constant(graph, Literal::Tensor(codes.expect("one code")));
+                let (scale, zero_point) = (0.5, 0);
+                let qparams = QParams::PerTensor { scale, zero_point };
+                return constant(graph, codes(DType::QInt8, qparams));
             }
             "quantized_like" => {
                 let op = ["aten::q_scale", "aten::q_zero_point", "prim::dtype"][place - 1];
                 let node = made(graph, op, values[&guard.args[0]]);
                 return graph.output(node);
+            }
+            "gives_codes_back" => {
+                let (scale, zero_point) = (0.5, 3);
+                let qparams = QParams::PerTensor { scale, zero_point };
+                return constant(
+                    graph,
+                    match place {
+                        0 => codes(DType::QUInt8, qparams),
+                        1 => Literal::Float(scale),
+                        2 => Literal::Int(zero_point),
+                        _ => Literal::Int(DType::QUInt8.code()),
+                    },
+                );
+            }
+            "gives_channels_back" => {
+                let qparams = QParams::PerChannel {
+                    scales: [0.5].into(),
+                    zero_points: [3].into(),
+                    axis: 0,
+                };
+                return constant(
+                    graph,
+                    match place {
+                        0 => codes(DType::QInt8, qparams),
+                        1 => Literal::Tensor(Tensor::from_values(&[1], &[0.5_f32]).expect("one")),
+                        2 => Literal::Tensor(Tensor::from_values(&[1], &[3_i64]).expect("one")),
+                        3 => Literal::Int(0),
+                        _ => Literal::Int(DType::QInt8.code()),
+                    },
+                );
             }
             "private" => {
                 let entry = graph.entry();
@@ -338,6 +418,12 @@ fn operand(
     }
     let entry = graph.entry();
     graph.add_param(entry, ty.clone())
+}
+
+fn codes(dtype: DType, qparams: QParams) -> Literal {
+    let codes = Tensor::new(dtype, &[1], vec![3_u8]);
+    let codes = codes.and_then(|codes| codes.with_qparams(qparams));
+    Literal::Tensor(codes.expect("one code"))
 }
 
 fn constant(graph: &mut Graph, literal: Literal) -> ValueId {

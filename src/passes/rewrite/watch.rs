@@ -37,11 +37,14 @@ impl Watch<'_> {
         &mut self,
         (rule, number): (&Rule, u64),
         before: Before,
-        (graph, made): (&Graph, &[NodeId]),
+        (graph, made, result): (&Graph, &[NodeId], ValueId),
         facts: &Facts<'_>,
     ) {
         let outputs = made.iter().flat_map(|node| graph.node(*node).outputs());
-        let outputs: Vec<ValueId> = outputs.copied().collect();
+        let mut outputs: Vec<ValueId> = outputs.copied().collect();
+        if made.is_empty() {
+            outputs.push(result);
+        }
         let after = Region::lift(graph, made, &before.region.inputs, &outputs);
         let inputs = after.inputs.iter().map(|value| Input {
             value: *value,

@@ -187,6 +187,14 @@ fn a_wrong_rule_is_refused_with_its_line() {
         ),
         ("table f\n", "1: there is no family `f` above"),
         (
+            "rule a\n  match return aten::relu(aten::tanh(%x))\n  become return %y\n",
+            "3: %y is unknown",
+        ),
+        (
+            "rule a\n  match %y = aten::tanh(%x)\n  return aten::relu(%y)\n  become return %y\n",
+            "4: %y is computed inside the pattern",
+        ),
+        (
             "rule a\n  match return aten::relu(%x\n  become return aten::relu(%x)\n",
             "2: `,` or `)` is expected before ``",
         ),
