@@ -3,7 +3,7 @@
 //! It reads requests, one a line, and answers each with a line of JSON:
 //!
 //! - `file PATH` imports a model and runs the passes of Finalize over it. `import_ms`: from the path to the module. `finalize_ms`: all
-//!   passes and the verification after each; weights come out quantized and packed, as values (`PackedParams`), and no kernel is compiled.
+//!   passes and the verification before the first and after the last; weights come out quantized and packed, as values (`PackedParams`), and no kernel is compiled.
 //! - `made NETWORK` measures each pass on a network that it makes itself (`resnet18`, `resnet50`, `mobilenet_v2`, `densenet121`, or a
 //!   number: a chain of as many convolutions): `passes_ms`.
 //! - `peak` tells the most memory that this process has had: `peak_bytes`.

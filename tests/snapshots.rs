@@ -63,6 +63,7 @@ fn digits_through_finalize() {
         observer: None,
     };
     Pipeline::new(FINALIZE)
+        .verify_each()
         .run(&mut module, &mut cx, &mut story)
         .expect("the example is quantized");
     for (pass, diff) in story.chapters {

@@ -13,7 +13,7 @@ reasonable time.
 What is timed:
 
 * Finalize, PyTorch: `torch._C._jit_pass_quant_finalize` on a module that was just loaded.
-* Finalize, planish: all passes and the verification after each, on a module that was just imported. Weights come out
+* Finalize, planish: all passes, and the verification before the first and after the last, on a module that was just imported. Weights come out
   quantized and packed as values, as PyTorch's do; kernels are beside it: no counterpart of theirs is in PyTorch's figure.
 * Import: `torch.jit.load`, and from the path to the module.
 * Growth: each pass on chains that planish makes, the least of a few runs; the factor when the length doubles.

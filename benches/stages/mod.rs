@@ -16,7 +16,7 @@ pub(crate) fn run(pass: &dyn Pass, module: &mut GraphModule) {
     });
 }
 
-/// Runs passes as Finalize does, each verified; no kernels are asked for.
+/// Runs passes as Finalize does, the module verified before and after; no kernels are asked for.
 pub(crate) fn run_all(passes: &[&'static dyn Pass], module: &mut GraphModule) -> Vec<PassReport> {
     with_cx(|cx| {
         let reports = Pipeline::new(passes).run(module, cx, &mut ());

@@ -1,5 +1,7 @@
 //! Copies of graphs: into another graph, or fresh without the empty slots of erased nodes.
 
+use smallvec::SmallVec;
+
 use crate::{At, BlockId, Graph, NodeId, SecondaryMap, ValueId};
 
 /// What became of the values of the graph that is copied from.
@@ -126,11 +128,9 @@ impl Graph {
         let mut copies = SecondaryMap::<BlockId, Option<BlockId>>::new();
         for id in nodes {
             let node = from.node(*id);
-            let inputs: Vec<_> = node
-                .inputs()
-                .iter()
-                .map(|value| renamed(renaming, *value))
-                .collect();
+            let inputs = node.inputs().iter();
+            let inputs: SmallVec<[ValueId; 8]> =
+                inputs.map(|value| renamed(renaming, *value)).collect();
             let types = node.outputs().iter().map(|value| from.ty(*value).clone());
             let place = match copies[node.block()] {
                 Some(copy) => At::End(copy),
@@ -141,14 +141,9 @@ impl Graph {
                 at = At::After(copy);
                 first = first.or(Some(copy));
             }
-            self.set_loc(copy, node.loc);
-            for (name, attr) in node.attrs() {
-                self.set_attr(copy, name.as_str(), attr.clone());
-            }
-            for (index, old) in node.outputs().iter().enumerate() {
-                let new = self.node(copy).outputs()[index];
-                self.set_name(new, from.value(*old).name.as_deref());
-                renaming[*old] = Some(new);
+            self.copy_description(from, *id, copy);
+            for (old, new) in node.outputs().iter().zip(self.node(copy).outputs()) {
+                renaming[*old] = Some(*new);
             }
             for old in node.blocks() {
                 let new = self.add_block(copy);

@@ -23,9 +23,12 @@ impl Graph {
     /// Whether the node itself (not what is nested in it) may write to what this input refers to.
     pub fn writes(&self, node: NodeId, input: usize) -> bool {
         let op = self.node(node).op();
+        if !op.writes(input) {
+            return false;
+        }
         match undeclared_writes(op.name().as_str()) {
-            Some((_, flag)) => op.writes(input) && !self.is_false(node, flag),
-            None => op.writes(input),
+            Some((_, flag)) => !self.is_false(node, flag),
+            None => true,
         }
     }
 

@@ -319,6 +319,21 @@ impl Graph {
         self.values[value].name = name.map(Arc::from);
     }
 
+    /// Sets the name of a value to one that others may have too.
+    pub(crate) fn share_name(&mut self, value: ValueId, name: Arc<str>) {
+        self.values[value].name = Some(name);
+    }
+
+    /// Gives a node the attributes, the place and the names of outputs of a node of another graph.
+    pub(crate) fn copy_description(&mut self, from: &Self, old: NodeId, new: NodeId) {
+        let (old, node) = (&from.nodes[old], &mut self.nodes[new]);
+        node.attrs.clone_from(&old.attrs);
+        node.loc = old.loc;
+        for (old, new) in old.outputs.iter().zip(&node.outputs) {
+            self.values[*new].name.clone_from(&from.values[*old].name);
+        }
+    }
+
     /// Gives a value the name of another.
     pub fn copy_name(&mut self, from: ValueId, to: ValueId) {
         self.values[to].name = self.values[from].name.clone();

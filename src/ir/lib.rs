@@ -43,7 +43,7 @@ pub use ops::{Effects, Op, OpInfo};
 pub use order::ProgramOrder;
 pub use packed::{ConvGeometry, PackedKind, PackedParams};
 pub use same::isomorphic;
-pub use sym::Sym;
+pub use sym::{Sym, SymMap};
 pub use tensor::{
     Dims, Element, QParams, Tensor, TensorError, cast_elements, channels_last_strides,
     contiguous_strides,

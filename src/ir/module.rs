@@ -6,8 +6,7 @@
 use std::fmt;
 
 use crate::entity::{EntityId, PrimaryMap, entity_id};
-use crate::{Graph, Literal, Sym, Type};
-use indexmap::IndexMap;
+use crate::{Graph, Literal, Sym, SymMap, Type};
 
 entity_id!(
     /// A module of a [`GraphModule`]; valid for as long as the module is not removed.
@@ -29,9 +28,9 @@ pub struct GraphModule {
     root: ModuleId,
     methods: PrimaryMap<MethodId, Method>,
     /// Classes by qualified name: of modules, script classes, enums, named tuples and interfaces.
-    pub classes: IndexMap<Sym, Class>,
+    pub classes: SymMap<Class>,
     /// Free functions by qualified name.
-    pub functions: IndexMap<Sym, MethodId>,
+    pub functions: SymMap<MethodId>,
     /// How far the module has come.
     pub phase: Phase,
     /// Where the module came from, for messages: a file name.
@@ -44,8 +43,8 @@ pub struct Module {
     /// Qualified name of its class.
     pub class: Sym,
     /// Attributes that are not modules, in declaration order.
-    pub attrs: IndexMap<Sym, Literal>,
-    submodules: IndexMap<Sym, ModuleId>,
+    pub attrs: SymMap<Literal>,
+    submodules: SymMap<ModuleId>,
 }
 
 /// A class.
@@ -54,11 +53,11 @@ pub struct Class {
     /// What kind of class it is.
     pub kind: ClassKind,
     /// Attributes and their types, submodules included, in declaration order.
-    pub fields: IndexMap<Sym, Type>,
+    pub fields: SymMap<Type>,
     /// Values that are the same for every object (`Final`), and the members of an enum.
-    pub constants: IndexMap<Sym, Literal>,
+    pub constants: SymMap<Literal>,
     /// Methods.
-    pub methods: IndexMap<Sym, MethodId>,
+    pub methods: SymMap<MethodId>,
 }
 
 /// Kinds of classes.
@@ -111,14 +110,14 @@ impl GraphModule {
     pub fn new(class: Sym, origin: &str) -> Self {
         let mut modules = PrimaryMap::new();
         let root = modules.push(Some(Module::new(class)));
-        let mut classes = IndexMap::new();
+        let mut classes = SymMap::default();
         classes.insert(class, Class::new(ClassKind::Module));
         Self {
             modules,
             root,
             methods: PrimaryMap::new(),
             classes,
-            functions: IndexMap::new(),
+            functions: SymMap::default(),
             phase: Phase::Imported,
             origin: origin.to_owned(),
         }
@@ -311,8 +310,8 @@ impl Module {
     fn new(class: Sym) -> Self {
         Self {
             class,
-            attrs: IndexMap::new(),
-            submodules: IndexMap::new(),
+            attrs: SymMap::default(),
+            submodules: SymMap::default(),
         }
     }
 }
@@ -322,9 +321,9 @@ impl Class {
     pub fn new(kind: ClassKind) -> Self {
         Self {
             kind,
-            fields: IndexMap::new(),
-            constants: IndexMap::new(),
-            methods: IndexMap::new(),
+            fields: SymMap::default(),
+            constants: SymMap::default(),
+            methods: SymMap::default(),
         }
     }
 }

@@ -35,6 +35,8 @@ pub struct OpInfo {
     pub effects: Effects,
     /// Whether inputs, outputs and blocks follow a rule of their own instead of a schema.
     pub structural: bool,
+    /// Whether it neither writes to an input nor shares storage between inputs and outputs, whatever they are.
+    pub shares_nothing: bool,
 }
 
 /// What running an operator does besides computing its outputs, from what forbids least to what forbids most.
@@ -79,6 +81,7 @@ impl Op {
                 schema: None,
                 effects: Effects::Unknown,
                 structural: false,
+                shares_nothing: false,
             })
         })
     }
@@ -150,8 +153,10 @@ impl Op {
 
     /// Whether the operator may write to what this input refers to; [`crate::Graph::writes`] may know better of a node.
     pub fn writes(self, input: usize) -> bool {
-        if self.0.effects == Effects::Unknown {
-            return true;
+        match self.0.effects {
+            Effects::Pure | Effects::Nondeterministic => return false,
+            Effects::Writes | Effects::SideEffects => {}
+            Effects::Unknown => return true,
         }
         if let Some((inputs, _)) = undeclared_writes(self.0.name.as_str())
             && inputs.contains(&input)
@@ -224,6 +229,7 @@ impl Table {
                 schema: None,
                 effects,
                 structural: true,
+                shares_nothing: false,
             });
             table.declare_all(name);
         }
@@ -256,10 +262,12 @@ impl Table {
 
     /// Adds a declared operator; what already has that name and overload stays, so a structural operator keeps its own rule.
     fn declare(&mut self, name: Sym, overload: Sym, schema: Schema) -> Op {
+        let effects = table::effects(name.as_str(), &schema);
         self.intern(OpInfo {
             name,
             overload,
-            effects: table::effects(name.as_str(), &schema),
+            effects,
+            shares_nothing: effects < Effects::Writes && schema.shares_nothing(),
             schema: Some(schema),
             structural: false,
         })

@@ -13,9 +13,10 @@
 mod bind;
 mod call;
 
+use std::borrow::Cow;
 use std::fmt;
 
-use bind::Bindings;
+use bind::{Bindings, has_variable};
 use call::Call;
 
 use crate::schema::Schema;
@@ -198,25 +199,38 @@ impl Schema {
     }
 
     /// Whether inputs of these types, one for each parameter, are what the schema asks for.
-    pub fn takes(&self, inputs: &[Type]) -> bool {
+    pub fn takes<'t, I>(&self, inputs: I) -> bool
+    where
+        I: IntoIterator<Item = &'t Type, IntoIter: ExactSizeIterator>,
+    {
         self.check(inputs).is_ok()
     }
 
     /// The types of the outputs for inputs of these types; a variable that nothing binds stays a variable.
-    pub fn outputs(&self, inputs: &[Type]) -> Vec<Type> {
+    pub fn outputs<'t>(
+        &self,
+        inputs: impl IntoIterator<Item = &'t Type>,
+    ) -> impl ExactSizeIterator<Item = Cow<'_, Type>> {
         let mut bindings = Bindings::default();
-        for (param, ty) in self.params.iter().zip(inputs) {
-            // What does not fit binds nothing.
-            let _ = bindings.bind(&param.ty, ty);
+        if self.returns.iter().any(|ret| has_variable(&ret.ty)) {
+            for (param, ty) in self.params.iter().zip(inputs) {
+                // What does not fit binds nothing.
+                let _ = bindings.bind(&param.ty, ty);
+            }
         }
         let returns = self.returns.iter();
-        returns
-            .map(|ret| bindings.substitute(&ret.ty).unwrap_or(ret.ty.clone()))
-            .collect()
+        returns.map(move |ret| {
+            let known = bindings.substitute(&ret.ty);
+            known.unwrap_or(Cow::Borrowed(&ret.ty))
+        })
     }
 
     /// The first reason why inputs of these types, one for each parameter, are not what the schema asks for.
-    pub fn check(&self, inputs: &[Type]) -> Result<(), Mismatch> {
+    pub fn check<'t, I>(&self, inputs: I) -> Result<(), Mismatch>
+    where
+        I: IntoIterator<Item = &'t Type, IntoIter: ExactSizeIterator>,
+    {
+        let inputs = inputs.into_iter();
         if inputs.len() > self.params.len() && !self.vararg {
             return Err(Mismatch::TooMany {
                 expected: self.params.len(),
@@ -228,8 +242,7 @@ impl Schema {
         }
         let mut bindings = Bindings::default();
         for (param, ty) in self.params.iter().zip(inputs) {
-            let bound = bindings.bind(&param.ty, ty);
-            let fits = bound
+            let fits = bindings.bind(&param.ty, ty)
                 && match bindings.substitute(&param.ty) {
                     Some(expected) => ty.is_subtype_of(&expected),
                     // None for an optional variable that nothing binds.

@@ -67,6 +67,13 @@ impl Schema {
         parse(declaration).map(|(_, _, schema)| schema)
     }
 
+    /// Whether nothing that it returns may share storage with what it takes or contain it, and it writes to nothing.
+    pub(crate) fn shares_nothing(&self) -> bool {
+        !self.varret
+            && self.params.iter().all(|param| param.alias.is_none())
+            && self.returns.iter().all(|ret| ret.alias.is_none())
+    }
+
     /// The position of the parameter with this name.
     pub fn position(&self, name: Sym) -> Option<usize> {
         self.params.iter().position(|param| param.name == name)

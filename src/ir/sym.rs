@@ -9,11 +9,16 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{LazyLock, RwLock};
 
+use foldhash::fast::FixedState;
 use foldhash::quality::RandomState;
+use indexmap::IndexMap;
 
 /// An interned name.
 #[derive(Clone, Copy)]
 pub struct Sym(&'static Entry);
+
+/// A map by name that keeps the order in which names were added. Names hash by address, which nobody outside chooses.
+pub type SymMap<V> = IndexMap<Sym, V, FixedState>;
 
 struct Entry {
     text: String,

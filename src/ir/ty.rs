@@ -146,15 +146,6 @@ impl Type {
         }
     }
 
-    /// This type with every tensor in it reduced to the tensor of which nothing is known.
-    #[must_use]
-    pub fn unshaped(&self) -> Self {
-        match self {
-            Self::Tensor(_) => Self::TENSOR,
-            other => other.clone(),
-        }
-    }
-
     /// Whether a value of this type may stand where `other` is asked for, without a conversion.
     ///
     /// A tensor of which more is known is a subtype of one of which less is known; a value is a subtype of its optional; tuples and

@@ -1,4 +1,4 @@
-//! Pipelines: passes in a row, each verified, timed and reported.
+//! Pipelines: passes in a row, timed and reported, between two verifications of the module.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use crate::pass::{Pass, PassCx, PassError};
 /// Passes in the order in which they run. Its text is their names, separated by commas.
 pub struct Pipeline {
     passes: Vec<&'static dyn Pass>,
+    verify_each: bool,
 }
 
 /// What a pass of a pipeline did.
@@ -19,7 +20,7 @@ pub struct PassReport {
     pub name: &'static str,
     /// When it began, counted from the start of the pipeline.
     pub start: Duration,
-    /// When it ended (verifying not included), counted from the start of the pipeline.
+    /// When it ended, counted from the start of the pipeline.
     pub end: Duration,
     /// Rewrites made.
     pub rewrites: usize,
@@ -36,7 +37,7 @@ pub trait Instrument {
     /// A pass is about to run.
     fn before_pass(&mut self, _pass: &dyn Pass, _module: &GraphModule) {}
 
-    /// A pass has run and the module is valid.
+    /// A pass has run.
     fn after_pass(&mut self, _pass: &dyn Pass, _module: &GraphModule, _report: &PassReport) {}
 
     /// The passes have run, and whoever ran them goes on to something that takes time.
@@ -139,7 +140,15 @@ impl Pipeline {
     pub fn new(passes: &[&'static dyn Pass]) -> Self {
         Self {
             passes: passes.to_vec(),
+            verify_each: cfg!(debug_assertions),
         }
+    }
+
+    /// Also verifies the module after each pass, which tells the pass that broke a law; a build with debug assertions always does.
+    #[must_use]
+    pub fn verify_each(mut self) -> Self {
+        self.verify_each = true;
+        self
     }
 
     /// Reads a pipeline from names separated by commas.
@@ -163,9 +172,7 @@ impl Pipeline {
                             .join(", "),
                     })
             });
-        Ok(Self {
-            passes: passes.collect::<Result<_, _>>()?,
-        })
+        Ok(Self::new(&passes.collect::<Result<Vec<_>, _>>()?))
     }
 
     /// The passes.
@@ -173,7 +180,7 @@ impl Pipeline {
         &self.passes
     }
 
-    /// Runs the passes over a module, which is verified before the first and after each.
+    /// Runs the passes over a module, which is verified before the first and after the last.
     pub fn run(
         &self,
         module: &mut GraphModule,
@@ -205,7 +212,9 @@ impl Pipeline {
                 module.phase = module.phase.max(phase);
             }
             let end = began.elapsed();
-            verify(module, || format!("after {}", pass.name()))?;
+            if self.verify_each {
+                verify(module, || format!("after {}", pass.name()))?;
+            }
             if let Some(observer) = &mut cx.observer {
                 let judged = observer.after_pass(pass.name(), module);
                 judged.map_err(|reason| PipelineError::Disproved {
@@ -224,6 +233,9 @@ impl Pipeline {
             };
             instrument.after_pass(*pass, module, &report);
             reports.push(report);
+        }
+        if !self.verify_each {
+            verify(module, || "after the last pass".to_owned())?;
         }
         Ok(reports)
     }

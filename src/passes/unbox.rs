@@ -12,7 +12,7 @@
 //! the branch, what loops assign is carried.
 
 use indexmap::{IndexMap, IndexSet};
-use planish_ir::{At, BlockId, Graph, GraphModule, NodeId, Op, Sym, Type, Use, ValueId};
+use planish_ir::{At, BlockId, Graph, GraphModule, NodeId, Op, Sym, SymMap, Type, Use, ValueId};
 
 /// Replaces such objects in a graph without calls; returns how many.
 pub(crate) fn unbox_objects(module: &GraphModule, graph: &mut Graph) -> usize {
@@ -68,7 +68,7 @@ fn stays_inside(graph: &Graph, object: ValueId) -> bool {
 
 struct Object<'a> {
     value: ValueId,
-    fields: &'a IndexMap<Sym, Type>,
+    fields: &'a SymMap<Type>,
 }
 
 /// What each attribute is at a place in the program; one that nobody assigned is missing.

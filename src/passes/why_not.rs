@@ -72,7 +72,7 @@ pub fn why_not(
         for id in &methods {
             let method = module.method(*id);
             let mut names = names(&method.graph, style).into_iter();
-            if let Some((value, _)) = names.find(|(_, known)| known == name) {
+            if let Some((value, _)) = names.find(|(_, known)| **known == *name) {
                 let facts = Facts::new(module, &method.graph, &written);
                 found.push(WhyNot {
                     method: method.name.to_string(),
@@ -94,7 +94,7 @@ pub fn why_not(
     let mut known: Vec<String> = methods
         .iter()
         .flat_map(|id| names(&module.method(*id).graph, Style::Faithful))
-        .map(|(_, name)| name)
+        .map(|(_, name)| name.to_string())
         .collect();
     known.sort();
     known.dedup();

@@ -168,6 +168,9 @@ pub struct Opt {
     /// Print the module after every pass that changed it (to standard error)
     #[arg(long)]
     pub print_changed: bool,
+    /// Verify the module after every pass, not only before the first and after the last
+    #[arg(long)]
+    pub verify_each: bool,
     /// Print how long each pass took (to standard error)
     #[arg(long)]
     pub timing: bool,

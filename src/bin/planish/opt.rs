@@ -21,10 +21,13 @@ pub fn opt(args: &args::Opt, out: &mut impl Write) -> Result<(), Failure> {
         return proof::replay(folder, out);
     }
     // A name that is not a pass is a mistake worth a message, before anything is read.
-    let pipeline = match &args.passes {
+    let mut pipeline = match &args.passes {
         Some(text) => Pipeline::parse(text).map_err(|error| pipeline_failed(&error))?,
         None => Pipeline::new(planish::passes::FINALIZE),
     };
+    if args.verify_each {
+        pipeline = pipeline.verify_each();
+    }
     for name in &args.print_after {
         Pipeline::parse(name).map_err(|error| pipeline_failed(&error))?;
     }

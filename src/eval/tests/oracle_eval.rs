@@ -156,6 +156,7 @@ impl Case {
             observer: None,
         };
         Pipeline::new(FINALIZE)
+            .verify_each()
             .run(&mut module, &mut cx, &mut ())
             .ok()?;
         Some(module)

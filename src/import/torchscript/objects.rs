@@ -7,8 +7,7 @@ mod values;
 
 use std::collections::HashMap;
 
-use indexmap::IndexMap;
-use planish_ir::{GraphModule, Literal, ModuleId, Sym, Type};
+use planish_ir::{GraphModule, Literal, ModuleId, Sym, SymMap, Type};
 
 use super::classes;
 use super::code::ast::Base;
@@ -205,7 +204,7 @@ impl Objects<'_, '_, '_> {
     fn check_complete(
         &self,
         module: ModuleId,
-        fields: &IndexMap<Sym, Type>,
+        fields: &SymMap<Type>,
         path: &str,
     ) -> Result<()> {
         match fields.keys().find(|name| !self.has(module, **name)) {

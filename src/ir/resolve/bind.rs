@@ -1,5 +1,7 @@
 //! Type variables of a schema: what each stands for in one call.
 
+use std::borrow::Cow;
+
 use crate::{Sym, Type};
 
 /// What the type variables of a schema stand for.
@@ -12,6 +14,8 @@ impl Bindings {
     /// False when `actual` has no such place, or when a variable already stands for something that cannot be brought together with it.
     pub(super) fn bind(&mut self, formal: &Type, actual: &Type) -> bool {
         match (formal, actual) {
+            // Most parameters have none, and are asked for by every node that is verified.
+            _ if !has_variable(formal) => true,
             (Type::Var(name), _) => match self.get(*name) {
                 None => {
                     self.0.push((*name, actual.clone()));
@@ -20,7 +24,7 @@ impl Bindings {
                 Some(bound) => bound.unify(actual).is_some(),
             },
             (Type::List(formal), Type::List(actual)) => self.bind(formal, actual),
-            (Type::List(formal), Type::Tuple(_) | Type::NamedTuple(_)) if has_variable(formal) => {
+            (Type::List(formal), Type::Tuple(_) | Type::NamedTuple(_)) => {
                 let elements = actual.elements().unwrap_or_default();
                 let unified = elements
                     .iter()
@@ -46,17 +50,17 @@ impl Bindings {
             (Type::Future(formal), Type::Future(actual))
             | (Type::RRef(formal), Type::RRef(actual))
             | (Type::Await(formal), Type::Await(actual)) => self.bind(formal, actual),
-            _ => !has_variable(formal),
+            _ => false,
         }
     }
 
     /// The type with every variable replaced; `None` when one of them stands for nothing.
-    pub(super) fn substitute(&self, ty: &Type) -> Option<Type> {
+    pub(super) fn substitute<'t>(&self, ty: &'t Type) -> Option<Cow<'t, Type>> {
         if !has_variable(ty) {
-            return Some(ty.clone());
+            return Some(Cow::Borrowed(ty));
         }
         let known = self.as_known(ty);
-        (!has_variable(&known)).then_some(known)
+        (!has_variable(&known)).then_some(Cow::Owned(known))
     }
 
     /// The type with every variable replaced that stands for something.
@@ -80,7 +84,8 @@ impl Bindings {
     }
 }
 
-fn has_variable(ty: &Type) -> bool {
+/// Whether a type variable stands in a type.
+pub(super) fn has_variable(ty: &Type) -> bool {
     match ty {
         Type::Var(_) => true,
         Type::List(inner)

@@ -153,7 +153,7 @@ impl<'a> Call<'a> {
         if bound && found.is_subtype_of(&expected) {
             return Ok(Operand::Given(source));
         }
-        let target = match (&expected, found) {
+        let target = match (&*expected, found) {
             (Type::Optional(_), Type::Optional(_) | Type::None) => &expected,
             _ => expected.unwrap_optional(),
         };
@@ -171,7 +171,7 @@ impl<'a> Call<'a> {
         }
         Err(Mismatch::Type {
             param: param.name,
-            expected,
+            expected: expected.into_owned(),
             found: found.clone(),
         })
     }

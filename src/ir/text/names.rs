@@ -1,7 +1,8 @@
 //! The names that values are printed with, and the order in which a graph is printed.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 
@@ -9,7 +10,7 @@ use crate::text::Style;
 use crate::{BlockId, Graph, NodeId, SecondaryMap, ValueId};
 
 /// The values of a graph in the order of the text, with the names that they are printed with, without their `%`.
-pub fn names(graph: &Graph, style: Style) -> Vec<(ValueId, String)> {
+pub fn names(graph: &Graph, style: Style) -> Vec<(ValueId, Arc<str>)> {
     let events = events(graph);
     let mut names = match style {
         Style::Faithful => faithful(graph, &events),
@@ -24,14 +25,12 @@ pub fn names(graph: &Graph, style: Style) -> Vec<(ValueId, String)> {
 /// Gives every value the name that a faithful text would print, so that it is known by it from now on, whatever becomes of the graph.
 pub fn settle_names(graph: &mut Graph) {
     for (value, name) in names(graph, Style::Faithful) {
-        if graph.value(value).name.as_deref() != Some(name.as_str()) {
-            graph.set_name(value, Some(&name));
-        }
+        graph.share_name(value, name);
     }
 }
 
 /// A value's name in the text, without its `%`.
-pub(super) type Names = SecondaryMap<ValueId, String>;
+pub(super) type Names = SecondaryMap<ValueId, Arc<str>>;
 
 /// What comes next in a printed graph.
 #[derive(Clone, Copy)]
@@ -79,7 +78,7 @@ pub(super) fn events(graph: &Graph) -> Vec<Event> {
 pub(super) fn canonical(graph: &Graph, events: &[Event]) -> Names {
     let mut names = Names::new();
     for (number, value) in in_text_order(graph, events).into_iter().enumerate() {
-        names[value] = number.to_string();
+        names[value] = number.to_string().into();
     }
     names
 }
@@ -88,19 +87,29 @@ pub(super) fn canonical(graph: &Graph, events: &[Event]) -> Names {
 pub(super) fn faithful(graph: &Graph, events: &[Event]) -> Names {
     let mut names = Names::new();
     let values = in_text_order(graph, events);
-    let mut taken: HashSet<String, RandomState> = HashSet::default();
+    let mut taken: HashSet<Arc<str>, RandomState> = HashSet::default();
+    // The copies that a name has so far: a layer that stands in a network a thousand times has a thousand of each.
+    let mut copies: HashMap<Arc<str>, u32, RandomState> = HashMap::default();
     for value in &values {
         let Some(name) = &graph.value(*value).name else {
             continue;
         };
-        let wanted = printable(name);
-        let mut name = wanted.clone().into_owned();
-        let mut copy = 1;
-        while name.is_empty() || !taken.insert(name.clone()) {
-            name = format!("{wanted}.{copy}");
-            copy += 1;
+        let wanted = match printable(name) {
+            Cow::Borrowed(_) => Arc::clone(name),
+            Cow::Owned(name) => name.into(),
+        };
+        if !wanted.is_empty() && taken.insert(Arc::clone(&wanted)) {
+            names[*value] = wanted;
+            continue;
         }
-        names[*value] = name;
+        let copy = copies.entry(Arc::clone(&wanted)).or_default();
+        names[*value] = loop {
+            *copy += 1;
+            let name: Arc<str> = format!("{wanted}.{copy}").into();
+            if taken.insert(Arc::clone(&name)) {
+                break name;
+            }
+        };
     }
     let mut number = 0;
     for value in values {
@@ -108,11 +117,11 @@ pub(super) fn faithful(graph: &Graph, events: &[Event]) -> Names {
             continue;
         }
         let mut name = number.to_string();
-        while taken.contains(&name) {
+        while taken.contains(name.as_str()) {
             number += 1;
             name = number.to_string();
         }
-        names[value] = name;
+        names[value] = name.into();
         number += 1;
     }
     names

@@ -5,7 +5,7 @@ use indexmap::{IndexMap, IndexSet};
 use crate::text::cursor::{Parse, Parser};
 use crate::text::lex::Kind;
 use crate::text::module::CLASS_KINDS;
-use crate::{Class, ClassKind, Graph, GraphModule, Literal, ModuleId, Phase, Sym, Type};
+use crate::{Class, ClassKind, Graph, GraphModule, Literal, ModuleId, Phase, Sym, SymMap, Type};
 
 /// The class of the root when the text is a graph that does not name one.
 const MAIN: &str = "__torch__.Main";
@@ -24,12 +24,12 @@ struct Draft {
 struct ClassDraft {
     kind: Option<ClassKind>,
     /// Fields that the class lists.
-    fields: Option<IndexMap<Sym, Type>>,
+    fields: Option<SymMap<Type>>,
     /// Fields that its first object shows.
-    derived: IndexMap<Sym, Type>,
+    derived: SymMap<Type>,
     /// Whether its first object was met.
     met: bool,
-    constants: IndexMap<Sym, Literal>,
+    constants: SymMap<Literal>,
     methods: IndexMap<Sym, MethodDraft>,
     /// Position of its `class` section; classes without one come last.
     position: Option<usize>,
@@ -47,7 +47,7 @@ struct OpenModule {
     class: Sym,
     /// Whether the class takes its fields from this object.
     shows_fields: bool,
-    submodules: IndexMap<Sym, Type>,
+    submodules: SymMap<Type>,
 }
 
 impl Parser<'_> {
@@ -289,7 +289,7 @@ impl Draft {
             id,
             class,
             shows_fields: !met,
-            submodules: IndexMap::new(),
+            submodules: SymMap::default(),
         }
     }
 
@@ -309,7 +309,7 @@ impl Draft {
                 kind: class.kind.unwrap_or(ClassKind::Module),
                 fields: class.fields.unwrap_or(class.derived),
                 constants: class.constants,
-                methods: IndexMap::new(),
+                methods: SymMap::default(),
             };
             model.classes.insert(name, made);
             for (method, body) in class.methods {

@@ -256,7 +256,7 @@ impl<'a> Rule<'_, 'a> {
 
     fn is(&mut self, value: ValueId, expected: &Type, what: &str) {
         let found = self.ty(value);
-        if !found.is_subtype_of(&expected.unshaped()) {
+        if !is_kind_of(found, expected) {
             self.wrong(format!("{what} must be {expected}, not {found}"));
         }
     }
@@ -291,6 +291,14 @@ fn fits(value: &Literal, ty: &Type) -> bool {
             .iter()
             .all(|(key, value)| fits(key, &types.0) && fits(value, &types.1)),
         (Literal::Function(_), Type::Function(_)) => true,
-        (value, _) => value.ty().is_subtype_of(&ty.unshaped()),
+        (value, _) => is_kind_of(&value.ty(), ty),
+    }
+}
+
+/// Whether a value of type `found` may stand where `expected` is asked for, whatever is known of a tensor.
+fn is_kind_of(found: &Type, expected: &Type) -> bool {
+    match expected {
+        Type::Tensor(_) => found.is_subtype_of(&Type::TENSOR),
+        _ => found.is_subtype_of(expected),
     }
 }

@@ -1,7 +1,7 @@
 //! Law of types: what an operator gets and gives is what its schema says.
 
 use crate::schema::Schema;
-use crate::{NodeId, Op, Type};
+use crate::{Graph, Node, NodeId, Op, Type};
 
 use super::{Report, structural};
 
@@ -17,17 +17,12 @@ pub(super) fn check(report: &mut Report<'_>, nodes: &[NodeId]) {
         if !node.blocks().is_empty() && op.schema().is_some() {
             report.node(*id, "an operator with a schema has no blocks");
         }
-        let inputs: Vec<Type> = node
-            .inputs()
-            .iter()
-            .map(|value| graph.ty(*value).clone())
-            .collect();
         match op.schema() {
             Some(schema) => {
-                if let Err(reason) = schema.check(&inputs) {
+                if let Err(reason) = schema.check(input_types(graph, node)) {
                     report.node(*id, reason.to_string());
                 }
-                check_outputs(report, *id, schema, &inputs);
+                check_outputs(report, *id, schema);
             }
             None if !Op::overloads(op.name()).is_empty() => {
                 report.node(
@@ -41,12 +36,13 @@ pub(super) fn check(report: &mut Report<'_>, nodes: &[NodeId]) {
     }
 }
 
-fn check_outputs(report: &mut Report<'_>, id: NodeId, schema: &Schema, inputs: &[Type]) {
+fn check_outputs(report: &mut Report<'_>, id: NodeId, schema: &Schema) {
     if schema.varret {
         return;
     }
     let graph = report.graph;
-    let outputs = graph.node(id).outputs();
+    let node = graph.node(id);
+    let outputs = node.outputs();
     if outputs.len() != schema.returns.len() {
         let message = format!(
             "it must have {} outputs, not {}",
@@ -56,7 +52,7 @@ fn check_outputs(report: &mut Report<'_>, id: NodeId, schema: &Schema, inputs: &
         report.node(id, message);
         return;
     }
-    let expected = schema.outputs(inputs);
+    let expected = schema.outputs(input_types(graph, node));
     for (index, (output, expected)) in outputs.iter().zip(expected).enumerate() {
         let found = graph.ty(*output);
         if !may_be(found, &expected) {
@@ -66,6 +62,10 @@ fn check_outputs(report: &mut Report<'_>, id: NodeId, schema: &Schema, inputs: &
             );
         }
     }
+}
+
+fn input_types<'g>(graph: &'g Graph, node: &'g Node) -> impl ExactSizeIterator<Item = &'g Type> {
+    node.inputs().iter().map(|value| graph.ty(*value))
 }
 
 /// Whether an output may be typed `found` where `declared` is declared: as that or as something more exact.

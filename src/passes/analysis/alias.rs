@@ -202,6 +202,9 @@ impl<'a> Builder<'a> {
 
     fn by_declaration(&mut self, id: NodeId, node: &Node) {
         let op = node.op();
+        if op.info().shares_nothing {
+            return;
+        }
         // Calls, forks and context managers run code that is not seen here.
         if op.info().effects == Effects::Unknown
             || (op.schema().is_none() && op.info().effects == Effects::SideEffects)

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::FixedState;
+use smallvec::{SmallVec, smallvec};
 use planish_ir::entity::EntityId;
 use planish_ir::{Effects, Graph, GraphModule, Literal, ModuleId, NodeId, Sym, Type, ValueId};
 
@@ -100,9 +101,12 @@ impl<'m> Facts<'m> {
 
     /// Whether a value is the same on every run: a constant, an attribute that nothing changes, or computed from such alone.
     pub(crate) fn constant(&self, graph: &Graph, value: ValueId) -> Result<(), String> {
-        let (mut stack, mut seen) = (vec![value], HashSet::with_hasher(FixedState::default()));
+        let mut stack: SmallVec<[ValueId; 8]> = smallvec![value];
+        let mut seen = HashSet::with_hasher(FixedState::default());
         while let Some(at) = stack.pop() {
-            if !seen.insert(at) {
+            // Most are constants: behind them there is nothing to meet twice.
+            let is_leaf = |node| graph.node(node).inputs().is_empty();
+            if !graph.producer(at).is_some_and(is_leaf) && !seen.insert(at) {
                 continue;
             }
             if is_mutable(graph.ty(at))
@@ -130,7 +134,7 @@ impl<'m> Facts<'m> {
                     graph.node(node).op().name()
                 ));
             }
-            stack.extend(graph.node(node).inputs());
+            stack.extend_from_slice(graph.node(node).inputs());
         }
         Ok(())
     }
@@ -157,25 +161,28 @@ impl<'m> Facts<'m> {
 
     /// Whether running a node, with all that is nested in it, may change what one of these values refers to.
     pub(crate) fn may_write(&self, graph: &Graph, node: NodeId, values: &[ValueId]) -> bool {
-        let mut nodes = vec![node];
+        let mut nested = Vec::new();
         for block in graph.node(node).blocks() {
-            graph.walk_block(*block, &mut nodes);
+            graph.walk_block(*block, &mut nested);
         }
-        nodes.into_iter().any(|id| {
-            let node = graph.node(id);
-            match node.op().info().effects {
-                Effects::Unknown => return true,
-                // An attribute that is assigned is another one from then on: what was read before stays what it was.
-                Effects::SideEffects | Effects::Pure | Effects::Nondeterministic => return false,
-                Effects::Writes => {}
-            }
-            let mut written = node
-                .inputs()
-                .iter()
-                .enumerate()
-                .filter(|(at, _)| graph.writes(id, *at));
-            written.any(|(_, written)| values.iter().any(|value| self.may_alias(*written, *value)))
-        })
+        let mut nodes = std::iter::once(node).chain(nested);
+        nodes.any(|id| self.may_itself_write(graph, id, values))
+    }
+
+    fn may_itself_write(&self, graph: &Graph, id: NodeId, values: &[ValueId]) -> bool {
+        let node = graph.node(id);
+        match node.op().info().effects {
+            Effects::Unknown => return true,
+            // An attribute that is assigned is another one from then on: what was read before stays what it was.
+            Effects::SideEffects | Effects::Pure | Effects::Nondeterministic => return false,
+            Effects::Writes => {}
+        }
+        let mut written = node
+            .inputs()
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| graph.writes(id, *at));
+        written.any(|(_, written)| values.iter().any(|value| self.may_alias(*written, *value)))
     }
 
     /// Whether what a value refers to may be written to anywhere.

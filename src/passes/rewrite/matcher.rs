@@ -4,6 +4,8 @@
 //! then that all stand in one block, that nobody else reads what would be gone, the guards, and last that nothing in between writes to
 //! what the replacement reads where the root stands.
 
+use smallvec::{SmallVec, smallvec};
+
 use planish_ir::{Def, Graph, Literal, NodeId, Op, Use, ValueId};
 
 use super::facts::Facts;
@@ -15,9 +17,9 @@ use crate::analysis::codes::plain_among;
 #[derive(Debug)]
 pub(super) struct Match {
     /// For each step of the pattern, its node.
-    pub(super) nodes: Vec<NodeId>,
+    pub(super) nodes: SmallVec<[NodeId; 8]>,
     /// For each value of the rule, its value; `None` for those of the replacement.
-    pub(super) values: Vec<Option<ValueId>>,
+    pub(super) values: SmallVec<[Option<ValueId>; 24]>,
 }
 
 /// Why a rule does not match.
@@ -96,8 +98,8 @@ pub(super) fn find<'r>(
         rule,
         graph,
         facts,
-        nodes: vec![None; rule.pattern.len()],
-        values: vec![None; rule.vars.len()],
+        nodes: smallvec![None; rule.pattern.len()],
+        values: smallvec![None; rule.vars.len()],
     };
     let outcome = search.root(root);
     let matched = search.nodes.iter().flatten().count();
@@ -114,8 +116,8 @@ struct Search<'a, 'r> {
     rule: &'r Rule,
     graph: &'a Graph,
     facts: &'a Facts<'a>,
-    nodes: Vec<Option<NodeId>>,
-    values: Vec<Option<ValueId>>,
+    nodes: SmallVec<[Option<NodeId>; 8]>,
+    values: SmallVec<[Option<ValueId>; 24]>,
 }
 
 impl<'r> Search<'_, 'r> {
@@ -243,7 +245,7 @@ impl<'r> Search<'_, 'r> {
 
     fn guards(&self) -> Result<(), Why<'r>> {
         for guard in &self.rule.guards {
-            let args: Vec<ValueId> = guard
+            let args: SmallVec<[ValueId; 4]> = guard
                 .args
                 .iter()
                 .filter_map(|var| self.values[*var])
@@ -321,7 +323,7 @@ impl<'r> Search<'_, 'r> {
             .iter()
             .zip(&self.values)
             .filter(|(info, _)| info.def.is_none());
-        let inputs: Vec<ValueId> = inputs.filter_map(|(_, value)| *value).collect();
+        let inputs: SmallVec<[ValueId; 16]> = inputs.filter_map(|(_, value)| *value).collect();
         let mut left = self.nodes.len() - 1;
         let mut at = self.graph.node(root).prev();
         while let (Some(node), true) = (at, left > 0) {

@@ -67,7 +67,7 @@ fn declared_operators_are_called_by_their_schema() {
         options: &Options::default(),
         observer: None,
     };
-    let passes = Pipeline::new(FINALIZE);
+    let passes = Pipeline::new(FINALIZE).verify_each();
     passes.run(&mut model, &mut cx, &mut ()).unwrap();
     let graph = &model.method(model.root_method("forward").unwrap()).graph;
     let left = graph.walk().into_iter().map(|node| graph.node(node).op());

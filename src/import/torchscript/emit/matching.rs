@@ -1,5 +1,7 @@
 //! What a call gives each parameter: the resolved operands become nodes.
 
+use std::borrow::Cow;
+
 use planish_ir::resolve::{Argument, Operand, Resolved, Source, resolve};
 use planish_ir::schema::{Param, Return, Schema};
 use planish_ir::{Op, Sym, Type, ValueId};
@@ -136,8 +138,9 @@ impl Emitter<'_, '_> {
             Operand::Implicit(source, op) => {
                 let value = given(source);
                 let ty = self.ty(value).clone();
-                let outputs = op.schema().map(|schema| schema.outputs(&[ty]));
-                let node = self.insert(*op, &[value], outputs.unwrap_or_default(), span);
+                let schema = op.schema().into_iter();
+                let outputs = schema.flat_map(|schema| schema.outputs([&ty]).map(Cow::into_owned));
+                let node = self.insert(*op, &[value], outputs, span);
                 self.graph.output(node)
             }
             Operand::ListOf(items, element) => {
