@@ -21,6 +21,10 @@ use networks::Network;
 use planish::passes::FINALIZE;
 use serde_json::{Value, json};
 
+/// As in the program that users run.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<(), Box<dyn Error>> {
     for line in std::io::stdin().lock().lines() {
         println!("{}", answer(&line?)?);

@@ -163,7 +163,9 @@ fn apply(
         observer: prover.map(|prover| prover as &mut dyn Observer),
     };
     // A case shows one pass on its own, whatever came before it.
-    let pipeline = Pipeline::parse(pass).map_err(|error| error.to_string())?.verify_each();
+    let pipeline = Pipeline::parse(pass)
+        .map_err(|error| error.to_string())?
+        .verify_each();
     module.phase = module.phase.max(pipeline.passes()[0].requires());
     pipeline
         .run(module, &mut cx, &mut ())

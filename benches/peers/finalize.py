@@ -146,7 +146,7 @@ def made(path, make):
     if not path.exists():
         print(f"making {path}", file=sys.stderr, flush=True)
         partial = path.with_suffix(".partial")
-        reference.save(make(), partial)
+        torch.jit.save(make(), str(partial))
         partial.rename(path)
     return path.resolve()
 

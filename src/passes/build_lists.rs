@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::FixedState;
 use planish_ir::{At, Graph, NodeId, Op, Use, ValueId};
 
 /// Builds lists at once; returns how many appends went.
@@ -18,7 +19,7 @@ pub(crate) fn build_lists(graph: &mut Graph) -> usize {
 
 fn build_at_once(graph: &mut Graph) -> usize {
     // Lists that nobody has read since they were made, by the node that made them.
-    let mut fresh: HashMap<ValueId, NodeId> = HashMap::new();
+    let mut fresh: HashMap<ValueId, NodeId, FixedState> = HashMap::default();
     let mut changed = 0;
     for id in graph.walk() {
         let node = graph.node(id);

@@ -13,10 +13,10 @@
 
 use planish_eval::{Contract, Value};
 use planish_ir::{At, Effects, Graph, GraphModule, Literal, NodeId, Type, Use, ValueId};
-use rayon::prelude::*;
 
 use crate::analysis::alias::Aliases;
 use crate::analysis::objects::{Objects, objects};
+use crate::parallel::compute_all;
 use crate::pass::{Changed, Pass, PassCx, PassError};
 use crate::remark::{Remark, RemarkKind, Remarks};
 
@@ -84,10 +84,11 @@ pub(crate) fn fold_constants(
             .iter()
             .map(|node| (*node, constant_inputs(graph, *node)))
             .collect();
-        let results: Vec<_> = jobs
-            .par_iter()
-            .map(|(node, inputs)| compute(graph, *node, inputs, contract))
-            .collect();
+        let results = compute_all(
+            &jobs,
+            |(_, inputs)| inputs.iter().map(elements).sum(),
+            |(node, inputs)| compute(graph, *node, inputs, contract),
+        );
         for (node, result) in wave.into_iter().zip(results) {
             match result {
                 Ok(literals) => {
@@ -159,6 +160,14 @@ fn constant_inputs(graph: &Graph, id: NodeId) -> Vec<Literal> {
         .iter()
         .filter_map(|input| graph.constant(*input).cloned())
         .collect()
+}
+
+/// Elements that computing with a constant reads.
+pub(crate) fn elements(literal: &Literal) -> usize {
+    match literal {
+        Literal::Tensor(tensor) => tensor.numel(),
+        _ => 1,
+    }
 }
 
 fn compute(

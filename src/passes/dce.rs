@@ -145,10 +145,12 @@ impl<'g> Needed<'g> {
     }
 
     fn value(&mut self, value: ValueId) {
-        let class = self.aliases.class(value);
-        let writers = class.and_then(|class| self.writers.remove(&class));
-        for writer in writers.into_iter().flatten() {
-            self.node(writer);
+        if !self.writers.is_empty() {
+            let class = self.aliases.class(value);
+            let writers = class.and_then(|class| self.writers.remove(&class));
+            for writer in writers.into_iter().flatten() {
+                self.node(writer);
+            }
         }
         match self.graph.value(value).def() {
             Def::Output(id, index) => {

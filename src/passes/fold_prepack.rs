@@ -19,14 +19,14 @@ use planish_eval::Contract;
 use planish_ir::{
     At, Graph, GraphModule, Literal, MethodId, NodeId, Op, PackedParams, Phase, Sym, Type,
 };
-use rayon::prelude::*;
 
 use crate::analysis::alias::Aliases;
 use crate::analysis::objects::{is_module, objects};
-use crate::const_fold::evaluate;
+use crate::const_fold::{elements, evaluate};
 use crate::cse::hash_tensor;
 use crate::dce::eliminate_dead_code;
 use crate::kept;
+use crate::parallel::compute_all;
 use crate::pass::{Changed, Pass, PassCx, PassError};
 
 /// The pass.
@@ -127,11 +127,14 @@ fn fold(
         )));
     }
     let contract = cx.options.contract;
-    // Packing reads whole weights: in parallel, collected in order.
-    let packed: Vec<Arc<PackedParams>> = nodes
-        .par_iter()
-        .map(|node| pack(graph, *node, contract))
-        .collect::<Result<_, _>>()?;
+    // Packing reads whole weights.
+    let weight = |node: &NodeId| {
+        let inputs = graph.node(*node).inputs().iter();
+        let constants = inputs.filter_map(|input| graph.constant(*input));
+        constants.map(elements).sum()
+    };
+    let packed = compute_all(&nodes, weight, |node| pack(graph, *node, contract));
+    let packed: Vec<Arc<PackedParams>> = packed.into_iter().collect::<Result<_, _>>()?;
     let method = module.method(id).name;
     let mut uid = 0;
     for (node, params) in nodes.iter().zip(packed) {

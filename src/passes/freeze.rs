@@ -249,7 +249,8 @@ fn propagate_attributes(
             reads.push((node, key));
         }
     }
-    let mut constants: HashMap<(ModuleId, Sym), ValueId, FixedState> = HashMap::default();
+    let mut constants: HashMap<(ModuleId, Sym), ValueId, FixedState> =
+        HashMap::with_capacity_and_hasher(reads.len(), FixedState::default());
     let mut changed = 0;
     for (node, key) in reads {
         let Some(literal) = attribute(module, key).cloned() else {
@@ -362,11 +363,11 @@ fn remove_unused(module: &mut GraphModule, methods: &[MethodId], kept: &[Kept]) 
         module.retain_submodules(*inner, |name| read.contains(&(*inner, name)));
     }
     module.remove_unreachable();
-    let live: HashSet<Sym> = module
+    let live: HashSet<Sym, FixedState> = module
         .modules()
         .map(|inner| module.module(inner).class)
         .collect();
-    let fields: HashSet<(Sym, Sym)> = module
+    let fields: HashSet<(Sym, Sym), FixedState> = module
         .modules()
         .flat_map(|inner| {
             let class = module.module(inner).class;

@@ -180,7 +180,7 @@ fn called(
         });
     }
     let method = match node.op().name().as_str() {
-        "prim::CallMethod" => Sym::new(node.str_attr("name").unwrap_or_default()),
+        "prim::CallMethod" => node.name_attr().unwrap_or(Sym::new("")),
         "prim::Enter" => Sym::new("__enter__"),
         "prim::Exit" => Sym::new("__exit__"),
         _ => return Ok(None),

@@ -21,6 +21,7 @@ mod insert_prepack_unpack;
 mod kept;
 mod observer;
 mod optimize;
+mod parallel;
 mod pass;
 mod peephole;
 mod picked;

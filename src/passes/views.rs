@@ -25,14 +25,13 @@ pub(crate) fn may_copy(
     if !nodes.iter().copied().any(convolves) {
         return 0;
     }
-    let mut changed = 0;
+    let (mut changed, plain, copies) = (0, Op::of("aten::view"), Op::of("aten::reshape"));
     for node in nodes {
         let view = graph.node(node);
         let (&[tensor, _], &[output]) = (view.inputs(), view.outputs()) else {
             continue;
         };
-        let plain = view.op() == Op::of("aten::view");
-        if !plain
+        if view.op() != plain
             || [tensor, output]
                 .iter()
                 .any(|value| scope.facts.is_written(*value))
@@ -42,7 +41,7 @@ pub(crate) fn may_copy(
         if !cx.fuel.take() {
             break;
         }
-        graph.set_op(node, Op::of("aten::reshape"));
+        graph.set_op(node, copies);
         changed += 1;
         cx.remarks.push(Remark::at(
             RemarkKind::Passed,

@@ -170,7 +170,10 @@ impl Case {
             .finalize(Target::host())
             .graph_only(&mut module.clone())
             .is_err();
-        match Pipeline::new(FINALIZE).verify_each().run(&mut module, &mut cx, &mut ()) {
+        match Pipeline::new(FINALIZE)
+            .verify_each()
+            .run(&mut module, &mut cx, &mut ())
+        {
             Ok(_) => Ok(Some(prover.proof().clone())),
             // What is refused is compared with what PyTorch refuses elsewhere.
             Err(_) if refused => Ok(None),

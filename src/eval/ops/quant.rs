@@ -194,6 +194,8 @@ fn quantized_codes(
     affines: &[Affine],
     axis: usize,
 ) -> Result<Tensor> {
+    /// Elements at a time where all have the same parameters.
+    const BLOCK: usize = 1 << 14;
     let format = tensor.memory_format();
     let mut source = tensor.contiguous(format)?;
     if source.dtype() != DType::Float {
@@ -204,21 +206,19 @@ fn quantized_codes(
     let out = Tensor::zeros_strided(dtype, tensor.shape(), &strides)?;
     // Elements that lie closer than the axis steps have its index in common; after the last index the first one comes again.
     let run = match affines {
-        [_] => tensor.numel(),
-        _ => strides[axis] as usize,
+        [_] => BLOCK,
+        _ => strides[axis].max(1) as usize,
     };
-    let write = |values: &[f32], codes: &mut [u8]| {
-        let runs = codes.chunks_mut(run.max(1) * dtype.size());
-        let runs = values.chunks(run.max(1)).zip(runs);
+    let write = |values: &[u8], codes: &mut [u8]| {
+        let runs = codes.chunks_mut(run * dtype.size());
+        let runs = values.chunks(run * size_of::<f32>()).zip(runs);
         for ((values, codes), affine) in runs.zip(affines.iter().cycle()) {
-            affine.quantize_all(values, codes);
+            // A file may hold its tensors at odd places: then a run is copied, not the tensor.
+            affine.quantize_all(&cast_elements(values), codes);
         }
     };
     if tensor.numel() > 0 {
-        let written = source.with_bytes(|values| {
-            let values = cast_elements(values);
-            out.with_bytes_mut(|codes| write(&values, codes))
-        });
+        let written = source.with_bytes(|values| out.with_bytes_mut(|codes| write(values, codes)));
         let written = written.transpose()?.flatten();
         written.ok_or_else(|| Error::Invalid(format!("{tensor:?} has gaps")))?;
     }

@@ -140,7 +140,9 @@ fn finalize(model: &mut GraphModule, meta: &serde_json::Value) -> Result<(), Str
         options: &options,
         observer: None,
     };
-    let ran = Pipeline::new(FINALIZE).verify_each().run(model, &mut cx, &mut ());
+    let ran = Pipeline::new(FINALIZE)
+        .verify_each()
+        .run(model, &mut cx, &mut ());
     ran.map(drop).map_err(|e| format!("failed to {e}"))
 }
 

@@ -201,12 +201,7 @@ impl Objects<'_, '_, '_> {
         })
     }
 
-    fn check_complete(
-        &self,
-        module: ModuleId,
-        fields: &SymMap<Type>,
-        path: &str,
-    ) -> Result<()> {
+    fn check_complete(&self, module: ModuleId, fields: &SymMap<Type>, path: &str) -> Result<()> {
         match fields.keys().find(|name| !self.has(module, **name)) {
             Some(name) => {
                 let what = format!("attribute `{name}` has no value");

@@ -87,7 +87,8 @@ pub(super) fn canonical(graph: &Graph, events: &[Event]) -> Names {
 pub(super) fn faithful(graph: &Graph, events: &[Event]) -> Names {
     let mut names = Names::new();
     let values = in_text_order(graph, events);
-    let mut taken: HashSet<Arc<str>, RandomState> = HashSet::default();
+    let mut taken: HashSet<Arc<str>, RandomState> =
+        HashSet::with_capacity_and_hasher(values.len(), RandomState::default());
     // The copies that a name has so far: a layer that stands in a network a thousand times has a thousand of each.
     let mut copies: HashMap<Arc<str>, u32, RandomState> = HashMap::default();
     for value in &values {

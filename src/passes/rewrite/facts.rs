@@ -7,9 +7,9 @@
 use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::FixedState;
-use smallvec::{SmallVec, smallvec};
 use planish_ir::entity::EntityId;
 use planish_ir::{Effects, Graph, GraphModule, Literal, ModuleId, NodeId, Sym, Type, ValueId};
+use smallvec::{SmallVec, smallvec};
 
 use crate::analysis::alias::{Aliases, is_mutable};
 use crate::analysis::grid::{Grid, is_per_tensor};
