@@ -59,7 +59,7 @@ impl Pass for FinalizeOnDevice {
         }
         let mut changed = 0;
         for (name, id) in methods {
-            changed += optimize(module, id, cx);
+            changed += optimize(module, id, None, cx);
             let fused = scope::each_method(module, &[id], cx, |mut scope, graph, cx| {
                 let outcome = scope.rewrite(graph, rules::on_device(), cx);
                 let misses = scope.misses(graph, rules::on_device());

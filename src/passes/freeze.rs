@@ -17,7 +17,7 @@ use indexmap::{IndexMap, IndexSet};
 use planish_ir::{At, ClassKind, GraphModule, Literal, MethodId, ModuleId, Phase, Sym, ValueId};
 
 use crate::analysis::alias::Aliases;
-use crate::analysis::objects::{attribute_read, attribute_write, objects};
+use crate::analysis::objects::{Objects, attribute_read, attribute_write, objects};
 use crate::kept::{self, Kept, KeptKind};
 use crate::optimize::optimize;
 use crate::pass::{Changed, Pass, PassCx, PassError};
@@ -48,19 +48,23 @@ impl Pass for Freeze {
         for id in &methods {
             refuse_modules_as_results(module, *id)?;
         }
-        let mut staying = staying_attributes(module, &methods, &kept)?;
+        let mut known = analyse(module, &methods);
+        let mut staying = staying_attributes(module, &methods, &known, &kept)?;
         let mut changed = 0;
         loop {
-            for id in &methods {
-                changed += propagate_attributes(module, *id, &staying);
+            for (id, (objects, aliases)) in methods.iter().zip(known) {
+                changed += propagate_attributes(module, *id, &objects, &staying);
                 cx.step("attributes", module);
-                changed += optimize(module, *id, cx);
+                // Constants share nothing: where nothing is written, what was known before is still true.
+                let still_known = aliases.nothing_is_written().then_some((objects, aliases));
+                changed += optimize(module, *id, still_known, cx);
             }
             if !staying.values().any(|reason| *reason == Reason::Written) {
                 break;
             }
             // What was written to only where the program never comes, or by a normalization that turned out not to train, is a constant.
-            let still = staying_attributes(module, &methods, &kept)?;
+            known = analyse(module, &methods);
+            let still = staying_attributes(module, &methods, &known, &kept)?;
             if still.len() == staying.len() {
                 break;
             }
@@ -92,23 +96,36 @@ impl Reason {
     }
 }
 
+/// What is known of each method: which values are modules, and what shares storage.
+fn analyse(module: &GraphModule, methods: &[MethodId]) -> Vec<(Objects, Aliases)> {
+    let analyses = methods.iter().map(|id| {
+        let graph = &module.method(*id).graph;
+        let objects = objects(module, module.root(), graph);
+        let aliases = Aliases::new(graph, &objects);
+        (objects, aliases)
+    });
+    analyses.collect()
+}
+
 /// The attributes that must stay, by module and name.
 fn staying_attributes(
     module: &GraphModule,
     methods: &[MethodId],
+    known: &[(Objects, Aliases)],
     kept: &[Kept],
 ) -> Result<IndexMap<(ModuleId, Sym), Reason>, PassError> {
     let mut staying = IndexMap::new();
     let mut overwritten = IndexSet::new();
-    for id in methods {
+    for (id, (objects, aliases)) in methods.iter().zip(known) {
+        if aliases.nothing_is_written() {
+            continue;
+        }
         let graph = &module.method(*id).graph;
-        let objects = objects(module, module.root(), graph);
-        let aliases = Aliases::new(graph, &objects);
         for key in aliases.written_attributes() {
             staying.insert(*key, Reason::Written);
         }
         for node in graph.walk() {
-            let read = attribute_read(graph, &objects, node);
+            let read = attribute_read(graph, objects, node);
             overwritten.extend(read.filter(|_| aliases.is_written(graph.output(node))));
         }
     }
@@ -236,13 +253,13 @@ fn path_of(module: &GraphModule, wanted: ModuleId) -> String {
 fn propagate_attributes(
     module: &mut GraphModule,
     id: MethodId,
+    objects: &Objects,
     staying: &IndexMap<(ModuleId, Sym), Reason>,
 ) -> usize {
     let graph = &module.method(id).graph;
-    let objects = objects(module, module.root(), graph);
     let mut reads = Vec::new();
     for node in graph.walk() {
-        let Some(key) = attribute_read(graph, &objects, node) else {
+        let Some(key) = attribute_read(graph, objects, node) else {
             continue;
         };
         if module.submodule(key.0, key.1).is_none() && !staying.contains_key(&key) {

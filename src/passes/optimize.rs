@@ -38,16 +38,26 @@ const CLEANS_UP: [(&str, Step); 3] = [
     ("cse", Step::Aliased(eliminate_common_subexpressions)),
 ];
 
-/// Folds and simplifies a method until nothing changes; returns how many rewrites that took.
-pub(crate) fn optimize(module: &mut GraphModule, id: MethodId, cx: &mut PassCx<'_>) -> usize {
+/// Folds and simplifies a method until nothing changes; returns how many rewrites that took. `known` is what an analysis has found, if it is
+/// still true.
+pub(crate) fn optimize(
+    module: &mut GraphModule,
+    id: MethodId,
+    mut known: Option<(Objects, Aliases)>,
+    cx: &mut PassCx<'_>,
+) -> usize {
     // Each round can only follow from what the one before removed; the bound is for graphs that would go on for long.
     const MAX_ROUNDS: usize = 8;
     let method = module.method(id).name;
     let mut changed = 0;
     for round in 1..=MAX_ROUNDS {
-        let objects = objects(module, module.root(), &module.method(id).graph);
+        let (objects, aliases) = known.take().unwrap_or_else(|| {
+            let graph = &module.method(id).graph;
+            let objects = objects(module, module.root(), graph);
+            let aliases = Aliases::new(graph, &objects);
+            (objects, aliases)
+        });
         let graph = &mut module.method_mut(id).graph;
-        let aliases = Aliases::new(graph, &objects);
         // No step adds a write: where there is none, what is known of sharing stays true.
         let lasting = aliases.nothing_is_written().then_some(&aliases);
         let is_simple = lasting.is_some() && is_flat(graph);
