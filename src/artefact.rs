@@ -110,6 +110,11 @@ impl Artefact {
         Ok(self.package.write(path)?)
     }
 
+    /// The bytes that [`write`](Self::write) writes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.package.to_bytes()
+    }
+
     /// Maps a file and checks every digest in it.
     pub fn open(path: &Path) -> Result<Self, ArtefactError> {
         let name = path.display().to_string();

@@ -24,14 +24,17 @@ pub mod counterexample;
 pub mod file;
 mod finalize;
 mod model;
+pub mod offload;
 pub mod package;
 mod pipeline;
 pub mod report;
+mod sentence;
 pub mod trace;
 
 pub use artefact::{Artefact, ArtefactError};
 pub use finalize::{Finalize, FinalizeError, Finalized, Target, finalize_on_device};
 pub use pipeline::{CompiledKernel, KernelError, Kernels, PackedWeight, RequestReport};
+pub use sentence::sentence;
 
 pub use planish_eval as eval;
 pub use planish_ir as ir;

@@ -6,6 +6,8 @@
 mod artefacts;
 #[path = "cli/cache.rs"]
 mod cache;
+#[path = "cli/children.rs"]
+mod children;
 #[path = "cli/command.rs"]
 mod command;
 #[path = "cli/compilers.rs"]

@@ -50,6 +50,9 @@ pub struct Finalize {
     /// Write a report (JSON) here
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// Do all of it in a child process, which cannot harm this one; needs -o
+    #[arg(long, conflicts_with_all = ["check", "report", "prove"])]
+    pub in_child: bool,
     /// Write a trace of the run (JSON that Perfetto and Chrome show) here, also when it fails
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,

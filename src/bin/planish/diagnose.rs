@@ -7,6 +7,7 @@ use std::path::Path;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use planish::ir::diag::Diagnostics;
 use planish::passes::PipelineError;
+use planish::sentence;
 
 /// Why a verb ended early.
 #[derive(Debug)]
@@ -74,20 +75,6 @@ pub fn pipeline_failed(error: &PipelineError) -> Failure {
         PipelineError::Invalid { .. } => Failure::internal(failed(error).message),
         _ => failed(error),
     }
-}
-
-/// An error and everything that caused it. Some errors repeat their cause in their own words; a reader needs it once.
-pub fn sentence(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let said = inner.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 /// Errors in a text, with the lines they are in.

@@ -7,9 +7,10 @@ use planish::import::Error as ImportError;
 use planish::ir::GraphModule;
 use planish::ir::text::{self, Blobs, Printer, Style};
 use planish::pool::{Builder, Cache, Observer, Pool, Toolchain, ToolchainSearch, WorkerCommand};
+use planish::sentence;
 
 use crate::args::Compiler;
-use crate::diagnose::{Failure, failed, in_text, sentence};
+use crate::diagnose::{Failure, failed, in_text};
 
 /// The compiler that the user asked for, or the one that is there. What it said of itself is kept with the kernels, so that a run that finds
 /// all of them starts no compiler.
@@ -33,11 +34,7 @@ pub fn toolchain(args: &Compiler) -> Result<Toolchain, Failure> {
 
 /// A pool whose workers are this program, or the one that `$PLANISH_WORKER` names.
 pub fn pool(args: &Compiler, observer: Option<impl Observer + 'static>) -> Result<Pool, Failure> {
-    let mut builder: Builder = Pool::builder().sandbox(args.sandbox);
-    builder = match env::var_os("PLANISH_WORKER") {
-        Some(program) => builder.worker_binary(program),
-        None => builder.worker(WorkerCommand::this_program().map_err(|error| failed(&error))?),
-    };
+    let mut builder: Builder = Pool::builder().sandbox(args.sandbox).worker(worker()?);
     if let Some(jobs) = args.jobs {
         builder = builder.workers(jobs.into());
     }
@@ -48,6 +45,21 @@ pub fn pool(args: &Compiler, observer: Option<impl Observer + 'static>) -> Resul
         builder = builder.observer(observer);
     }
     builder.build().map_err(|error| failed(&error))
+}
+
+/// How a worker is started.
+pub fn worker() -> Result<WorkerCommand, Failure> {
+    match env::var_os("PLANISH_WORKER") {
+        Some(program) => Ok(WorkerCommand::binary(program)),
+        None => WorkerCommand::this_program().map_err(|error| failed(&error)),
+    }
+}
+
+/// How many kernels are compiled at once when nobody says.
+pub fn processors() -> usize {
+    std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(8)
 }
 
 /// Where compiled kernels are kept.

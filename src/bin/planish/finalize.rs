@@ -11,6 +11,7 @@ use planish::runtime::Stats;
 use planish::{Finalize, FinalizeError, Finalized, Target, file};
 
 use crate::args;
+use crate::child;
 use crate::console::{grouped, say};
 use crate::diagnose::{Failure, failed, pipeline_failed};
 use crate::environment;
@@ -27,6 +28,9 @@ pub fn finalize(args: &args::Finalize, out: &mut impl Write) -> Result<(), Failu
     }
     // Older than the pool, whose end it tells.
     let record = Record::new(args.trace.as_deref())?;
+    if args.in_child {
+        return child::finalize(args, &record, out);
+    }
     let samples = args.check.as_deref().map(samples).transpose()?;
     let proven = args.prove.as_deref().map(proof::inputs).transpose()?;
     let progress = Progress::new();

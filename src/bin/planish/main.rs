@@ -10,6 +10,7 @@
 
 mod args;
 mod cache;
+mod child;
 mod console;
 mod diagnose;
 mod doctor;
@@ -41,7 +42,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     // A process that a pool has started is a worker and reads no other arguments.
-    if let Some(code) = planish::pool::enter_if_asked(&planish::pool::Handlers::standard()) {
+    let handlers = planish::offload::handlers(planish::pool::Handlers::standard());
+    if let Some(code) = planish::pool::enter_if_asked(&handlers) {
         return code;
     }
     let args = Args::parse();

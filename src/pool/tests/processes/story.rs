@@ -39,6 +39,11 @@ impl Observer for Told {
                 note: Note::Phase { name },
                 ..
             } => format!("phase {name}"),
+            // How much differs from run to run.
+            Status::Note {
+                note: Note::Used { .. },
+                ..
+            } => return,
             Status::Running {
                 worker,
                 phase,
