@@ -200,6 +200,7 @@ impl<'p> Finalize<'p> {
         instrument: &mut dyn Instrument,
     ) -> Result<Finalized, FinalizeError> {
         let (pool, toolchain) = self.compiler.ok_or(FinalizeError::NoCompiler)?;
+        let _span = tracing::info_span!("finalize", isa = %self.target.isa).entered();
         // One compile thread means that kernels are compiled directly: there is nothing to start ahead of time.
         pool.warm();
         let mut sink = Kernels::new(

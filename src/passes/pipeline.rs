@@ -198,6 +198,7 @@ impl Pipeline {
                     needed: pass.requires(),
                 });
             }
+            let _span = tracing::info_span!("pass", name = pass.name()).entered();
             instrument.before_pass(*pass, module);
             let nodes_before = node_count(module);
             if let Some(observer) = &mut cx.observer {
@@ -231,6 +232,13 @@ impl Pipeline {
                 nodes_after: node_count(module),
                 kernels_requested: cx.kernels.pass_ended(pass.name(), module),
             };
+            tracing::info!(
+                rewrites = report.rewrites,
+                nodes_before,
+                nodes_after = report.nodes_after,
+                kernels = report.kernels_requested,
+                "the module is valid"
+            );
             instrument.after_pass(*pass, module, &report);
             reports.push(report);
         }

@@ -119,6 +119,7 @@ impl Cache {
 
     /// What the store has for `key`. An entry that cannot be read counts as missing.
     pub fn get(&self, key: &JobKey) -> Lookup {
+        let _span = tracing::debug_span!("cache_get", %key).entered();
         let path = self.path(key);
         let Ok((bytes, file)) = read_entry(&path) else {
             return Lookup::Missing;
@@ -158,6 +159,7 @@ impl Cache {
         bytes: &[u8],
         proven: Option<&str>,
     ) -> io::Result<Digest> {
+        let _span = tracing::debug_span!("cache_put", %key, bytes = bytes.len()).entered();
         let mut mark = [0; MARK];
         let proven = proven.unwrap_or_default().as_bytes();
         let length = proven.len().min(MARK);

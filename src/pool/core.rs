@@ -18,6 +18,7 @@ use crate::readiness::Readiness;
 use crate::remains::Usage;
 use crate::sandbox::Sandbox;
 use crate::scratch::Scratch;
+use crate::spans::Spans;
 use crate::supervisor::{Seen, Watch};
 use crate::ticket::Promise;
 use crate::verdict::job_error;
@@ -61,6 +62,7 @@ pub(crate) struct Ears {
     pub stats: Arc<Mutex<Stats>>,
     pub readiness: Arc<Readiness>,
     pub observer: Option<Arc<dyn Observer>>,
+    pub spans: Spans,
     /// How often jobs that take long are told of.
     pub heartbeat: Duration,
 }

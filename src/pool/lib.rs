@@ -64,6 +64,7 @@ mod remains;
 mod sandbox;
 mod scratch;
 mod shim;
+mod spans;
 mod supervisor;
 mod ticket;
 mod toolchain;

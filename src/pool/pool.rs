@@ -20,6 +20,7 @@ use crate::readiness::Readiness;
 use crate::sandbox::{Confinement, Sandbox};
 use crate::scratch::Scratch;
 use crate::shim;
+use crate::spans::Spans;
 use crate::supervisor::Supervisor;
 use crate::ticket::{Ticket, ticket};
 use crate::worker_proc::WorkerCommand;
@@ -352,6 +353,7 @@ impl Builder {
             stats: Arc::clone(&stats),
             readiness: Arc::clone(&readiness),
             observer: self.observer.clone(),
+            spans: Spans::default(),
             heartbeat: self.heartbeat.unwrap_or(Duration::from_secs(60)),
         };
         let mailbox = Mailbox::new(|messages| Core::new(rules, messages, means, ears));

@@ -208,3 +208,28 @@ fn the_passes_of_opt_are_traced() {
         .args(&["--trace", "no/such/place.json"])
         .fails(1, &["failed to write no/such/place.json"]);
 }
+
+#[test]
+fn spans_of_passes_jobs_and_the_cache_are_heard_when_asked_for() {
+    let room = Room::new();
+    let run = |level: &[&str]| {
+        let model = room.planish("finalize").arg(digits());
+        model.args(level).cache(room.path("cache")).succeeds()
+    };
+    let heard = run(&["--log", "debug", "--jobs", "2"]).stderr.clone();
+    for part in [
+        "finalize{isa=",
+        "pass{name=\"quant-fusion\"}: planish_passes::pipeline: the module is valid rewrites=",
+        "job{name=\"",
+        "phase=\"compile\"",
+        "cache_get{key=",
+        "cache_put{key=",
+        "close time.busy=",
+    ] {
+        assert!(heard.contains(part), "{part} in {heard}");
+    }
+    let heard = run(&["--log", "info"]).stderr.clone();
+    assert!(heard.contains("found in the cache"), "{heard}");
+    assert!(!heard.contains("cache_get"), "{heard}");
+    assert_eq!(run(&[]).stderr, "");
+}

@@ -5,11 +5,15 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use planish::kernels::Isa;
 use planish::pool::Sandbox;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Finishes quantized neural networks.
 #[derive(Debug, Parser)]
 #[command(name = "planish", version, about, arg_required_else_help = true)]
 pub struct Args {
+    /// Say on standard error what is done, and how long it took: error, warn, info, debug, trace
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log: Option<LevelFilter>,
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,

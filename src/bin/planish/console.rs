@@ -3,6 +3,10 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::fmt::time::uptime;
+
 /// Standard output. Once nobody reads it any more (`planish import … | head`), what is printed is dropped and the work goes on.
 #[derive(Debug)]
 pub struct Results {
@@ -48,6 +52,17 @@ impl Write for Results {
 /// Says something on standard error; if that cannot be written either, nobody can be told.
 pub fn say(text: impl Display) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Has spans and events of the libraries printed on standard error: events as they come, spans when they end, with the time they took.
+pub fn log(level: LevelFilter) {
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_span_events(FmtSpan::CLOSE)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_timer(uptime())
+        .init();
 }
 
 /// A number with its thousands set apart: `12,345`.

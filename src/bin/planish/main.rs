@@ -47,6 +47,9 @@ fn main() -> ExitCode {
         return code;
     }
     let args = Args::parse();
+    if let Some(level) = args.log {
+        console::log(level);
+    }
     // A panic has said where; what is left to say is that it is not the user's fault.
     let done = catch_unwind(AssertUnwindSafe(|| act(&args.verb))).unwrap_or_else(|_| {
         Err(Failure::internal(

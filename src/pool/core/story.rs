@@ -9,7 +9,8 @@ use super::hear::Stage;
 use super::{Core, FIRST_JOB};
 use crate::error::JobError;
 use crate::job::Artefact;
-use crate::observe::{Report, Stats, Status, WorkerReport, WorkerStatus};
+use crate::observe::{Observer as _, Report, Stats, Status, WorkerReport, WorkerStatus};
+use crate::spans::Spans;
 use crate::ticket::Promise;
 use crate::wire::Note;
 
@@ -20,7 +21,7 @@ pub(super) struct Heartbeat(Option<Instant>);
 impl Core {
     /// Whether anybody hears of jobs.
     pub(super) fn is_heard(&self) -> bool {
-        self.ears.observer.is_some()
+        self.ears.observer.is_some() || Spans::are_heard()
     }
 
     pub(super) fn conclude(&self, promise: &Promise, result: &Result<Artefact, JobError>) {
@@ -149,14 +150,21 @@ impl Core {
     }
 
     fn tell(&self, promise: &Promise, status: impl FnOnce() -> Status) {
+        if !self.is_heard() {
+            return;
+        }
+        let report = Report {
+            at: Instant::now(),
+            ticket: promise.number(),
+            job: promise.name().to_owned(),
+            key: promise.key(),
+            status: status(),
+        };
         if let Some(observer) = &self.ears.observer {
-            observer.report(&Report {
-                at: Instant::now(),
-                ticket: promise.number(),
-                job: promise.name().to_owned(),
-                key: promise.key(),
-                status: status(),
-            });
+            observer.report(&report);
+        }
+        if Spans::are_heard() {
+            self.ears.spans.report(&report);
         }
     }
 }
