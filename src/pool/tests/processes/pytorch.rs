@@ -68,7 +68,8 @@ fn child_after_shutdown() {
         let children = bench.wait_for("child", 1);
         drop(pool);
         assert!(matches!(ticket.wait(), Err(JobError::Closed { .. })));
-        assert!(!alive(children[0]), "nothing outlives the pool");
+        // Without workers nobody waits for what is not the host's child: it is killed, and dies when it is scheduled.
+        until("the compiler's child to be gone", || !alive(children[0]));
         bench.assert_nothing_left();
     }
 }

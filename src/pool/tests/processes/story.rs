@@ -131,10 +131,8 @@ fn beats() {
     slow.wait().expect("it is made");
     let beats = told.of("gate: running on ");
     assert!(beats.iter().all(|beat| beat.starts_with('0')), "{beats:?}");
-    assert_eq!(
-        beats.last().map(String::as_str),
-        Some("0 in Some(\"compile\")")
-    );
+    let compiling = |beat: &String| beat.ends_with("in Some(\"compile\")");
+    assert!(beats.iter().any(compiling), "{beats:?}");
     drop(pool);
     bench.assert_nothing_left();
 }
