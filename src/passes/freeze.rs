@@ -10,11 +10,15 @@
 //! after:  %q : QInt8(8, 4, …) = prim::Constant[value=<Tensor>]()
 //! ```
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod overlaps;
+
+use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::FixedState;
 use indexmap::{IndexMap, IndexSet};
-use planish_ir::{At, ClassKind, GraphModule, Literal, MethodId, ModuleId, Phase, Sym, ValueId};
+use planish_ir::{
+    At, ClassKind, Graph, GraphModule, Literal, MethodId, ModuleId, Phase, Sym, ValueId,
+};
 
 use crate::analysis::alias::Aliases;
 use crate::analysis::objects::{Objects, attribute_read, attribute_write, objects};
@@ -22,6 +26,7 @@ use crate::kept::{self, Kept, KeptKind};
 use crate::optimize::optimize;
 use crate::pass::{Changed, Pass, PassCx, PassError};
 use crate::remark::{Remark, RemarkKind};
+use overlaps::{path_of, refuse_overlaps};
 
 /// The pass.
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,11 +92,13 @@ enum Reason {
 }
 
 impl Reason {
-    fn text(self) -> &'static str {
-        match self {
-            Self::Written => "the attribute stays: it is assigned or written to",
-            Self::Preserved => "the attribute stays: it is preserved",
-            Self::Training => "the attribute stays: the module is in training mode",
+    /// The reason in words; `by` does what changes the attribute, as far as it stands in this method.
+    fn text(self, by: Option<String>) -> String {
+        match (self, by) {
+            (Self::Written, Some(by)) => format!("the attribute stays: {by}"),
+            (Self::Written, None) => "the attribute stays: another method changes it".to_owned(),
+            (Self::Preserved, _) => "the attribute stays: it is preserved".to_owned(),
+            (Self::Training, _) => "the attribute stays: the module is in training mode".to_owned(),
         }
     }
 }
@@ -180,75 +187,6 @@ fn refuse_modules_as_results(module: &GraphModule, id: MethodId) -> Result<(), P
     }
 }
 
-/// Refuses attributes that share memory with one that is written to: as constants they would not see what is written.
-fn refuse_overlaps(
-    module: &GraphModule,
-    overwritten: &IndexSet<(ModuleId, Sym)>,
-) -> Result<(), PassError> {
-    let memory = |key: &(ModuleId, Sym)| match module.module(key.0).attrs.get(&key.1) {
-        Some(Literal::Tensor(tensor)) if tensor.numel() > 0 => {
-            let steps = tensor.shape().iter().zip(tensor.strides());
-            let last = tensor.offset() + steps.map(|(size, step)| (size - 1) * step).sum::<i64>();
-            let at = |element: i64| {
-                tensor.storage().as_ptr() as usize + element as usize * tensor.dtype().size()
-            };
-            Some((at(tensor.offset()), at(last + 1)))
-        }
-        _ => None,
-    };
-    if overwritten.iter().all(|key| memory(key).is_none()) {
-        return Ok(());
-    }
-    let mut ranges: Vec<_> = module
-        .modules()
-        .flat_map(|id| module.module(id).attrs.keys().map(move |name| (id, *name)))
-        .filter_map(|key| Some((memory(&key)?, key)))
-        .collect();
-    ranges.sort_by_key(|(range, _)| *range);
-    let path = |key: &(ModuleId, Sym)| match path_of(module, key.0) {
-        owner if owner.is_empty() => key.1.to_string(),
-        owner => format!("{owner}.{}", key.1),
-    };
-    // Of the ranges that begin before this one, those that end last: of all, and of those written to.
-    let (mut last, mut last_written) = (None, None);
-    for ((start, end), key) in &ranges {
-        let written = overwritten.contains(key);
-        let before = if written { last } else { last_written };
-        if let Some((until, other)) = before
-            && *start < until
-        {
-            return Err(PassError::Refused(format!(
-                "freeze the attributes {} and {}: they share memory, and one of them is written to",
-                path(other),
-                path(key)
-            )));
-        }
-        last = last.max(Some((*end, key)));
-        if written {
-            last_written = last_written.max(Some((*end, key)));
-        }
-    }
-    Ok(())
-}
-
-/// The names that lead to a module from the root, the shortest way; nothing for the root itself.
-fn path_of(module: &GraphModule, wanted: ModuleId) -> String {
-    let mut open = VecDeque::from([(module.root(), String::new())]);
-    let mut seen = HashSet::from([module.root()]);
-    while let Some((at, path)) = open.pop_front() {
-        if at == wanted {
-            return path;
-        }
-        for (name, inner) in module.submodules(at) {
-            if seen.insert(inner) {
-                let dot = if path.is_empty() { "" } else { "." };
-                open.push_back((inner, format!("{path}{dot}{name}")));
-            }
-        }
-    }
-    String::new()
-}
-
 /// Replaces reads of attributes by constants at the top of the graph, one for each attribute.
 fn propagate_attributes(
     module: &mut GraphModule,
@@ -310,6 +248,7 @@ fn remark_on(
     let graph = &module.method(id).graph;
     let objects = objects(module, module.root(), graph);
     let method = module.method(id).name;
+    let aliases = Aliases::new(graph, &objects);
     let mut remarked = HashSet::new();
     for node in graph.walk() {
         let Some(key) = attribute_read(graph, &objects, node) else {
@@ -319,15 +258,46 @@ fn remark_on(
             && module.submodule(key.0, key.1).is_none()
             && remarked.insert(key)
         {
+            let by = (*reason == Reason::Written)
+                .then(|| who_changes(graph, &objects, &aliases, key, graph.output(node)));
             cx.remarks.push(Remark::at(
                 RemarkKind::Analysis,
                 NAME,
                 key.1.as_str(),
                 (method.as_str(), graph, node),
-                reason.text(),
+                reason.text(by.flatten()),
             ));
         }
     }
+}
+
+/// What assigns an attribute, or writes to what is read from it, in words.
+fn who_changes(
+    graph: &Graph,
+    objects: &Objects,
+    aliases: &Aliases,
+    key: (ModuleId, Sym),
+    read: ValueId,
+) -> Option<String> {
+    let place = |id| {
+        let loc = graph.node(id).loc;
+        loc.map(|loc| format!(" ({loc})")).unwrap_or_default()
+    };
+    graph.walk().into_iter().find_map(|id| {
+        if attribute_write(graph, objects, id) == Some(key) {
+            return Some(format!("it is assigned{}", place(id)));
+        }
+        let node = graph.node(id);
+        let mut inputs = node.inputs().iter().enumerate();
+        let writes =
+            inputs.any(|(at, input)| graph.writes(id, at) && aliases.may_alias(*input, read));
+        writes.then(|| {
+            let made = node.outputs().first();
+            let made = made.map(|made| format!(" {}", graph.label(*made)));
+            let (op, made) = (node.op().name(), made.unwrap_or_default());
+            format!("{op}{made}{} writes to it", place(id))
+        })
+    })
 }
 
 /// The value of an attribute, or of a constant of the class.
@@ -413,96 +383,5 @@ fn remove_unused(module: &mut GraphModule, methods: &[MethodId], kept: &[Kept]) 
     if whole.is_empty() {
         // Every call of a kept method is inlined.
         module.functions.clear();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Fuel, NoKernels, Options, Remarks};
-    use planish_ir::text::parse_module;
-    use planish_ir::{DType, Tensor};
-
-    #[test]
-    fn attributes_that_share_memory_with_one_that_is_written_are_refused() {
-        let text = "
-            module __torch__.Net {
-              attr a : Tensor = dense<Float(2)>[0.5, -1.]
-              submodule sub : __torch__.Sub {
-                attr b : Tensor = dense<Float(2)>[0.5, -1.]
-              }
-            }
-            class __torch__.Net {
-              method forward(self, x) {
-                graph(%self : __torch__.Net, %x : Tensor):
-                  %one : int = prim::Constant[value=1]()
-                  %a : Tensor = prim::GetAttr[name=\"a\"](%self)
-                  %sub : __torch__.Sub = prim::GetAttr[name=\"sub\"](%self)
-                  %b : Tensor = prim::GetAttr[name=\"b\"](%sub)
-                  %c : Tensor = aten::add_(%a, %x, %one)
-                  %d : Tensor = aten::mul(%b, %c)
-                  return (%d)
-              }
-            }
-            class __torch__.Sub {
-            }";
-        let mut module = parse_module(text).expect("the text is a module");
-        freeze(&mut module.clone()).expect("nothing is shared");
-        let (root, shared) = (module.root(), Sym::new("a"));
-        let tensor = module.module(root).attrs[&shared].clone();
-        let sub = module.submodule(root, Sym::new("sub")).expect("declared");
-        module.module_mut(sub).attrs.insert(Sym::new("b"), tensor);
-        let error = freeze(&mut module).expect_err("the write would not be seen");
-        let error = error.to_string();
-        assert!(
-            error.contains("a and sub.b") || error.contains("sub.b and a"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn overlaps_are_found_past_what_lies_between() {
-        let text = "
-            module __torch__.Net {
-              attr all : Tensor = dense<Float(8)>[0., 1., 2., 3., 4., 5., 6., 7.]
-              attr first : Tensor = dense<Float(1)>[0.]
-              attr last : Tensor = dense<Float(2)>[0., 0.]
-              method forward(self) {
-                graph(%self : __torch__.Net):
-                  %all : Tensor = prim::GetAttr[name=\"all\"](%self)
-                  %first : Tensor = prim::GetAttr[name=\"first\"](%self)
-                  %last : Tensor = prim::GetAttr[name=\"last\"](%self)
-                  %gone : Tensor = aten::zero_(%last)
-                  %out : (Tensor, Tensor) = prim::TupleConstruct(%all, %first)
-                  return (%out)
-              }
-            }";
-        let mut module = parse_module(text).expect("the text is a module");
-        freeze(&mut module.clone()).expect("nothing is shared");
-        let attrs = &mut module.module_mut(module.root()).attrs;
-        let Literal::Tensor(all) = attrs[&Sym::new("all")].clone() else {
-            panic!("it is a tensor");
-        };
-        for (name, size, offset) in [("first", 1, 1), ("last", 2, 6)] {
-            let storage = all.storage().clone();
-            let view = Tensor::strided(DType::Float, &[size], &[1], offset, storage);
-            attrs.insert(Sym::new(name), Literal::Tensor(view.expect("it is inside")));
-        }
-        let error = freeze(&mut module).expect_err("the write would not be seen");
-        assert!(
-            error.to_string().contains("the attributes all and last"),
-            "{error}"
-        );
-    }
-
-    fn freeze(module: &mut GraphModule) -> Result<Changed, PassError> {
-        let mut cx = PassCx {
-            remarks: &mut Remarks::default(),
-            kernels: &mut NoKernels,
-            fuel: &mut Fuel::unlimited(),
-            options: &Options::default(),
-            observer: None,
-        };
-        Freeze.run(module, &mut cx)
     }
 }
