@@ -53,6 +53,7 @@ def every():
         scalars,
         joins,
         functions,
+        moved,
         flows,
         blocks,
         dynamic,
@@ -623,6 +624,38 @@ def functions():
     for name in modules.BEFORE:
         text = modules.FUNCTIONS[name].replace("return ", "x = ") + "\nreturn s.c2(x)"
         yield Case(f"fn_{name}_between", lambda text=text: written(text, c=conv(padding=1), c2=conv()), (IMAGE,), "pc7")
+
+
+def moved():
+    """Operators that compute nothing, between those that do (`moved_*`)."""
+    halves = {"c": conv(padding=1), "c2": conv(2, 3), "c3": conv(2, 3)}
+    forms = {
+        "slice": "return s.c2(s.c(x)[:, 1:3])",
+        "slice_twice": "x = s.c(x)\nreturn s.c2(x[:, :2]) + s.c3(x[:, 2:])",
+        "slice_chain": "return s.c2(s.c(x)[:, 1:3].flip([2]).transpose(2, 3))",
+        "split": "a, b = torch.split(s.c(x), 2, 1)\nreturn s.c2(a) + s.c3(b)",
+        "split_half_float": "a, b = torch.split(s.c(x), 2, 1)\nreturn s.c2(a) + torch.exp(b)[:, :3, 1:-1, 1:-1]",
+        "unbind": "a, b = s.c(x).unflatten(1, [2, 2]).unbind(1)\nreturn s.c2(a) + s.c3(b)",
+        "narrow_pool": "return s.c2(F.avg_pool2d(s.c(x).narrow(1, 0, 2), 2))",
+        "flip_add": "x = s.c(x)\nreturn x + x.flip([3])",
+        "movedim_linear": "return s.l(s.c(x).movedim(1, 3))",
+        "movedim_add": "x = s.c(x)\nreturn x.movedim(2, 3) + x.transpose(2, 3)",
+        "roll_pool": "return F.avg_pool2d(s.c(x).roll(1, 3), 2)",
+        "slice_pool": "return F.avg_pool2d(s.c(x)[:, 1:3], 2)",
+        "slice_hardswish": "return F.hardswish(s.c(x)[:, 1:3])",
+        "slice_cat": "x = s.c(x)\nreturn s.c4(torch.cat([x[:, 2:], x[:, :2]], 1))",
+        "expand_mul": "x = s.c(x)\nreturn x * x.mean([2, 3], keepdim=True).expand(2, 4, 7, 6)",
+        "gelu": "return s.c2(F.gelu(s.c(x)[:, 1:3]))",
+        "select_linear": "return s.l2(s.c(x).select(1, 2))",
+        "pixel_shuffle": "return F.relu(F.pixel_shuffle(s.c(x), 2) * 2.0)",
+        "zero_pad": "return s.c4(F.pad(s.c(x), [1, 1, 1, 1]))",
+        "linear_view": "return s.l(s.l(x.movedim(1, 3)).view(2, -1, 4))",
+    }
+    for name, text in forms.items():
+        make = lambda text=text: written(text, **halves, c4=conv(), l=nn.Linear(4, 4), l2=nn.Linear(6, 4))
+        yield Case(f"moved_{name}", make, (IMAGE,))
+        yield Case(f"moved_{name}_pc8", make, (IMAGE,), "pc8")
+        yield Case(f"moved_{name}_traced", make, (IMAGE,), "pc7", mode="trace")
 
 
 def flows():

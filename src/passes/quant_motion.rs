@@ -17,14 +17,16 @@
 mod moves;
 mod sites;
 
-use planish_ir::{Graph, GraphModule};
+use std::collections::HashMap;
+
+use planish_ir::{Graph, GraphModule, NodeId, ValueId};
 
 use crate::pass::{Changed, Fuel, Pass, PassCx, PassError};
 use crate::remark::{Remark, RemarkKind};
 use crate::rewrite::{Outcome, rewrite};
 use crate::scope::Scope;
 use crate::{kept, rules, scope};
-use moves::{Move, place};
+use moves::{Fate, Move, place};
 use sites::Sites;
 
 /// The pass.
@@ -74,12 +76,12 @@ fn drop_pairs(scope: &mut Scope<'_>, graph: &mut Graph, cx: &mut PassCx<'_>) -> 
 fn carry(scope: &Scope<'_>, graph: &mut Graph, cx: &mut PassCx<'_>) -> usize {
     let sites = Sites::of(graph, &scope.facts, cx.options.quant_type);
     let tried = sites.moves();
-    let taken = if tried.is_empty() {
+    let fates = if tried.is_empty() {
         Vec::new()
     } else {
-        taken(scope, graph, &tried, cx)
+        fates(scope, graph, &tried, cx)
     };
-    let chosen = sites.chosen(graph, &taken);
+    let chosen = sites.chosen(graph, &fates);
     let mut made = Vec::new();
     for one in chosen {
         if !cx.fuel.take() {
@@ -102,13 +104,38 @@ fn carry(scope: &Scope<'_>, graph: &mut Graph, cx: &mut PassCx<'_>) -> usize {
     made.len()
 }
 
-/// Which moves end where a rule takes what was moved.
-fn taken(scope: &Scope<'_>, graph: &Graph, moves: &[&Move], cx: &PassCx<'_>) -> Vec<bool> {
+/// What comes of moves that are all made on a copy of the graph, where rules then match.
+fn fates(scope: &Scope<'_>, graph: &Graph, moves: &[&Move], cx: &PassCx<'_>) -> Vec<Fate> {
     let mut trial = graph.clone();
     let placed = place(&mut trial, moves);
     let mut facts = scope.facts.again(&trial);
     for rules in [rules::pairs(), rules::fusion(cx.options.quant_type)] {
         rewrite(&mut trial, rules, &mut facts, &mut Fuel::unlimited(), None);
     }
-    placed.iter().map(|node| !trial.is_live(*node)).collect()
+    // How often codes are dequantized still: equal operators are one in the end.
+    let mut left: HashMap<ValueId, usize> = HashMap::new();
+    let stay = graph.walk().into_iter().filter(|node| {
+        let dequantizes = graph.node(*node).op().is("aten::dequantize");
+        dequantizes && is_read(&trial, *node)
+    });
+    let moved = moves.iter().zip(&placed);
+    let moved = moved.filter(|(_, node)| is_read(&trial, **node));
+    for from in stay.chain(moved.map(|(one, _)| one.from())) {
+        *left.entry(graph.node(from).inputs()[0]).or_default() += 1;
+    }
+    let fate = |(one, node): (&&Move, &NodeId)| {
+        if !trial.is_live(*node) {
+            Fate::Taken
+        } else if left.get(&graph.node(one.from()).inputs()[0]) == Some(&1) {
+            Fate::Alone
+        } else {
+            Fate::Left
+        }
+    };
+    moves.iter().zip(&placed).map(fate).collect()
+}
+
+fn is_read(graph: &Graph, node: NodeId) -> bool {
+    let mut outputs = graph.node(node).outputs().iter();
+    graph.is_live(node) && outputs.any(|output| !graph.value(*output).uses().is_empty())
 }

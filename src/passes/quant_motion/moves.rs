@@ -28,6 +28,25 @@ pub(super) enum Move {
     },
 }
 
+/// What comes of a move.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fate {
+    /// A rule takes what was moved.
+    Taken,
+    /// It stays, and it is the only place where these codes are dequantized.
+    Alone,
+    /// It stays, beside others.
+    Left,
+}
+
+impl Move {
+    /// What is moved.
+    pub(super) fn from(&self) -> NodeId {
+        let (Self::Down { from, .. } | Self::Up { from, .. }) = self;
+        *from
+    }
+}
+
 /// Makes moves; returns for each the dequantize or quantize at its new place.
 ///
 /// What is passed is copied for codes; what then nobody reads any more is removed.

@@ -3,7 +3,7 @@
 
 use planish_ir::{Graph, Literal, NodeId, Op, Use, ValueId};
 
-use super::moves::Move;
+use super::moves::{Fate, Move};
 use crate::analysis::codes::{
     CHOOSES_ELEMENTS, PADS_ELEMENTS, keeps_elements, may_grow, plain_among,
 };
@@ -101,29 +101,21 @@ impl Sites {
         downs.map(|reader| &reader.down).chain(&self.ups).collect()
     }
 
-    /// What is to be done when of the moves that were tried these were taken: those, and what costs nothing.
-    pub(super) fn chosen(&self, graph: &Graph, taken: &[bool]) -> Vec<&Move> {
-        let mut taken = taken.iter().copied();
-        let mut chosen = Vec::new();
-        for site in &self.downs {
-            let mut left = Vec::new();
-            for reader in &site.readers {
-                if reader.is_tried() && taken.next() == Some(true) {
-                    chosen.push(&reader.down);
-                } else {
-                    left.push(reader);
-                }
-            }
-            // Nobody else needs the floats: the dequantize is moved and not copied.
-            if let [only] = left[..]
-                && only.costs_nothing(graph)
-            {
-                chosen.push(&only.down);
-            }
-        }
-        let ups = self.ups.iter().zip(taken);
-        chosen.extend(ups.filter(|(_, taken)| *taken).map(|(up, _)| up));
-        chosen
+    /// What is to be done when this came of the moves that were tried: what is taken, and what costs nothing.
+    pub(super) fn chosen(&self, graph: &Graph, fates: &[Fate]) -> Vec<&Move> {
+        let readers = self.downs.iter().flat_map(|site| &site.readers);
+        let readers = readers.filter(|reader| reader.is_tried());
+        let downs = readers.map(|reader| (&reader.down, reader.costs_nothing(graph)));
+        let ups = self.ups.iter().map(|up| (up, false));
+        let chosen = downs
+            .chain(ups)
+            .zip(fates)
+            .filter(|((_, free), fate)| match fate {
+                Fate::Taken => true,
+                Fate::Alone => *free,
+                Fate::Left => false,
+            });
+        chosen.map(|((one, _), _)| one).collect()
     }
 
     /// Operators that stay behind a dequantize when these moves are made, and why.
@@ -173,7 +165,7 @@ impl Reader {
         self.kind != Kind::Float && !self.past().is_empty()
     }
 
-    /// Whether a dequantize that stands before this reader costs no more than where it stands, and nobody sees a difference.
+    /// Whether a dequantize that stands before this reader and nowhere else costs no more than where it stands, and nobody sees a difference.
     fn costs_nothing(&self, graph: &Graph) -> bool {
         let Move::Down { from, past, to } = &self.down else {
             return false;
