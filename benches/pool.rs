@@ -1,144 +1,449 @@
-//! What the pool costs: first result from nothing, round trip of an empty job, throughput, and what
-//! it adds to one run of the compiler. Medians; the same machine and the same process for all, so
-//! that ratios can be trusted where absolutes cannot.
+//! Answers what the pool costs, to a script that asks PyTorch's pool the same (`benches/peers/pool.py`), or to whoever types.
 //!
-//! `cargo bench --bench pool`. The program is its own worker.
+//! `cargo bench --bench pool` reads requests, one a line, and answers each with a line of JSON (times in milliseconds unless they say
+//! otherwise, medians). Everything with two workers, which are processes of this program.
+//!
+//! - `cold`: from nothing to the first result.
+//! - `round`: round trip of an empty job, p50 and p99 in µs.
+//! - `queued`: empty jobs a second when 10,000 are submitted at once, and processor time for each, in µs, of host and workers.
+//! - `payload`: jobs a second with 1 MiB in, and with 1 MiB in and out.
+//! - `idle`: private memory of an idle worker, in bytes.
+//! - `killed`: two busy workers, six waiting jobs, one worker is killed: until there are two workers again that take jobs, and jobs lost.
+//! - `orphans`: processes left 50 ms after a host with two running compilers was killed.
+//! - `shutdown`: idle, and with two running compilers.
+//! - `limit`: from a job's limit to its answer, which comes when its processes are dead.
+//! - `kernels N`: N int8 convolutions from an empty cache to loaded, and again from the cache.
+//! - `overhead`: what the pool adds to one run of the compiler.
 
-#![expect(clippy::print_stdout, reason = "a measurement prints its figures")]
+#![expect(clippy::print_stdout, reason = "its answers are what it is for")]
 
-use std::process::{Command, ExitCode, Stdio};
+use std::error::Error;
+use std::io::BufRead;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use planish_pool::{
-    Handlers, Job, Pool, Toolchain, ToolchainSearch, WorkerCommand, enter_if_asked,
+use planish::kernels::{Contract, Conv2d, Isa, Kernel, KernelSpec};
+use planish::pool::{
+    Builder, Handlers, Job, Limits, Pool, Ticket, Toolchain, ToolchainSearch, WorkerCommand,
+    enter_if_asked,
 };
+use planish::runtime::Library;
+use serde_json::{Value, json};
 
-const SOURCE: &str = "int seven(void) { return 7; }\n";
+type Answer = Result<Value, Box<dyn Error>>;
+
+const WORKERS: usize = 2;
+/// A task that takes bytes and gives none.
+const TAKE: &str = "take";
+/// The argument of a host that keeps compilers running until it is killed.
+const HOST: &str = "--host";
 
 fn main() -> ExitCode {
-    if let Some(code) = enter_if_asked(&Handlers::standard()) {
+    let handlers = Handlers::standard().with_task(TAKE, |_, _| Ok(Vec::new()));
+    if let Some(code) = enter_if_asked(&handlers) {
         return code;
     }
-    for workers in [1, 2] {
-        let how = if workers == 1 {
-            "inline"
-        } else {
-            "2 worker processes"
-        };
-        println!("{how}");
-        line(
-            "build to first result",
-            median(20, |number| first_result(workers, number)),
-        );
-        let pool = pool(workers);
-        pool.warm();
-        pool.submit(echo(u64::MAX, 0)).wait().expect("an echo");
-        line(
-            "round trip of an empty job",
-            median(2_000, |number| round_trip(&pool, number, 0)),
-        );
-        line(
-            "round trip of 1 MiB both ways",
-            median(50, |number| round_trip(&pool, number, 1 << 20)),
-        );
-        let start = Instant::now();
-        let tickets: Vec<_> = (0..10_000)
-            .map(|number| pool.submit(echo(number, 0)))
-            .collect();
-        for ticket in &tickets {
-            drop(ticket.wait().expect("an echo"));
-        }
-        println!(
-            "  {:<34}{:>10.0} jobs/s",
-            "10000 empty jobs at once",
-            10_000.0 / start.elapsed().as_secs_f64()
-        );
-        line("shutdown, idle", timed(|| drop(pool)));
-        if let Ok(toolchain) =
-            Toolchain::find(&ToolchainSearch::in_path("/usr/local/bin:/usr/bin:/bin"))
-        {
-            compiler(workers, &toolchain);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match &arguments[..] {
+        [host, folder] if host == HOST => keep_busy(Path::new(folder)),
+        _ => answer_all(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{}", json!({ "error": error.to_string() }));
+            ExitCode::FAILURE
         }
     }
-    ExitCode::SUCCESS
 }
 
-fn pool(workers: usize) -> Pool {
-    let command = WorkerCommand::this_program().expect("this program's path");
-    Pool::builder()
-        .workers(workers)
-        .worker(command)
-        .build()
-        .expect("a pool")
+fn answer_all() -> Result<(), Box<dyn Error>> {
+    for line in std::io::stdin().lock().lines() {
+        println!("{}", answer(&line?)?);
+    }
+    Ok(())
+}
+
+fn answer(request: &str) -> Answer {
+    match request.split_once(' ').unwrap_or((request, "")) {
+        ("cold", _) => cold(),
+        ("round", _) => round(),
+        ("queued", _) => queued(),
+        ("payload", _) => payload(),
+        ("idle", _) => idle(),
+        ("killed", _) => killed(),
+        ("orphans", _) => orphans(),
+        ("shutdown", _) => shutdown(),
+        ("limit", _) => limit(),
+        ("kernels", count) => kernels(count.parse()?),
+        ("overhead", _) => overhead(),
+        _ => Err(format!("answer {request:?}: there is no such question").into()),
+    }
+}
+
+fn cold() -> Answer {
+    let mut times = Vec::new();
+    for number in 0..20 {
+        let start = Instant::now();
+        let pool = builder()?.build()?;
+        pool.submit(echo(number)).wait()?;
+        times.push(start.elapsed());
+    }
+    Ok(json!({ "ms": millis(at(&mut times, 0.5)) }))
+}
+
+fn round() -> Answer {
+    let pool = warmed()?;
+    let mut times = Vec::new();
+    for number in 0..5_000 {
+        let start = Instant::now();
+        pool.submit(echo(number)).wait()?;
+        times.push(start.elapsed());
+    }
+    Ok(json!({ "p50_us": micros(at(&mut times, 0.5)), "p99_us": micros(at(&mut times, 0.99)) }))
+}
+
+fn queued() -> Answer {
+    const JOBS: u64 = 10_000;
+    let pool = warmed()?;
+    let jobs = |round: u64| (round * JOBS..(round + 1) * JOBS).map(echo).collect();
+    let (rate, cpu) = throughput(&pool, jobs)?;
+    Ok(json!({ "jobs_per_s": rate, "cpu_us_per_job": cpu }))
+}
+
+fn payload() -> Answer {
+    let pool = warmed()?;
+    let jobs = |job: fn(Vec<u8>) -> Job| {
+        move |_| (0..100).map(|number| job(vec![number; 1 << 20])).collect()
+    };
+    let (one_way, one_way_cpu) = throughput(&pool, jobs(|bytes| Job::task(TAKE, bytes)))?;
+    let (both, both_cpu) = throughput(&pool, jobs(|bytes| Job::echo(bytes, Duration::ZERO)))?;
+    Ok(json!({
+        "in_jobs_per_s": one_way,
+        "in_cpu_us_per_job": one_way_cpu,
+        "both_jobs_per_s": both,
+        "both_cpu_us_per_job": both_cpu,
+    }))
+}
+
+/// Jobs a second when all are submitted at once, and processor time for each, in µs, of this process and its workers; medians of a
+/// few rounds.
+fn throughput(pool: &Pool, jobs: impl Fn(u64) -> Vec<Job>) -> Result<(f64, f64), Box<dyn Error>> {
+    let own = [std::process::id()];
+    let all: Vec<u32> = own.into_iter().chain(descendants(own[0])).collect();
+    let (mut rates, mut costs) = (Vec::new(), Vec::new());
+    for round in 0..7 {
+        let jobs = jobs(round);
+        let count = jobs.len() as f64;
+        let (before, start) = (ran(&all)?, Instant::now());
+        let tickets: Vec<Ticket> = jobs.into_iter().map(|job| pool.submit(job)).collect();
+        for ticket in tickets {
+            ticket.wait()?;
+        }
+        rates.push(count / start.elapsed().as_secs_f64());
+        costs.push((ran(&all)? - before) / count / 1e3);
+    }
+    rates.sort_by(f64::total_cmp);
+    costs.sort_by(f64::total_cmp);
+    Ok((rates[3], costs[3]))
+}
+
+fn idle() -> Answer {
+    let pool = warmed()?;
+    pool.submit(echo(1)).wait()?;
+    let mut most = 0;
+    for worker in children(std::process::id()) {
+        let rollup = std::fs::read_to_string(format!("/proc/{worker}/smaps_rollup"))?;
+        let private = rollup.lines().filter(|line| line.starts_with("Private_"));
+        let kibibytes =
+            private.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+        most = most.max(kibibytes.sum::<u64>() * 1024);
+    }
+    Ok(json!({ "bytes": most }))
+}
+
+fn killed() -> Answer {
+    let mut times = Vec::new();
+    let mut lost = 0;
+    for _ in 0..15 {
+        let pool = warmed()?;
+        let hold = |number: u8, time| Job::echo([number], time);
+        let busy = Duration::from_millis(300);
+        let mut tickets: Vec<Ticket> = (0..2).map(|n| pool.submit(hold(n, busy))).collect();
+        tickets.extend((2..8).map(|number| pool.submit(hold(number, Duration::from_millis(1)))));
+        std::thread::sleep(Duration::from_millis(20));
+        let worker = children(std::process::id())[0];
+        let start = Instant::now();
+        signal("-KILL", worker)?;
+        while pool.ready() == WORKERS || pool.stats().crashes == 0 {
+            std::hint::spin_loop();
+        }
+        pool.wait_ready(Duration::from_secs(10));
+        times.push(start.elapsed());
+        lost += tickets
+            .iter()
+            .filter(|ticket| ticket.wait().is_err())
+            .count();
+    }
+    Ok(json!({ "ms": millis(at(&mut times, 0.5)), "lost": lost }))
+}
+
+fn orphans() -> Answer {
+    let folder = tempfile::tempdir()?;
+    let mut host = busy_host(folder.path())?;
+    let all = descendants(host.id());
+    host.kill()?;
+    std::thread::sleep(Duration::from_millis(50));
+    let left = all.iter().filter(|pid| is_alive(**pid)).count();
+    host.wait()?;
+    Ok(json!({ "processes_before": all.len(), "processes_left": left }))
+}
+
+fn shutdown() -> Answer {
+    let (mut idle, mut busy) = (Vec::new(), Vec::new());
+    let folder = tempfile::tempdir()?;
+    let toolchain = hanging_compiler(folder.path())?;
+    for _ in 0..15 {
+        let pool = warmed()?;
+        pool.submit(echo(1)).wait()?;
+        let start = Instant::now();
+        drop(pool);
+        idle.push(start.elapsed());
+        let pool = warmed()?;
+        let _running = hang(&pool, &toolchain, folder.path())?;
+        let start = Instant::now();
+        drop(pool);
+        busy.push(start.elapsed());
+    }
+    Ok(json!({ "idle_ms": millis(at(&mut idle, 0.5)), "busy_ms": millis(at(&mut busy, 0.5)) }))
+}
+
+fn limit() -> Answer {
+    let folder = tempfile::tempdir()?;
+    let toolchain = hanging_compiler(folder.path())?;
+    let pool = warmed()?;
+    let wall = Duration::from_millis(200);
+    let mut late = Vec::new();
+    for number in 0..15 {
+        let limits = Limits {
+            wall: Some(wall),
+            ..Limits::default()
+        };
+        let job = Job::cc(&toolchain, format!("{number}"), [""; 0]).limits(limits);
+        let start = Instant::now();
+        if pool.submit(job).wait().is_ok() {
+            return Err("end a job at its limit: it has a result".into());
+        }
+        late.push(start.elapsed().saturating_sub(wall));
+    }
+    Ok(json!({ "late_ms": millis(at(&mut late, 0.5)), "worst_ms": millis(at(&mut late, 1.0)) }))
+}
+
+fn kernels(count: usize) -> Answer {
+    let toolchain = Toolchain::find(&ToolchainSearch::in_path(path()))?;
+    let folder = tempfile::tempdir()?;
+    let mut times = Vec::new();
+    for _ in 0..2 {
+        let start = Instant::now();
+        let pool = builder()?.cache(folder.path().join("cache")).build()?;
+        let mut tickets = Vec::new();
+        for number in 0..count {
+            // Layers of a network: 3 × 3 and 1 × 1, each of other channels.
+            let (inputs, outputs) = (16 * (1 + number / 2), 64 * (1 + number % 4));
+            let spec = if number.is_multiple_of(2) {
+                Conv2d::new(inputs, outputs, [3, 3]).padded([1, 1])
+            } else {
+                Conv2d::new(inputs, outputs, [1, 1])
+            };
+            let kernel = Kernel::new(KernelSpec::Conv2d(spec), Contract::Fbgemm, Isa::host())?;
+            let flags = kernel.isa().flags().iter().copied();
+            tickets.push((
+                kernel,
+                pool.submit(Job::cc(&toolchain, kernel.source(), flags)),
+            ));
+        }
+        let mut loaded = Vec::new();
+        for (kernel, ticket) in tickets {
+            let artefact = ticket.wait()?;
+            let digest = (*artefact.digest.as_bytes()).into();
+            loaded.push(Library::load(&artefact.bytes, &digest, &[kernel])?);
+        }
+        times.push(start.elapsed());
+    }
+    Ok(json!({ "cold_ms": millis(times[0]), "warm_ms": millis(times[1]) }))
+}
+
+fn overhead() -> Answer {
+    const SOURCE: &str = "int seven(void) { return 7; }\n";
+    let toolchain = Toolchain::find(&ToolchainSearch::in_path(path()))?;
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("kernel.c"), SOURCE)?;
+    let pool = warmed()?;
+    let flags = ["-O2", "-nostartfiles"];
+    let (mut alone, mut pooled) = (Vec::new(), Vec::new());
+    for number in 0..25 {
+        let start = Instant::now();
+        let status = Command::new(toolchain.compiler())
+            .args(["-shared", "-fPIC", "-o", "kernel.so", "kernel.c"])
+            .args(flags)
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .status()?;
+        alone.push(start.elapsed());
+        if !status.success() {
+            return Err(format!("compile {SOURCE:?}: {status}").into());
+        }
+        let job = Job::cc(&toolchain, format!("/* {number} */ {SOURCE}"), flags);
+        let start = Instant::now();
+        pool.submit(job).wait()?;
+        pooled.push(start.elapsed());
+    }
+    Ok(
+        json!({ "alone_ms": millis(at(&mut alone, 0.5)), "pooled_ms": millis(at(&mut pooled, 0.5)) }),
+    )
+}
+
+fn builder() -> Result<Builder, Box<dyn Error>> {
+    Ok(Pool::builder()
+        .workers(WORKERS)
+        .worker(WorkerCommand::this_program()?))
+}
+
+fn warmed() -> Result<Pool, Box<dyn Error>> {
+    let pool = builder()?.build()?;
+    pool.warm();
+    if !pool.wait_ready(Duration::from_secs(20)) {
+        return Err("start the workers".into());
+    }
+    Ok(pool)
 }
 
 /// Distinct jobs: identical ones would share one run.
-fn echo(number: u64, length: usize) -> Job {
-    let mut payload = vec![0; length.max(8)];
-    payload[..8].copy_from_slice(&number.to_le_bytes());
-    Job::echo(payload, Duration::ZERO)
+fn echo(number: u64) -> Job {
+    Job::echo(number.to_le_bytes(), Duration::ZERO)
 }
 
-fn first_result(workers: usize, number: u64) -> Duration {
-    let mut pools = None;
-    let time = timed(|| {
-        let pool = pool(workers);
-        pool.submit(echo(number, 0)).wait().expect("an echo");
-        pools = Some(pool);
-    });
-    drop(pools);
-    time
+/// A compiler that starts a program which does not end, and waits for it.
+fn hanging_compiler(folder: &Path) -> Result<Toolchain, Box<dyn Error>> {
+    let path = folder.join("cc");
+    let notes = folder.join("notes");
+    let script = format!(
+        "#!/bin/sh\ncase \"$1\" in -dump*) echo 1; exit 0 ;; esac\nsleep 1000 &\necho $$ >> {}\nwait\n",
+        notes.display()
+    );
+    std::fs::write(&path, script)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+    Ok(Toolchain::find(&ToolchainSearch::explicit(path))?)
 }
 
-fn round_trip(pool: &Pool, number: u64, length: usize) -> Duration {
-    let job = echo(number, length);
-    timed(|| drop(pool.submit(job).wait().expect("an echo")))
-}
-
-/// One small source through the pool, and by the same command without it.
-fn compiler(workers: usize, toolchain: &Toolchain) {
-    let pool = pool(workers);
-    let flags = ["-O2", "-nostartfiles"];
-    let mut alone = Vec::new();
-    let mut pooled = Vec::new();
-    let directory = std::env::temp_dir().join(format!("planish-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).expect("a directory");
-    std::fs::write(directory.join("kernel.c"), SOURCE).expect("a source");
-    for number in 0..15 {
-        alone.push(timed(|| {
-            let status = Command::new(toolchain.compiler())
-                .args(["-shared", "-fPIC", "-o", "kernel.so", "kernel.c"])
-                .args(flags)
-                .current_dir(&directory)
-                .stdin(Stdio::null())
-                .status();
-            assert!(status.is_ok_and(|status| status.success()));
-        }));
-        let job = Job::cc(toolchain, format!("/* {number} */ {SOURCE}"), flags);
-        pooled.push(timed(|| {
-            drop(pool.submit(job).wait().expect("it compiles"));
-        }));
+/// Gives every worker a job that does not end, and waits until its compiler runs.
+fn hang(pool: &Pool, toolchain: &Toolchain, folder: &Path) -> Result<Vec<Ticket>, Box<dyn Error>> {
+    let notes = folder.join("notes");
+    std::fs::write(&notes, "")?;
+    let jobs = (0..WORKERS).map(|number| Job::cc(toolchain, format!("{number}"), [""; 0]));
+    let tickets = jobs.map(|job| pool.submit(job)).collect();
+    while std::fs::read_to_string(&notes)?.lines().count() < WORKERS {
+        std::thread::sleep(Duration::from_millis(1));
     }
-    std::fs::remove_dir_all(&directory).expect("remove the directory");
-    line("the compiler alone", middle(alone));
-    line("the same through the pool", middle(pooled));
+    Ok(tickets)
 }
 
-fn median(count: u64, mut run: impl FnMut(u64) -> Duration) -> Duration {
-    middle((0..count).map(&mut run).collect())
+fn busy_host(folder: &Path) -> Result<Child, Box<dyn Error>> {
+    std::fs::write(folder.join("notes"), "")?;
+    let host = Command::new(std::env::current_exe()?)
+        .arg(HOST)
+        .arg(folder)
+        .stdout(Stdio::null())
+        .spawn()?;
+    while std::fs::read_to_string(folder.join("notes"))?
+        .lines()
+        .count()
+        < WORKERS
+    {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(host)
 }
 
-fn middle(mut times: Vec<Duration>) -> Duration {
+fn keep_busy(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let toolchain = hanging_compiler(folder)?;
+    let pool = warmed()?;
+    for ticket in hang(&pool, &toolchain, folder)? {
+        ticket.wait()?;
+    }
+    Ok(())
+}
+
+fn path() -> std::ffi::OsString {
+    std::env::var_os("PATH").unwrap_or_default()
+}
+
+fn signal(signal: &str, pid: u32) -> Result<(), Box<dyn Error>> {
+    Command::new("kill")
+        .args([signal, &pid.to_string()])
+        .status()?;
+    Ok(())
+}
+
+/// Nanoseconds that processes have run, all their threads together.
+fn ran(pids: &[u32]) -> Result<f64, Box<dyn Error>> {
+    let mut sum = 0.0;
+    for pid in pids {
+        for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+            let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+            sum += text.split(' ').next().unwrap_or("").parse::<f64>()?;
+        }
+    }
+    Ok(sum)
+}
+
+fn descendants(pid: u32) -> Vec<u32> {
+    let children = children(pid);
+    let below = children.iter().flat_map(|child| descendants(*child));
+    children.iter().copied().chain(below).collect()
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let text = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        found.extend(
+            text.split_whitespace()
+                .filter_map(|pid| pid.parse::<u32>().ok()),
+        );
+    }
+    found
+}
+
+/// Whether a process runs. One that has ended and was not reaped does not.
+fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit_once(") ")
+        .and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+/// The time below which this part of all times lies.
+fn at(times: &mut [Duration], part: f64) -> Duration {
     times.sort();
-    times[times.len() / 2]
+    let last = times.len().saturating_sub(1);
+    times
+        .get((last as f64 * part) as usize)
+        .copied()
+        .unwrap_or_default()
 }
 
-fn timed(run: impl FnOnce()) -> Duration {
-    let start = Instant::now();
-    run();
-    start.elapsed()
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
-fn line(what: &str, time: Duration) {
-    println!("  {what:<34}{:>10.1} µs", time.as_secs_f64() * 1e6);
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
 }

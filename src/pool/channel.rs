@@ -85,11 +85,17 @@ impl Channel {
 
     /// Sends a frame, at the latest before the next order is waited for.
     pub(crate) fn send(&mut self, frame: &Frame) -> Result<(), WireError> {
-        frame.encode(&mut self.outgoing)?;
-        if self.outgoing.len() < PIECE {
-            return Ok(());
+        if frame.payload.len() < PIECE {
+            frame.encode(&mut self.outgoing)?;
+            if self.outgoing.len() < PIECE {
+                return Ok(());
+            }
+            return self.flush();
         }
-        self.flush()
+        self.outgoing.extend_from_slice(&frame.header()?);
+        self.flush()?;
+        let sent = self.stream.write_all(&frame.payload);
+        sent.map_err(|_| WireError::Closed)
     }
 
     fn flush(&mut self) -> Result<(), WireError> {

@@ -450,8 +450,8 @@ impl Core {
             let Some(promise) = self.promises.remove(ticket) else {
                 continue;
             };
-            let name = promise.name().to_owned();
-            let result = result.clone().map_err(|end| job_error(name, &limits, end));
+            let result = result.clone();
+            let result = result.map_err(|end| job_error(promise.name().to_owned(), &limits, end));
             self.conclude(&promise, &result);
             promise.keep(result);
         }

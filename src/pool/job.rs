@@ -1,9 +1,10 @@
 //! A [`Job`]: what to make, under which limits, and the key it is known by.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use crate::dispatch::Wish;
 use crate::hash::{Digest, Fields, JobKey};
@@ -11,6 +12,11 @@ use crate::remains::Usage;
 use crate::toolchain::Toolchain;
 use crate::triton::{Arch, Triton, TritonSource};
 use crate::wire::{Bounds, CompileC, CompileTriton, Echo, JobKind, MAX_PAYLOAD, OrderRef, Task};
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// Of payloads above this size few are sent ahead.
+const LARGE: usize = 16 << 10;
 
 /// Something for the pool to make.
 #[derive(Clone, Debug)]
@@ -22,6 +28,8 @@ pub struct Job {
     limits: Limits,
     urgency: u32,
     environment: Vec<(OsString, OsString)>,
+    /// Its number among all jobs of this process.
+    number: u64,
 }
 
 /// Limits of one job. What is `None` is taken from the pool.
@@ -44,7 +52,7 @@ pub struct Limits {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Artefact {
     /// The bytes; for a C job an ELF shared object.
-    pub bytes: Arc<[u8]>,
+    pub bytes: Bytes,
     /// The digest of exactly these bytes.
     pub digest: Digest,
     /// The key of the job.
@@ -136,6 +144,7 @@ impl Job {
             limits: Limits::default(),
             urgency: 0,
             environment: Vec::new(),
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
         }
     }
 
@@ -198,12 +207,15 @@ impl Job {
 
     /// The name, or the kind and the start of the key.
     pub fn name(&self) -> String {
-        if self.name.is_empty() {
-            let key = self.key().to_string();
-            format!("{}-{}", self.kind.name(), &key[..12])
-        } else {
-            self.name.clone()
+        match self.given_name() {
+            Some(name) => name.to_owned(),
+            None => unnamed(self.kind.name(), self.key()),
         }
+    }
+
+    /// The name that it was given.
+    pub(crate) fn given_name(&self) -> Option<&str> {
+        Some(&*self.name).filter(|name| !name.is_empty())
     }
 
     /// What the job is.
@@ -211,7 +223,8 @@ impl Job {
         &self.kind
     }
 
-    /// The job's identity: equal keys give equal bytes.
+    /// The job's identity: equal keys give equal bytes. What is never cached is like nothing but its
+    /// own clones.
     pub fn key(&self) -> JobKey {
         let mut fields = Fields::new("planish job 1");
         fields.add(self.kind.name().as_bytes());
@@ -226,19 +239,8 @@ impl Job {
                     fields.add(claim.as_bytes());
                 }
             }
-            JobKind::Echo(job) => {
-                fields.add(&job.payload);
-                fields.add(&job.hold_ms.to_le_bytes());
-            }
-            JobKind::Task(job) => {
-                fields.add(job.name.as_bytes());
-                fields.add(&job.payload);
-                for (name, value) in &self.environment {
-                    fields.add(name.as_bytes());
-                    fields.add(value.as_bytes());
-                }
-            }
             JobKind::CompileTriton(job) => job.source.add_to(&mut fields),
+            JobKind::Echo(_) | JobKind::Task(_) => return JobKey::of_its_own(self.number),
         }
         fields.add(
             self.fingerprint
@@ -277,7 +279,7 @@ impl Job {
         Wish {
             wall: self.wall(wall),
             urgency: self.urgency,
-            brief: self.brief(),
+            ahead: self.ahead(),
             deaf: matches!(self.kind, JobKind::Task(_)),
         }
     }
@@ -291,9 +293,15 @@ impl Job {
         }
     }
 
-    /// Whether the job takes less time than a frame travels.
-    fn brief(&self) -> bool {
-        matches!(&self.kind, JobKind::Echo(echo) if echo.hold_ms == 0)
+    /// How many like it may be sent to a worker before it needs them: what takes less time than a frame
+    /// travels should be there when its turn comes, but what is large should not lie there in numbers.
+    fn ahead(&self) -> usize {
+        match &self.kind {
+            JobKind::Echo(echo) if echo.hold_ms > 0 => 0,
+            JobKind::Echo(echo) if echo.payload.len() > LARGE => 2,
+            JobKind::Echo(_) => 64,
+            JobKind::CompileC(_) | JobKind::CompileTriton(_) | JobKind::Task(_) => 0,
+        }
     }
 
     fn bounds(&self, of_the_pool: Duration) -> Bounds {
@@ -352,6 +360,15 @@ impl Default for Limits {
             output: 32 << 20,
             processes: 64,
         }
+    }
+}
+
+/// What a job is called that was given no name: the start of its hash, or its number.
+pub(crate) fn unnamed(kind: &str, key: JobKey) -> String {
+    let key = key.to_string();
+    match key.strip_prefix(&"0".repeat(48)) {
+        Some(number) => format!("{kind}-{}", number.trim_start_matches('0')),
+        None => format!("{kind}-{}", &key[..12]),
     }
 }
 
@@ -423,10 +440,9 @@ mod tests {
         ] {
             assert_ne!(base.key(), other.key());
         }
-        assert_ne!(
-            Job::echo("", Duration::ZERO).key(),
-            Job::echo("x", Duration::ZERO).key()
-        );
+        let echo = Job::echo("", Duration::ZERO);
+        assert_eq!(echo.key(), echo.clone().key());
+        assert_ne!(echo.key(), Job::echo("", Duration::ZERO).key());
     }
 
     #[test]
@@ -434,14 +450,8 @@ mod tests {
         let task =
             |variables: &[(&str, &str)]| Job::task("t", "x").environment(variables.iter().copied());
         let both = task(&[("A", "1"), ("B", "2")]);
-        assert_eq!(both.key(), task(&[("B", "2"), ("A", "1")]).key());
-        for other in [
-            task(&[("A", "1")]),
-            task(&[("A", "12"), ("B", "")]),
-            Job::task("u", "x"),
-        ] {
-            assert_ne!(both.key(), other.key());
-        }
+        let other_way = task(&[("B", "2"), ("A", "1")]);
+        assert_eq!(both.environment, other_way.environment);
         assert_eq!(both.objection(), None);
         let compile = job("", &[], b"", "").environment([("CPATH", "/etc")]);
         assert!(

@@ -94,7 +94,7 @@ impl Pool {
     pub fn submit(&self, job: Job) -> Ticket {
         let number = self.next_ticket.fetch_add(1, Ordering::Relaxed);
         let key = job.key();
-        let (ticket, promise) = ticket(number, job.name(), key, &self.mailbox);
+        let (ticket, promise) = ticket(number, &job, key, &self.mailbox);
         self.count(|stats| stats.requested += 1);
         self.report(&ticket, Status::Submitted);
         if let Some(reason) = job.objection() {

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::error::JobError;
 use crate::hash::JobKey;
-use crate::job::Artefact;
+use crate::job::{Artefact, Job, unnamed};
 use crate::mailbox::{Mailbox, Message};
 
 /// A claim on a job's result. Clones share the claim; dropping it leaves the job running, so that
@@ -33,7 +33,9 @@ pub(crate) struct Promise {
 
 struct Shared {
     number: u64,
-    name: String,
+    /// Written down when somebody asks for it, unless the job has one.
+    name: OnceLock<String>,
+    kind: &'static str,
     key: JobKey,
     submitted: Instant,
     held: Mutex<Held>,
@@ -63,13 +65,15 @@ struct Answer {
 /// A ticket and its promise.
 pub(crate) fn ticket(
     number: u64,
-    name: String,
+    job: &Job,
     key: JobKey,
     mailbox: &Arc<Mailbox>,
 ) -> (Ticket, Promise) {
+    let given = job.given_name().map(str::to_owned);
     let shared = Arc::new(Shared {
         number,
-        name,
+        name: given.map_or_else(OnceLock::new, OnceLock::from),
+        kind: job.kind().name(),
         key,
         submitted: Instant::now(),
         held: Mutex::default(),
@@ -150,7 +154,7 @@ impl Ticket {
 
     /// The job's name.
     pub fn name(&self) -> &str {
-        &self.shared.name
+        self.shared.name()
     }
 
     /// The job's key.
@@ -192,7 +196,7 @@ impl Promise {
     }
 
     pub(crate) fn name(&self) -> &str {
-        &self.shared.name
+        self.shared.name()
     }
 
     pub(crate) fn key(&self) -> JobKey {
@@ -207,16 +211,17 @@ impl Promise {
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        self.shared.answer(Err(JobError::Closed {
-            job: self.shared.name.clone(),
-        }));
+        if self.shared.lock().answer.is_none() {
+            let job = self.shared.name().to_owned();
+            self.shared.answer(Err(JobError::Closed { job }));
+        }
     }
 }
 
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ticket")
-            .field("name", &self.shared.name)
+            .field("name", &self.name())
             .field("key", &self.shared.key)
             .finish_non_exhaustive()
     }
@@ -225,13 +230,17 @@ impl fmt::Debug for Ticket {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared")
-            .field("name", &self.name)
+            .field("name", &self.name())
             .field("key", &self.key)
             .finish_non_exhaustive()
     }
 }
 
 impl Shared {
+    fn name(&self) -> &str {
+        self.name.get_or_init(|| unnamed(self.kind, self.key))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -280,7 +289,8 @@ mod tests {
     fn pair() -> (Ticket, Promise) {
         let shared = Arc::new(Shared {
             number: 1,
-            name: "job".to_owned(),
+            name: OnceLock::from("job".to_owned()),
+            kind: "echo",
             key: JobKey::from_bytes([0; 32]),
             submitted: Instant::now(),
             held: Mutex::default(),

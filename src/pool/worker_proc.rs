@@ -26,8 +26,16 @@ use crate::worker::{self, Handlers};
 
 /// Bytes of a dead worker's output that are kept.
 const TAIL: u64 = 16 << 10;
+/// For glibc in the worker: keep up to 4 MiB that were freed. By itself it gives every large payload's pages back to the kernel, which
+/// has to clear them for the next one. Other C libraries do not know the variable.
+pub(crate) const KEEP_MEMORY: (&str, &str) = (
+    "GLIBC_TUNABLES",
+    "glibc.malloc.mmap_threshold=67108864:glibc.malloc.trim_threshold=4194304",
+);
+/// Room for outgoing bytes that is kept for the next ones.
+const KEPT: usize = 4 << 20;
 /// Bytes that are read at a time.
-const READ: usize = 16 << 10;
+const READ: usize = 64 << 10;
 
 /// How to start a worker: a program, and the arguments that make it one.
 ///
@@ -56,6 +64,7 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) struct WorkerProc {
     socket: UnixStream,
     decoder: Decoder,
+    incoming: Box<[u8]>,
     outgoing: Vec<u8>,
     /// How much of it is sent.
     sent: usize,
@@ -152,6 +161,7 @@ impl WorkerProc {
             let child = command
                 .command()
                 .current_dir("/")
+                .env(KEEP_MEMORY.0, KEEP_MEMORY.1)
                 .stdin(socket)
                 .stdout(Stdio::null())
                 .stderr(stderr.try_clone()?)
@@ -234,6 +244,7 @@ impl WorkerProc {
             }
         }
         self.outgoing.clear();
+        self.outgoing.shrink_to(KEPT);
         self.sent = 0;
     }
 
@@ -246,9 +257,9 @@ impl WorkerProc {
     /// ended, everything that it sent, and what its end means.
     pub(crate) fn read(&mut self, has_ended: bool) -> (Vec<Frame>, Option<WireError>) {
         let mut frames = Vec::new();
-        let mut buffer = [0; READ];
         while !self.silent {
-            let most = match rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
+            let buffer = &mut self.incoming[..];
+            let most = match rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT) {
                 Ok((_, count)) if count > 0 => {
                     self.decoder.push(&buffer[..count]);
                     count == READ
@@ -340,6 +351,7 @@ impl WorkerProc {
         Self {
             socket,
             decoder: Decoder::default(),
+            incoming: vec![0; READ].into(),
             outgoing: Vec::new(),
             sent: 0,
             waits_for_room: false,

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::{Action, Life, Slot, State};
 
-/// Most jobs that are sent ahead to one worker; at a quarter of it more are sent.
-const AHEAD: usize = 64;
+/// A worker is fed again when it has a quarter of what may be sent ahead to it.
+const HUNGRY: usize = 4;
 
 impl State {
     /// Gives waiting runs to idle workers, brief ones also to workers at brief ones, and starts
@@ -43,13 +43,14 @@ impl State {
 
     /// Fills up the workers that are about to have nothing to do.
     fn send_ahead(&mut self) {
-        let waits_briefly = |state: &Self| {
+        // How many of them a worker may have, if the first one that waits may be sent ahead at all.
+        let most = |state: &Self| {
             let first = state.queue.first()?;
-            Some(state.runs.get(&first)?.wish.brief)
+            Some(state.runs.get(&first)?.wish.ahead).filter(|most| *most > 0)
         };
-        if waits_briefly(self) != Some(true) {
+        let Some(limit) = most(self) else {
             return;
-        }
+        };
         let mut hungry: Vec<usize> = (0..self.slots.len())
             .filter(|slot| match &self.slots[*slot].life {
                 Life::Busy {
@@ -57,8 +58,8 @@ impl State {
                     cancelled: false,
                     ahead,
                     ..
-                } if ahead.len() <= AHEAD / 4 => {
-                    self.runs.get(run).is_some_and(|run| run.wish.brief)
+                } if ahead.len() <= limit / HUNGRY => {
+                    self.runs.get(run).is_some_and(|run| run.wish.ahead > 0)
                 }
                 _ => false,
             })
@@ -72,17 +73,16 @@ impl State {
         while !hungry.is_empty() {
             let mut fed = Vec::new();
             for slot in hungry {
-                if waits_briefly(self) != Some(true) {
-                    return;
-                }
-                let Some(run) = self.queue.first() else {
+                let (Some(most), Some(run)) = (most(self), self.queue.first()) else {
                     return;
                 };
-                if let Life::Busy { ahead, .. } = &mut self.slots[slot].life {
+                if let Life::Busy { ahead, .. } = &mut self.slots[slot].life
+                    && ahead.len() < most
+                {
                     ahead.push_back(run);
-                    if ahead.len() < AHEAD {
-                        fed.push(slot);
-                    }
+                    fed.push(slot);
+                } else {
+                    continue;
                 }
                 self.give(slot);
             }

@@ -37,8 +37,9 @@ pub(crate) struct Wish {
     pub wall: Duration,
     /// The greater, the sooner.
     pub urgency: u32,
-    /// It takes less time than a frame travels.
-    pub brief: bool,
+    /// How many like it may be sent to a worker before it needs them: some, if it takes less time than a
+    /// frame travels, and none otherwise.
+    pub ahead: usize,
     /// Its worker does not listen while it is at it: it is ended by killing the worker.
     pub deaf: bool,
 }

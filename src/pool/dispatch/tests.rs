@@ -22,7 +22,7 @@ const WALL: Duration = Duration::from_secs(60);
 const WISH: Wish = Wish {
     wall: WALL,
     urgency: 0,
-    brief: false,
+    ahead: 0,
     deaf: false,
 };
 
@@ -80,10 +80,7 @@ impl Bench {
 
     /// Submits a job that a worker may be sent before it needs it.
     fn submit_brief(&mut self, ticket: u64) -> Vec<Action> {
-        let wish = Wish {
-            brief: true,
-            ..WISH
-        };
+        let wish = Wish { ahead: 64, ..WISH };
         self.wish(ticket, ticket as u8, wish)
     }
 
