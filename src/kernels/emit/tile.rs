@@ -12,7 +12,7 @@ pub(super) fn tiles(blocks: usize, run: usize) -> String {
         0 => full,
         rest => rest,
     };
-    let mut text = String::new();
+    let mut text = FINISH.to_owned();
     let shapes = if rest == full {
         vec![full]
     } else {
@@ -61,6 +61,7 @@ pub(super) fn tiles(blocks: usize, run: usize) -> String {
     text
 }
 
+const FINISH: &str = include_str!("c/finish.avx512vnni.c");
 const PARAMETERS: &str = "const struct planish_args *a, const u8 *const *x, i64 row, i64 slot, u8 *out, i64 count, i64 width";
 const ARGUMENTS: &str = "a, x, row, slot, out, count, width";
 const COUNT: &str =
@@ -131,7 +132,7 @@ fn tile(text: &mut String, pixels: usize, blocks: usize, run: usize) {
                 run / 4 * 4
             ),
         );
-        let all_four = |pixel| format!("four(x{pixel} + k)");
+        let all_four = |pixel| format!("FOUR(q, x{pixel} + k);");
         products(text, "                ", pixels, blocks, quads, all_four);
         put(text, format_args!("            }}"));
     }
@@ -153,45 +154,21 @@ fn tile(text: &mut String, pixels: usize, blocks: usize, run: usize) {
                     )
                 })
                 .collect();
-            format!("all({})", bytes.join(" | "))
+            format!("q = all({});", bytes.join(" | "))
         });
     }
     put(text, format_args!("        }}"));
-    put(text, format_args!("    const f32 *e = a->epilogue + slot;"));
+    let sums: Vec<_> = (0..blocks)
+        .flat_map(|block| (0..pixels).map(move |pixel| format!("s{pixel}_{block}")))
+        .collect();
     put(
         text,
-        format_args!("    const v16f lo = all_f(a->lo - a->zo), hi = all_f(a->hi - a->zo);"),
+        format_args!("    const v16i sums[] = {{ {} }};", sums.join(", ")),
     );
-    put(text, format_args!("    const v16i zo = all(a->zo);"));
-    put(text, format_args!("    v16f bias, inv, mult;"));
-    put(text, format_args!("    u16 chosen;"));
-    if pixels == 1 {
-        put(text, format_args!("    (void)count;"));
-    }
-    for block in 0..blocks {
-        let first = block * 16;
-        put(
-            text,
-            format_args!(
-                "    bias = load_f(e + {first}), inv = load_f(e + SLOTS + {first}), mult = load_f(e + 2 * SLOTS + {first});"
-            ),
-        );
-        put(text, format_args!("    chosen = lanes(width - {first});"));
-        for pixel in 0..pixels {
-            let stored = if pixel == 0 {
-                String::new()
-            } else {
-                format!("if (count > {pixel}) ")
-            };
-            put(
-                text,
-                format_args!(
-                    "    {stored}store(out + {pixel} * OC + {first}, codes(s{pixel}_{block}, bias, inv, mult, lo, hi, zo), chosen);"
-                ),
-            );
-        }
-    }
-    text.push_str("}\n\n");
+    put(
+        text,
+        format_args!("    finish(a, sums, {blocks}, {pixels}, slot, out, count, width);\n}}\n"),
+    );
 }
 
 /// One quad of every pixel times one quad of every block.
@@ -218,11 +195,11 @@ fn products(
     put(text, format_args!("{indent}v16i q;"));
     for pixel in 0..pixels {
         let sums: Vec<_> = (0..blocks)
-            .map(|block| format!("s{pixel}_{block} = dot(s{pixel}_{block}, q, w{block});"))
+            .map(|block| format!("DOT(s{pixel}_{block}, q, w{block});"))
             .collect();
         put(
             text,
-            format_args!("{indent}q = {}; {}", quad(pixel), sums.join(" ")),
+            format_args!("{indent}{} {}", quad(pixel), sums.join(" ")),
         );
     }
     put(text, format_args!("{indent}w += 64;"));

@@ -13,6 +13,7 @@ static void convolve(const struct planish_args *a, const u8 *image, i64 images, 
             struct walk walk = { first, first, first, 0, 0, count };
             for (i64 p = 0; p < count; p += pixels) {
                 const u8 *x[MOST_PIXELS];
+#pragma GCC unroll 1
                 for (i64 i = 0; i < pixels; i++) {
                     x[i] = walk.at;
                     advance(&walk, a);

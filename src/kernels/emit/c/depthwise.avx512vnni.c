@@ -17,10 +17,10 @@ static inline void tile(const struct planish_args *a, const u8 *const *x, i64 ro
         for (i64 kx = 0; kx < KW; kx++) {
             const i64 at = ky * row + kx * (DW * IC) + c;
             const v16i w = load(weights);
-            s0 = dot(s0, channels(x[0] + at, chosen), w);
-            s1 = dot(s1, channels(x[1] + at, chosen), w);
-            s2 = dot(s2, channels(x[2] + at, chosen), w);
-            s3 = dot(s3, channels(x[3] + at, chosen), w);
+            DOT(s0, channels(x[0] + at, chosen), w);
+            DOT(s1, channels(x[1] + at, chosen), w);
+            DOT(s2, channels(x[2] + at, chosen), w);
+            DOT(s3, channels(x[3] + at, chosen), w);
             weights += 64;
         }
     const f32 *e = a->epilogue + c;
