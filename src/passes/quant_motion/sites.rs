@@ -79,11 +79,15 @@ impl Sites {
             ups: Vec::new(),
             fixed_ups: Vec::new(),
         };
+        let (dequantize, quantize) = (
+            Op::of("aten::dequantize.self"),
+            Op::of("aten::quantize_per_tensor"),
+        );
         for id in graph.walk() {
-            let node = graph.node(id);
-            if node.op() == Op::of("aten::dequantize.self") {
+            let op = graph.node(id).op();
+            if op == dequantize {
                 sites.downs.extend(site(graph, facts, quant_type, id));
-            } else if node.op() == Op::of("aten::quantize_per_tensor") {
+            } else if op == quantize {
                 match up(graph, facts, id) {
                     Some(Ok(up)) => sites.ups.push(up),
                     Some(Err(fixed)) => sites.fixed_ups.push(fixed),
