@@ -163,13 +163,14 @@ impl<'p> Kernels<'p> {
         reports.collect()
     }
 
-    fn request(&mut self, kernel: Kernel, pass: &'static str) {
+    fn request(&mut self, kernel: Kernel, pass: &'static str, urgency: u32) {
         let job = Job::cc(
             self.toolchain,
             kernel.source(),
             self.isa.flags().iter().copied(),
         )
-        .named(kernel.to_string());
+        .named(kernel.to_string())
+        .urgency(urgency);
         let request = Request {
             pass,
             ticket: self.pool.submit(job),
@@ -193,7 +194,8 @@ impl<'p> Kernels<'p> {
             .map_err(|error| unusable(error.to_string()))?;
         if !self.packers.contains_key(&packer) {
             if !self.requests.contains_key(&packer) {
-                self.request(packer, "fold-prepack");
+                // Folding waits for it now.
+                self.request(packer, "fold-prepack", u32::MAX);
             }
             let artefact = self.requests[&packer].ticket.wait()?;
             let entry = load(packer, &artefact).map_err(|error| unusable(error.to_string()))?;
@@ -231,13 +233,14 @@ impl KernelSink for Kernels<'_> {
             request.cancelled |= needless;
         }
         let mut asked = 0;
-        for kernel in needed {
+        // The earlier a program needs a kernel, the more of it waits for that kernel.
+        for (waiting, kernel) in (1..=needed.len() as u32).rev().zip(needed) {
             if self
                 .requests
                 .get(&kernel)
                 .is_none_or(|request| request.cancelled)
             {
-                self.request(kernel, pass);
+                self.request(kernel, pass, waiting);
                 asked += 1;
             }
         }
