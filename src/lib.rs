@@ -30,6 +30,7 @@ mod pipeline;
 pub mod report;
 mod sentence;
 pub mod trace;
+pub mod triton;
 
 pub use artefact::{Artefact, ArtefactError};
 pub use finalize::{Finalize, FinalizeError, Finalized, Target, finalize_on_device};
