@@ -54,7 +54,7 @@ fn sandbox(toolchain: &Toolchain) {
             let source = format!("int run{run}(void) {{ return {run}; }}\n");
             let job = Job::cc(toolchain, source, ["-O1", "-nostartfiles"]);
             times.push(timed(|| {
-                drop(pool.submit(job).wait().expect("it compiles"))
+                drop(pool.submit(job).wait().expect("it compiles"));
             }));
         }
     }
