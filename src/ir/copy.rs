@@ -47,7 +47,7 @@ impl Graph {
         for value in from.reads_from_outside(&nodes, &[], &[]) {
             renaming[value] = Some(input(value));
         }
-        self.copy(at, from, from.node(node).block(), &nodes, &mut renaming)
+        self.copy(at, from, from.block_of(node), &nodes, &mut renaming)
             .expect("the first of the nodes stands in the block that is copied from")
     }
 
@@ -132,12 +132,12 @@ impl Graph {
             let inputs: SmallVec<[ValueId; 8]> =
                 inputs.map(|value| renamed(renaming, *value)).collect();
             let types = node.outputs().iter().map(|value| from.ty(*value).clone());
-            let place = match copies[node.block()] {
+            let place = match copies[from.block_of(*id)] {
                 Some(copy) => At::End(copy),
                 None => at,
             };
             let copy = self.insert(place, node.op(), &inputs, types);
-            if node.block() == block {
+            if from.block_of(*id) == block {
                 at = At::After(copy);
                 first = first.or(Some(copy));
             }
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(verify_graph(&graph), Ok(()));
         assert_eq!(results[1], a);
         let branch = graph.block(entry).first().expect("two nodes");
-        assert_eq!(graph.node(branch).next(), Some(last));
+        assert_eq!(graph.next(branch), Some(last));
         assert_eq!(graph.node(branch).str_attr("note"), Some("kept"));
         assert_eq!(graph.node(branch).loc.map(|loc| loc.line), Some(4));
         let then = graph.block(graph.node(branch).blocks()[0]);

@@ -7,9 +7,14 @@
 //!
 //! Only this file and its children change what ties nodes and values together.
 
+mod layout;
+
 use std::sync::{Arc, LazyLock};
 
 use smallvec::SmallVec;
+
+pub use layout::At;
+pub(crate) use layout::Place;
 
 use crate::entity::PrimaryMap;
 use crate::{Attr, Block, BlockId, Def, Literal, Node, NodeId, Op, Sym, Type, Use, Value, ValueId};
@@ -18,23 +23,12 @@ use crate::{Attr, Block, BlockId, Def, Literal, Node, NodeId, Op, Sym, Type, Use
 #[derive(Clone, Debug)]
 pub struct Graph {
     nodes: PrimaryMap<NodeId, Node>,
+    /// Where each node stands.
+    places: PrimaryMap<NodeId, Place>,
     values: PrimaryMap<ValueId, Value>,
     blocks: PrimaryMap<BlockId, Block>,
     entry: BlockId,
     live: usize,
-}
-
-/// A place between nodes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum At {
-    /// Before the first node of a block.
-    Start(BlockId),
-    /// After the last node of a block.
-    End(BlockId),
-    /// Right before a node.
-    Before(NodeId),
-    /// Right after a node.
-    After(NodeId),
 }
 
 impl Graph {
@@ -44,6 +38,7 @@ impl Graph {
         let entry = blocks.push(Block::new(None));
         Self {
             nodes: PrimaryMap::new(),
+            places: PrimaryMap::new(),
             values: PrimaryMap::new(),
             blocks,
             entry,
@@ -96,11 +91,6 @@ impl Graph {
         &self.blocks[id]
     }
 
-    /// Whether the node still stands in the graph.
-    pub fn is_live(&self, id: NodeId) -> bool {
-        self.nodes[id].alive
-    }
-
     /// The type of a value.
     pub fn ty(&self, id: ValueId) -> &Type {
         &self.values[id].ty
@@ -119,39 +109,6 @@ impl Graph {
     /// Number of block ids given out; a bound for tables over blocks.
     pub fn block_capacity(&self) -> usize {
         self.blocks.len()
-    }
-
-    /// The nodes of a block, in order, without those nested in them.
-    pub fn nodes(&self, block: BlockId) -> impl Iterator<Item = NodeId> + '_ {
-        std::iter::successors(self.blocks[block].first, |id| self.nodes[*id].next)
-    }
-
-    /// All nodes in program order: a node comes before those nested in it.
-    pub fn walk(&self) -> Vec<NodeId> {
-        let mut order = Vec::with_capacity(self.live);
-        self.walk_block(self.entry, &mut order);
-        order
-    }
-
-    /// All nodes of `block` and of the blocks nested in it, in program order.
-    pub fn walk_block(&self, block: BlockId, order: &mut Vec<NodeId>) {
-        // An explicit stack: nesting is as deep as the input file says.
-        let mut stack = vec![self.blocks[block].first];
-        while let Some(top) = stack.last_mut() {
-            let Some(id) = *top else {
-                stack.pop();
-                continue;
-            };
-            *top = self.nodes[id].next;
-            order.push(id);
-            stack.extend(
-                self.nodes[id]
-                    .blocks()
-                    .iter()
-                    .rev()
-                    .map(|block| self.blocks[*block].first),
-            );
-        }
     }
 
     /// The node that computes a value; `None` for a parameter.
@@ -217,10 +174,6 @@ impl Graph {
         inputs: &[ValueId],
         outputs: impl IntoIterator<Item = Type>,
     ) -> NodeId {
-        let block = match at {
-            At::Start(block) | At::End(block) => block,
-            At::Before(node) | At::After(node) => self.nodes[node].block,
-        };
         let id = self.nodes.push(Node {
             op,
             inputs: SmallVec::new(),
@@ -228,14 +181,10 @@ impl Graph {
             outputs: SmallVec::new(),
             blocks: None,
             attrs: None,
-            block,
-            prev: None,
-            next: None,
-            alive: true,
             loc: None,
         });
         self.live += 1;
-        self.link(id, at);
+        self.place(id, at);
         for input in inputs {
             self.push_input(id, *input);
         }
@@ -418,15 +367,6 @@ impl Graph {
         }
     }
 
-    /// Moves a node, with all that is nested in it.
-    pub fn move_node(&mut self, node: NodeId, at: At) {
-        if matches!(at, At::Before(other) | At::After(other) if other == node) {
-            return;
-        }
-        self.unlink(node);
-        self.link(node, at);
-    }
-
     /// Removes a node and all that is nested in it.
     ///
     /// # Panics
@@ -514,19 +454,16 @@ impl Graph {
         self.set_inputs(node, &inputs);
     }
 
-    /// Moves the nodes of `from` to the place `at`, in order; parameters, results and the emptied block stay.
-    pub fn splice(&mut self, from: BlockId, at: At) {
-        let mut at = at;
-        for node in self.nodes(from).collect::<Vec<_>>() {
-            self.move_node(node, at);
-            at = At::After(node);
-        }
-    }
-
     /// A node, to break laws in the tests of the verifier.
     #[cfg(test)]
     pub(crate) fn raw_node(&mut self, id: NodeId) -> &mut Node {
         &mut self.nodes[id]
+    }
+
+    /// Where a node stands, to break laws in the tests of the verifier.
+    #[cfg(test)]
+    pub(crate) fn raw_place(&mut self, id: NodeId) -> &mut Place {
+        &mut self.places[id]
     }
 
     /// A block, to break laws in the tests of the verifier.
@@ -539,41 +476,6 @@ impl Graph {
     #[cfg(test)]
     pub(crate) fn raw_value(&mut self, id: ValueId) -> &mut Value {
         &mut self.values[id]
-    }
-
-    fn link(&mut self, id: NodeId, at: At) {
-        let (block, prev, next) = match at {
-            At::Start(block) => (block, None, self.blocks[block].first),
-            At::End(block) => (block, self.blocks[block].last, None),
-            At::Before(node) => (self.nodes[node].block, self.nodes[node].prev, Some(node)),
-            At::After(node) => (self.nodes[node].block, Some(node), self.nodes[node].next),
-        };
-        let node = &mut self.nodes[id];
-        (node.block, node.prev, node.next) = (block, prev, next);
-        match prev {
-            Some(prev) => self.nodes[prev].next = Some(id),
-            None => self.blocks[block].first = Some(id),
-        }
-        match next {
-            Some(next) => self.nodes[next].prev = Some(id),
-            None => self.blocks[block].last = Some(id),
-        }
-    }
-
-    fn unlink(&mut self, id: NodeId) {
-        let (block, prev, next) = (
-            self.nodes[id].block,
-            self.nodes[id].prev,
-            self.nodes[id].next,
-        );
-        match prev {
-            Some(prev) => self.nodes[prev].next = next,
-            None => self.blocks[block].first = next,
-        }
-        match next {
-            Some(next) => self.nodes[next].prev = prev,
-            None => self.blocks[block].last = prev,
-        }
     }
 
     fn drop_inputs(&mut self, node: NodeId) {
@@ -604,7 +506,7 @@ impl Graph {
         }
         let node = &mut self.nodes[id];
         (node.blocks, node.attrs) = (None, None);
-        node.alive = false;
+        self.places[id].live = false;
         self.live -= 1;
     }
 

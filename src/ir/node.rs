@@ -37,10 +37,6 @@ pub struct Node {
     // Most nodes have neither: what walks over nested blocks need not look up those without.
     pub(crate) blocks: Option<Box<SmallVec<[BlockId; 2]>>>,
     pub(crate) attrs: Option<Box<Attrs>>,
-    pub(crate) block: BlockId,
-    pub(crate) prev: Option<NodeId>,
-    pub(crate) next: Option<NodeId>,
-    pub(crate) alive: bool,
     /// Where the operation stood in the source it came from.
     pub loc: Option<Loc>,
 }
@@ -167,21 +163,6 @@ impl Node {
     pub fn name_attr(&self) -> Option<Sym> {
         self.attrs.as_ref()?.name
     }
-
-    /// The block that this node stands in.
-    pub fn block(&self) -> BlockId {
-        self.block
-    }
-
-    /// The node before this one in its block.
-    pub fn prev(&self) -> Option<NodeId> {
-        self.prev
-    }
-
-    /// The node after this one in its block.
-    pub fn next(&self) -> Option<NodeId> {
-        self.next
-    }
 }
 
 impl Attrs {
@@ -278,6 +259,6 @@ mod tests {
 
     #[test]
     fn a_node_stays_small() {
-        assert!(size_of::<Node>() <= 128, "{}", size_of::<Node>());
+        assert!(size_of::<Node>() <= 112, "{}", size_of::<Node>());
     }
 }

@@ -46,7 +46,7 @@ impl ProgramOrder {
                 Step::LeaveBlock(block) => order.blocks[block].leave = clock,
                 Step::EnterNode(node) => {
                     order.nodes[node].enter = clock;
-                    stack.extend(graph.node(node).next().map(Step::EnterNode));
+                    stack.extend(graph.next(node).map(Step::EnterNode));
                     stack.push(Step::LeaveNode(node));
                     let blocks = graph.node(node).blocks().iter().rev();
                     stack.extend(blocks.copied().map(Step::EnterBlock));
@@ -100,7 +100,7 @@ impl ProgramOrder {
                 let def = self.nodes[node];
                 def.is_met()
                     && def.leave < at.enter
-                    && self.blocks[graph.node(node).block()].encloses(at)
+                    && self.blocks[graph.block_of(node)].encloses(at)
             }
         }
     }

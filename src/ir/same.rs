@@ -30,7 +30,7 @@ pub fn isomorphic(a: &Graph, b: &Graph) -> Result<(), String> {
                 let (node_a, node_b) = (a.node(id_a), b.node(id_b));
                 pairing.node(node_a, node_b, count)?;
                 count += 1;
-                todo.push((in_a, in_b, node_a.next(), node_b.next()));
+                todo.push((in_a, in_b, a.next(id_a), b.next(id_b)));
                 let blocks = node_a.blocks().iter().zip(node_b.blocks());
                 for (block_a, block_b) in blocks.rev() {
                     pairing.block(*block_a, *block_b, "a block")?;

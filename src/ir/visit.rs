@@ -27,7 +27,7 @@ impl Graph {
                 Use::Input(user, _) => Some(*user),
                 Use::Result(block, _) => self.block(*block).parent(),
             })
-            .chain(self.block(self.node(node).block()).parent())
+            .chain(self.block(self.block_of(node)).parent())
     }
 
     /// The nodes that this one needs; one that it needs twice stands there twice.

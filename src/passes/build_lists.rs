@@ -27,7 +27,7 @@ fn build_at_once(graph: &mut Graph) -> usize {
             && let [list, element] = *node.inputs()
             && list != element
             && let Some(made) = fresh.get(&list).copied()
-            && graph.node(made).block() == node.block()
+            && graph.block_of(made) == graph.block_of(id)
         {
             let longer = lengthen(graph, made, id, element);
             fresh.remove(&list);
@@ -126,7 +126,7 @@ fn divide(graph: &mut Graph, made: NodeId) -> usize {
 /// The readers and the appends of a list in their order, if that is all that is done with it, and at least one reads after an append.
 fn growing(graph: &Graph, made: NodeId) -> Option<Vec<NodeId>> {
     let list = graph.output(made);
-    let block = graph.node(made).block();
+    let block = graph.block_of(made);
     let mut users = Vec::new();
     for at in graph.value(list).uses() {
         let Use::Input(user, 0) = at else {
@@ -135,7 +135,9 @@ fn growing(graph: &Graph, made: NodeId) -> Option<Vec<NodeId>> {
         let node = graph.node(*user);
         let appends =
             node.op().is("aten::append") && graph.value(node.outputs()[0]).uses().is_empty();
-        if node.block() != block || !(appends || READERS.contains(&node.op().name().as_str())) {
+        if graph.block_of(*user) != block
+            || !(appends || READERS.contains(&node.op().name().as_str()))
+        {
             return None;
         }
         users.push(*user);

@@ -88,7 +88,7 @@ pub(crate) fn eliminate_common_subexpressions(
     // One table for each block on the way down to the current one.
     let mut scopes: Vec<(BlockId, ByHash)> = Vec::new();
     for id in graph.walk() {
-        let block = graph.node(id).block();
+        let block = graph.block_of(id);
         while scopes
             .last()
             .is_some_and(|(scope, _)| *scope != block && !encloses(graph, *scope, block))
@@ -138,7 +138,7 @@ fn replace(graph: &mut Graph, node: NodeId, by: NodeId) {
 fn encloses(graph: &Graph, outer: BlockId, inner: BlockId) -> bool {
     let mut at = inner;
     while let Some(parent) = graph.block(at).parent() {
-        at = graph.node(parent).block();
+        at = graph.block_of(parent);
         if at == outer {
             return true;
         }

@@ -53,7 +53,7 @@ pub(crate) fn eliminate_dead_code(graph: &mut Graph, aliases: &Aliases) -> usize
     }
     for node in order.iter().rev() {
         // What is nested in a dead operation goes with it.
-        let parent = graph.block(graph.node(*node).block()).parent();
+        let parent = graph.block(graph.block_of(*node)).parent();
         if !nodes[*node] && parent.is_none_or(|parent| nodes[parent]) {
             graph.erase(*node);
         }
@@ -140,7 +140,7 @@ impl<'g> Needed<'g> {
             } else {
                 self.open.extend(node.inputs());
             }
-            next = self.graph.block(node.block()).parent();
+            next = self.graph.block(self.graph.block_of(id)).parent();
         }
     }
 

@@ -130,7 +130,7 @@ fn inline_calls(
                 "inline {name}: it takes {wanted} arguments and is given {given}"
             )));
         }
-        let before = graph.node(node).prev();
+        let before = graph.prev(node);
         let results = graph.inline(At::Before(node), body, &args);
         replace_outputs(&mut graph, node, &results);
         let inlined = nodes_between(&graph, before, node);
@@ -330,15 +330,15 @@ fn without_futures(ty: &Type) -> Type {
 fn nodes_between(graph: &Graph, before: Option<NodeId>, end: NodeId) -> Vec<NodeId> {
     let mut nodes = Vec::new();
     let mut at = before.map_or_else(
-        || graph.block(graph.node(end).block()).first(),
-        |node| graph.node(node).next(),
+        || graph.block(graph.block_of(end)).first(),
+        |node| graph.next(node),
     );
     while let Some(node) = at.filter(|node| *node != end) {
         nodes.push(node);
         for block in graph.node(node).blocks() {
             graph.walk_block(*block, &mut nodes);
         }
-        at = graph.node(node).next();
+        at = graph.next(node);
     }
     nodes
 }

@@ -47,7 +47,7 @@ fn unbox_once(module: &GraphModule, graph: &mut Graph) -> usize {
             value: object,
             fields: &class.fields,
         };
-        let block = graph.node(node).block();
+        let block = graph.block_of(node);
         object.replace(graph, block, &mut IndexMap::new());
         graph.erase(node);
         count += 1;

@@ -143,7 +143,7 @@ impl Plan {
 /// The block whose run ends a value's life: the one that it is computed in.
 fn home(graph: &Graph, value: ValueId) -> BlockId {
     match graph.value(value).def() {
-        planish_ir::Def::Output(node, _) => graph.node(node).block(),
+        planish_ir::Def::Output(node, _) => graph.block_of(node),
         planish_ir::Def::Param(block, _) => block,
     }
 }
@@ -151,12 +151,12 @@ fn home(graph: &Graph, value: ValueId) -> BlockId {
 /// The node of `home` that a use belongs to; `None` when the value leaves the block as a result.
 fn reader_in(graph: &Graph, at: Use, home: BlockId) -> Option<NodeId> {
     let (mut node, mut block) = match at {
-        Use::Input(node, _) => (Some(node), graph.node(node).block()),
+        Use::Input(node, _) => (Some(node), graph.block_of(node)),
         Use::Result(block, _) => (None, block),
     };
     while block != home {
         node = graph.block(block).parent();
-        block = graph.node(node?).block();
+        block = graph.block_of(node?);
     }
     node
 }

@@ -239,10 +239,10 @@ fn inputs(graph: &Graph) -> Vec<ValueId> {
 fn check_nesting(graph: &Graph) -> Result<(), RunError> {
     for node in graph.walk() {
         let mut depth = 0;
-        let mut block = graph.node(node).block();
+        let mut block = graph.block_of(node);
         while let Some(parent) = graph.block(block).parent() {
             depth += 1;
-            block = graph.node(parent).block();
+            block = graph.block_of(parent);
         }
         if depth > MAX_NESTING {
             return Err(RunError::Program(format!(

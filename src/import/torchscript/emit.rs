@@ -218,8 +218,8 @@ impl Emitter<'_, '_> {
     fn is_local(&self, value: ValueId) -> bool {
         match self.graph.producer(value) {
             Some(node) => {
-                let node = self.graph.node(node);
-                node.block() == self.block && !node.op().is("prim::Constant")
+                self.graph.block_of(node) == self.block
+                    && !self.graph.node(node).op().is("prim::Constant")
             }
             None => true,
         }

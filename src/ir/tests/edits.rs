@@ -74,8 +74,8 @@ fn insert(graph: &mut Graph, place: u16, op: &str) -> NodeId {
         Some(node) => match place % 4 {
             0 => At::Before(node),
             1 => At::After(node),
-            2 => At::Start(graph.node(node).block()),
-            _ => At::End(graph.node(node).block()),
+            2 => At::Start(graph.block_of(node)),
+            _ => At::End(graph.block_of(node)),
         },
     };
     graph.insert(at, Op::of(op), &[x], [Type::TENSOR])

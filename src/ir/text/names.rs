@@ -59,7 +59,7 @@ pub(super) fn events(graph: &Graph) -> Vec<Event> {
             Todo::From(Some(id)) => {
                 let node = graph.node(id);
                 events.push(Event::Node(id));
-                todo.push(Todo::From(node.next()));
+                todo.push(Todo::From(graph.next(id)));
                 let blocks = node.blocks().iter().enumerate().rev();
                 todo.extend(blocks.map(|(index, block)| Todo::Block(*block, index)));
             }

@@ -28,7 +28,7 @@ pub(super) fn check(report: &mut Report<'_>) -> Option<Vec<NodeId>> {
         }
         order.push(node);
         check_node(report, node, block, prev);
-        stack.push((block, Some(node), graph.node(node).next()));
+        stack.push((block, Some(node), graph.next(node)));
         for nested in graph.node(node).blocks().iter().rev() {
             if std::mem::replace(&mut met_blocks[nested.index()], true) {
                 report.block(*nested, "the block is nested twice");
@@ -60,14 +60,14 @@ fn check_node(report: &mut Report<'_>, id: NodeId, block: BlockId, prev: Option<
     if !report.graph.is_live(id) {
         report.node(id, "the node is erased but still stands in a block");
     }
-    if node.block() != block {
+    if report.graph.block_of(id) != block {
         let message = format!(
             "the node stands in {block} and takes itself to stand in {}",
-            node.block()
+            report.graph.block_of(id)
         );
         report.node(id, message);
     }
-    if node.prev() != prev {
+    if report.graph.prev(id) != prev {
         report.node(id, "the node before it does not link to it");
     }
     if node.slots.len() != node.inputs().len() {

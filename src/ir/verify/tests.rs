@@ -62,25 +62,25 @@ fn a_sound_graph_has_no_errors() {
 #[test]
 fn every_node_stands_in_one_place() {
     let mut s = sample();
-    s.graph.raw_node(s.relu).next = Some(s.relu);
+    s.graph.raw_place(s.relu).next = Some(s.relu);
     broken(&s.graph, "the node stands in two places");
 
     let mut s = sample();
-    s.graph.raw_node(s.relu).next = None;
+    s.graph.raw_place(s.relu).next = None;
     broken(&s.graph, "the last node is not the end");
     broken(&s.graph, "the node stands in no block");
 
     let mut s = sample();
-    s.graph.raw_node(s.branch).prev = None;
+    s.graph.raw_place(s.branch).prev = None;
     broken(&s.graph, "the node before it does not link to it");
 
     let mut s = sample();
-    s.graph.raw_node(s.relu).alive = false;
+    s.graph.raw_place(s.relu).live = false;
     broken(&s.graph, "erased but still stands in a block");
 
     let mut s = sample();
     let nested = s.graph.node(s.branch).blocks()[0];
-    s.graph.raw_node(s.relu).block = nested;
+    s.graph.raw_place(s.relu).block = nested;
     broken(&s.graph, "takes itself to stand in");
 }
 

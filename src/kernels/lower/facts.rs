@@ -151,7 +151,7 @@ impl<'a> Facts<'a> {
     fn is_inside(&self, node: NodeId, block: planish_ir::BlockId) -> bool {
         let mut at = Some(node);
         while let Some(node) = at {
-            let around = self.graph.node(node).block();
+            let around = self.graph.block_of(node);
             if around == block {
                 return true;
             }

@@ -120,7 +120,7 @@ impl Recorder<'_> {
                 return true;
             }
             match self.graph.block(block).parent() {
-                Some(node) => block = self.graph.node(node).block(),
+                Some(node) => block = self.graph.block_of(node),
                 None => return false,
             }
         }
@@ -139,7 +139,7 @@ impl Trace for Recorder<'_> {
                 }
                 block
             }
-            Def::Output(node, _) => graph.node(node).block(),
+            Def::Output(node, _) => graph.block_of(node),
         };
         if self.runs_again(block) {
             return;

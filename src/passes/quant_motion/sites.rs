@@ -175,13 +175,13 @@ impl Reader {
             return false;
         };
         let block = match to {
-            Use::Input(user, _) => graph.node(*user).block(),
+            Use::Input(user, _) => graph.block_of(*user),
             Use::Result(block, _) => *block,
         };
         self.kind == Kind::Any
             && !past.is_empty()
             && !past.iter().any(|node| grows(graph, *node))
-            && block == graph.node(*from).block()
+            && block == graph.block_of(*from)
     }
 
     fn why_not(&self, graph: &Graph, to: Use, past: &[NodeId]) -> String {
@@ -296,13 +296,13 @@ impl Site {
 
 /// The way up from a quantize past operators that only move elements, or the one where it ends and why; `None` when there is none.
 fn up(graph: &Graph, facts: &Facts<'_>, id: NodeId) -> Option<Result<Move, (NodeId, String)>> {
-    let block = graph.node(id).block();
+    let block = graph.block_of(id);
     let mut value = graph.node(id).inputs()[0];
     let mut past: Vec<NodeId> = Vec::new();
     let top = loop {
         let node = graph.producer(value)?;
         let name = graph.node(node).op().name();
-        let here = graph.node(node).block() == block;
+        let here = graph.block_of(node) == block;
         if !here || graph.value(value).uses().len() > 1 {
             let reason = if here {
                 format!("others read {} too", graph.label(value))
@@ -324,13 +324,13 @@ fn up(graph: &Graph, facts: &Facts<'_>, id: NodeId) -> Option<Result<Move, (Node
         return None;
     }
     // What is quantized where the quantize stood must be what it was where the first of them read it.
-    let mut between = graph.node(id).prev();
+    let mut between = graph.prev(id);
     while let Some(node) = between.filter(|node| *node != top) {
         if facts.may_write(graph, node, &[value]) {
             let reason = format!("{} may write to it", graph.node(node).op().name());
             return Some(Err((last, reason)));
         }
-        between = graph.node(node).prev();
+        between = graph.prev(node);
     }
     past.reverse();
     Some(Ok(Move::Up { from: id, past }))

@@ -213,10 +213,10 @@ impl<'r> Search<'_, 'r> {
             self.guards()?;
             return self.is_one_tensor(root);
         }
-        let block = self.graph.node(root).block();
+        let block = self.graph.block_of(root);
         // From the root upwards: what stands nearest to it is the reason.
         for node in self.nodes.iter().rev().flatten() {
-            if self.graph.node(*node).block() != block {
+            if self.graph.block_of(*node) != block {
                 let node = self.graph.node(*node);
                 return Err(Why::Block {
                     op: node.op(),
@@ -325,14 +325,14 @@ impl<'r> Search<'_, 'r> {
             .filter(|(info, _)| info.def.is_none());
         let inputs: SmallVec<[ValueId; 16]> = inputs.filter_map(|(_, value)| *value).collect();
         let mut left = self.nodes.len() - 1;
-        let mut at = self.graph.node(root).prev();
+        let mut at = self.graph.prev(root);
         while let (Some(node), true) = (at, left > 0) {
             if self.nodes.contains(&Some(node)) {
                 left -= 1;
             } else if self.facts.may_write(self.graph, node, &inputs) {
                 return Err(Why::Written(node));
             }
-            at = self.graph.node(node).prev();
+            at = self.graph.prev(node);
         }
         Ok(())
     }
