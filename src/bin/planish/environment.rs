@@ -1,6 +1,7 @@
 //! What the command line takes from its surroundings; the libraries read no environment.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{env, fs};
 
 use planish::import::Error as ImportError;
@@ -36,7 +37,11 @@ pub fn toolchain(args: &Compiler) -> Result<Toolchain, Failure> {
 
 /// A pool whose workers are this program, or the one that `$PLANISH_WORKER` names.
 pub fn pool(args: &Compiler, observer: Option<impl Observer + 'static>) -> Result<Pool, Failure> {
-    let mut builder: Builder = Pool::builder().sandbox(args.sandbox).worker(worker()?);
+    let mut builder: Builder = Pool::builder()
+        .sandbox(args.sandbox)
+        // A bar that stands still for longer looks as if it had stopped.
+        .heartbeat(Duration::from_secs(2))
+        .worker(worker()?);
     if let Some(jobs) = args.jobs {
         builder = builder.workers(jobs.into());
     }

@@ -56,7 +56,13 @@ impl Observer for Progress {
             Status::Running { elapsed, .. } => {
                 self.show(format!("{} ({} s)", report.job, elapsed.as_secs()));
             }
-            Status::Done { .. } | Status::Failed { .. } | Status::Cancelled => self.bar.inc(1),
+            Status::Done { .. } | Status::Failed { .. } | Status::Cancelled => {
+                self.bar.inc(1);
+                // What took long does not any more.
+                if self.bar.message().starts_with(&report.job) {
+                    self.show("compile");
+                }
+            }
             _ => {}
         }
     }

@@ -40,6 +40,9 @@ pub(crate) fn handlers() -> Handlers {
             Ok(what_is_given(payload, context))
         })
         .with_task("tell", tell)
+        .with_task("who", |_, _| {
+            Ok(std::process::id().to_string().into_bytes())
+        })
         .with_task("spin", spin)
         .with_task("panic", |_, _| panic!("a mistake in the task"))
 }
