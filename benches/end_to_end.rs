@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use planish::Artefact;
 use planish::check::{Samples, check};
 use planish::eval::{Contract, Interpreter, Tensor, Value};
-use planish::pool::{Handlers, enter_if_asked};
+use planish::pool::enter_if_asked;
 use planish::prelude::*;
 use planish::runtime::Stats;
 
@@ -20,7 +20,7 @@ use planish::runtime::Stats;
 const RUNS: usize = 15;
 
 fn main() -> ExitCode {
-    if let Some(code) = enter_if_asked(&Handlers::standard()) {
+    if let Some(code) = enter_if_asked(&planish::selftest::handlers()) {
         return code;
     }
     match measure() {

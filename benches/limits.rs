@@ -1,5 +1,5 @@
 //! What it costs to keep compilers within bounds: the sandbox beside none, how late a job dies that is over its
-//! limit, and how late one that is cancelled.
+//! limit, how late one that is cancelled, and what it costs to try a kernel before it is used.
 //!
 //! `cargo bench --bench limits`. The program is its own worker. Medians and worst cases; runs with and without take
 //! turns, so that their difference can be trusted on a busy machine.
@@ -12,9 +12,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use planish::kernels::{Contract, Conv2d, Isa, Kernel, KernelSpec, Linear};
+use planish::selftest;
 use planish_pool::{
-    Handlers, Job, JobError, Limits, Pool, Sandbox, Ticket, Toolchain, ToolchainSearch,
-    WorkerCommand, enter_if_asked,
+    Job, JobError, Limits, Pool, Sandbox, Ticket, Toolchain, ToolchainSearch, WorkerCommand,
+    enter_if_asked,
 };
 
 /// Pairs of runs.
@@ -29,12 +31,15 @@ wait
 "#;
 
 fn main() -> ExitCode {
-    if let Some(code) = enter_if_asked(&Handlers::standard()) {
+    if let Some(code) = enter_if_asked(&selftest::handlers()) {
         return code;
     }
     let search = ToolchainSearch::in_path("/usr/local/bin:/usr/bin:/bin");
     match Toolchain::find(&search) {
-        Ok(toolchain) => sandbox(&toolchain),
+        Ok(toolchain) => {
+            sandbox(&toolchain);
+            proofs(&toolchain);
+        }
         Err(error) => println!("sandbox: not measured, failed to {error}"),
     }
     let room = tempfile::tempdir().expect("a directory");
@@ -54,7 +59,7 @@ fn sandbox(toolchain: &Toolchain) {
             let source = format!("int run{run}(void) {{ return {run}; }}\n");
             let job = Job::cc(toolchain, source, ["-O1", "-nostartfiles"]);
             times.push(timed(|| {
-                drop(pool.submit(job).wait().expect("it compiles"));
+                drop(pool.submit(job).wait().expect("it compiles"))
             }));
         }
     }
@@ -73,6 +78,48 @@ fn sandbox(toolchain: &Toolchain) {
         "difference, median of pairs",
         differences[RUNS / 2] * 1e3
     );
+}
+
+/// Kernels of ResNets, small and large: compiled and tried, compiled alone, and the trial without its process.
+fn proofs(toolchain: &Toolchain) {
+    let conv = |inputs, outputs, size: usize| {
+        KernelSpec::Conv2d(Conv2d::new(inputs, outputs, [size; 2]).padded([size / 2; 2]))
+    };
+    let linear = KernelSpec::Linear(Linear {
+        inputs: 2048,
+        outputs: 1000,
+    });
+    let pool = pool(Sandbox::BestEffort);
+    println!("a kernel that is tried");
+    for spec in [
+        KernelSpec::Add,
+        conv(64, 64, 3),
+        conv(256, 1024, 1),
+        conv(512, 512, 3),
+        linear,
+    ] {
+        let kernel = Kernel::new(spec, Contract::Fbgemm, Isa::host()).expect("it makes sense");
+        let mut times = [Vec::new(), Vec::new(), Vec::new()];
+        for run in 0..RUNS / 4 {
+            let source = format!("/* {run} */\n{}", kernel.source());
+            let plain = Job::cc(toolchain, source, kernel.isa().flags().iter().copied());
+            let claim = selftest::claim(&[kernel]);
+            let tried = plain.clone().claiming(claim.clone());
+            let mut object = None;
+            times[0].push(timed(|| {
+                drop(pool.submit(plain).wait().expect("it compiles"))
+            }));
+            times[1].push(timed(|| object = pool.submit(tried).wait().ok()));
+            let object = object.expect("it is right");
+            times[2].push(timed(|| {
+                selftest::prove(&object.bytes, &claim).expect("it is right");
+            }));
+        }
+        let [plain, tried, alone] = times;
+        line(&format!("{spec}: compiled"), plain);
+        line("    compiled and tried", tried);
+        line("    the trial alone", alone);
+    }
 }
 
 /// From a job's limit to its answer, which comes when its last process is dead.

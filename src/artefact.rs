@@ -8,11 +8,14 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 use planish_ir::text::{self, Blobs, Printer, Style};
 use planish_ir::{GraphModule, Sym};
-use planish_kernels::Kernel;
+use planish_kernels::{Kernel, KernelSpec};
 use planish_runtime::{Entry, Library, Parts, Program, RunError, map_file};
 
 use crate::finalize::Finalized;
-use crate::package::{Blob, KernelEntry, Manifest, Package, PackageError, PackedEntry};
+use crate::package::{
+    Blob, DegradedEntry, KernelEntry, Manifest, Package, PackageError, PackedEntry,
+};
+use crate::{RequestReport, Rung};
 
 const MODULE: &str = "module.ir";
 
@@ -53,6 +56,18 @@ pub enum ArtefactError {
         #[source]
         source: RunError,
     },
+}
+
+impl DegradedEntry {
+    fn new(request: &RequestReport) -> Self {
+        let because = request.because.as_deref().unwrap_or_default();
+        Self {
+            kernel: request.kernel.to_string(),
+            rung: request.rung.to_string(),
+            // What follows the first line differs from run to run: what was used, and what was written.
+            because: because.lines().next().unwrap_or_default().to_owned(),
+        }
+    }
 }
 
 impl Artefact {
@@ -98,6 +113,7 @@ impl Artefact {
             module: MODULE.to_owned(),
             kernels,
             packed,
+            degraded: finalized.degraded().map(DegradedEntry::new).collect(),
         };
         Self {
             name: finalized.module.origin.clone(),
@@ -171,9 +187,24 @@ impl Artefact {
             module: &module,
             contract,
             kernels: self.kernels()?,
+            evaluated: self.evaluated()?,
             packed: self.packed()?,
         };
         Program::new(parts).map_err(|error| self.cannot_run(error))
+    }
+
+    /// The kernels that could not be compiled.
+    fn evaluated(&self) -> Result<Vec<KernelSpec>, ArtefactError> {
+        let entries = self.package.manifest.degraded.iter();
+        let missing = entries.filter(|entry| entry.rung == Rung::Eval.to_string());
+        let specs = missing.map(|entry| {
+            let kernel: Kernel = entry
+                .kernel
+                .parse()
+                .map_err(|error| self.bad("kernels", &error))?;
+            Ok(*kernel.spec())
+        });
+        specs.collect()
     }
 
     fn kernels(&self) -> Result<Vec<Entry>, ArtefactError> {

@@ -17,7 +17,8 @@ use planish_pool::{Pool, Toolchain};
 use planish_runtime::{Parts, Program, RunError};
 
 use crate::artefact::{Artefact, ArtefactError};
-use crate::pipeline::{CompiledKernel, KernelError, Kernels, RequestReport, load};
+use crate::pipeline::{CompiledKernel, KernelError, Kernels, RequestReport, is_packer, load};
+use crate::rung::Rung;
 
 /// What a module is finalized for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -363,11 +364,24 @@ impl Finalized {
             module: &self.module,
             contract: planish_eval::Contract::Fbgemm,
             kernels: kernels.collect::<Result<_, _>>()?,
+            evaluated: self
+                .degraded()
+                .filter(|request| request.rung == Rung::Eval)
+                .map(|request| *request.kernel.spec())
+                .collect(),
             packed: self
                 .packed
                 .iter()
                 .map(|(name, _, bytes)| (*name, bytes.clone()))
                 .collect(),
+        })
+    }
+
+    /// Kernels that are slower than they could be, or are left to the reference evaluator, since their compiler failed.
+    pub fn degraded(&self) -> impl Iterator<Item = &RequestReport> {
+        self.requests.iter().filter(|request| {
+            let counts = !request.cancelled && !is_packer(request.kernel.spec());
+            counts && request.rung != Rung::Optimised
         })
     }
 

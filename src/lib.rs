@@ -28,14 +28,17 @@ pub mod offload;
 pub mod package;
 mod pipeline;
 pub mod report;
+mod rung;
+pub mod selftest;
 mod sentence;
 pub mod trace;
-pub mod triton;
 
 pub use artefact::{Artefact, ArtefactError};
 pub use finalize::{Finalize, FinalizeError, Finalized, Target, finalize_on_device};
 pub use pipeline::{CompiledKernel, KernelError, Kernels, PackedWeight, RequestReport};
 pub use sentence::sentence;
+
+pub use rung::Rung;
 
 pub use planish_eval as eval;
 pub use planish_ir as ir;

@@ -153,6 +153,7 @@ impl Offload {
         let mut builder = Pool::builder()
             .workers(self.threads)
             .worker(context.command().clone())
+            .sandbox(context.sandbox())
             .scratch(context.scratch());
         if let Some(cache) = context.cache() {
             builder = builder.cache(cache);

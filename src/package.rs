@@ -61,6 +61,20 @@ pub struct Manifest {
     pub kernels: Vec<KernelEntry>,
     /// Weights in the order that kernels read them in.
     pub packed: Vec<PackedEntry>,
+    /// Kernels that are slower than they could be, or missing, since their compiler failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub degraded: Vec<DegradedEntry>,
+}
+
+/// A kernel that is slower than it could be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DegradedEntry {
+    /// What it computes, as it was wanted.
+    pub kernel: String,
+    /// How it is computed: plain, portable, eval.
+    pub rung: String,
+    /// Why not in a better way, in one line.
+    pub because: String,
 }
 
 /// A compiled kernel.
@@ -355,6 +369,7 @@ mod tests {
                 blob: "k0".into(),
             }],
             packed: vec![],
+            degraded: vec![],
         };
         let blobs = [
             ("module.ir".to_owned(), Bytes::from("graph():\n").into()),

@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use indexmap::IndexMap;
 use planish_ir::{GraphModule, PackedParams, Phase};
-use planish_kernels::{Contract, Isa, Kernel, KernelSpec, lower};
+use planish_kernels::{Contract, Isa, Kernel, KernelSpec, lower, pack};
 use planish_passes::{KernelSink, kept_methods};
-use planish_pool::{Artefact, Job, JobError, Pool, Ticket, Toolchain};
+use planish_pool::{Artefact, JobError, Pool, Ticket, Toolchain};
 use planish_runtime::{Call, Entry, Library};
+
+use crate::rung::{self, Rung};
 
 /// The kernels of a module that is being finalized.
 pub struct Kernels<'p> {
@@ -33,6 +35,9 @@ struct Request {
     pass: &'static str,
     ticket: Ticket,
     cancelled: bool,
+    rung: Rung,
+    /// Why it is not higher up.
+    because: Option<String>,
 }
 
 /// A weight in the order that a kernel reads it in.
@@ -72,6 +77,12 @@ pub struct RequestReport {
     pub from_cache: Option<bool>,
     /// Seconds that a worker spent on it.
     pub seconds: f64,
+    /// How it was had in the end.
+    pub rung: Rung,
+    /// Why not in a better way.
+    pub because: Option<String>,
+    /// The instruction set on which it was proven to be right; `None` when it could not be tried.
+    pub proven: Option<String>,
 }
 
 /// Why a kernel could not be had.
@@ -116,7 +127,8 @@ impl<'p> Kernels<'p> {
         }
     }
 
-    /// Waits for the kernels that the module still needs.
+    /// Waits for the kernels that the module still needs. Those that could not be compiled in any way are left out: the
+    /// evaluator computes them.
     pub fn finish(&mut self) -> Result<Vec<CompiledKernel>, KernelError> {
         if let Some(problem) = self.problem.take() {
             return Err(problem);
@@ -125,19 +137,68 @@ impl<'p> Kernels<'p> {
             .requests
             .iter()
             .filter(|(_, request)| !request.cancelled);
-        let compiled = wanted.map(|(kernel, request)| {
-            let artefact = request.ticket.wait();
-            artefact.map(|artefact| CompiledKernel {
-                kernel: *kernel,
-                artefact,
-            })
-        });
-        let compiled: Vec<_> = compiled.collect::<Result<_, JobError>>()?;
-        // Packing kernels have done their work when the module is folded: they are not part of what it needs.
-        Ok(compiled
-            .into_iter()
-            .filter(|compiled| !is_packer(compiled.kernel.spec()))
-            .collect())
+        let wanted: Vec<Kernel> = wanted.map(|(kernel, _)| *kernel).collect();
+        // All that have failed go down together, so that they are compiled at once.
+        while self.go_down(&wanted)? {}
+        let mut compiled = Vec::new();
+        for kernel in wanted {
+            let request = &self.requests[&kernel];
+            if request.rung == Rung::Eval || is_packer(kernel.spec()) {
+                // Packing kernels have done their work when the module is folded: they are not part of what it needs.
+                continue;
+            }
+            let artefact = request.ticket.wait()?;
+            let kernel = request.rung.kernel(kernel);
+            compiled.push(CompiledKernel { kernel, artefact });
+        }
+        self.pack_anew()?;
+        Ok(compiled)
+    }
+
+    /// Asks anew, one rung down, for those of these kernels whose compiler failed. Whether there were any.
+    fn go_down(&mut self, kernels: &[Kernel]) -> Result<bool, KernelError> {
+        let mut fell = false;
+        for kernel in kernels {
+            let Some(request) = self.requests.get_mut(kernel) else {
+                continue;
+            };
+            if request.rung == Rung::Eval {
+                continue;
+            }
+            match request.ticket.wait() {
+                Ok(_) => {}
+                Err(error) if rung::is_the_compilers_fault(&error) => {
+                    request.because.get_or_insert_with(|| error.to_string());
+                    request.rung = request.rung.below(kernel.isa());
+                    fell = true;
+                    if let Some(job) = request.rung.job(*kernel, self.toolchain) {
+                        request.ticket = self.pool.submit(job);
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(fell)
+    }
+
+    /// Weights whose kernel went down to another instruction set lie in another order.
+    fn pack_anew(&mut self) -> Result<(), KernelError> {
+        for weight in &mut self.packed {
+            let Some(request) = self.requests.get(&weight.kernel) else {
+                continue;
+            };
+            let kernel = request.rung.kernel(weight.kernel);
+            if kernel == weight.kernel {
+                continue;
+            }
+            let unusable = |reason| KernelError::Use {
+                kernel: kernel.to_string(),
+                reason,
+            };
+            weight.bytes = pack_slowly(&kernel, &weight.params).map_err(unusable)?;
+            weight.kernel = kernel;
+        }
+        Ok(())
     }
 
     /// The weights that were packed, in program order.
@@ -157,30 +218,32 @@ impl<'p> Kernels<'p> {
                 answered: request.ticket.answered().map(since),
                 cancelled: request.cancelled,
                 from_cache: artefact.as_ref().map(|artefact| artefact.from_cache),
-                seconds: artefact.map_or(0.0, |artefact| artefact.seconds),
+                seconds: artefact.as_ref().map_or(0.0, |artefact| artefact.seconds),
+                rung: request.rung,
+                because: request.because.clone(),
+                proven: artefact.and_then(|artefact| artefact.proven),
             }
         });
         reports.collect()
     }
 
-    fn request(&mut self, kernel: Kernel, pass: &'static str, urgency: u32) {
-        let job = Job::cc(
-            self.toolchain,
-            kernel.source(),
-            self.isa.flags().iter().copied(),
-        )
-        .named(kernel.to_string())
-        .urgency(urgency);
+    fn request(&mut self, kernel: Kernel, pass: &'static str) {
+        let rung = Rung::Optimised;
+        let Some(job) = rung.job(kernel, self.toolchain) else {
+            return;
+        };
         let request = Request {
             pass,
             ticket: self.pool.submit(job),
             cancelled: false,
+            rung,
+            because: None,
         };
         self.requests.insert(kernel, request);
     }
 
-    /// The compiled kernel that packs weights for `kernel`, loaded once.
-    fn packer(&mut self, kernel: &Kernel) -> Result<&Entry, KernelError> {
+    /// The compiled kernel that packs weights for `kernel`, loaded once; `None` if it could not be compiled.
+    fn packer(&mut self, kernel: &Kernel) -> Result<Option<&Entry>, KernelError> {
         let spec = if matches!(kernel.spec(), KernelSpec::Linear(_)) {
             KernelSpec::PackLinear
         } else {
@@ -194,14 +257,19 @@ impl<'p> Kernels<'p> {
             .map_err(|error| unusable(error.to_string()))?;
         if !self.packers.contains_key(&packer) {
             if !self.requests.contains_key(&packer) {
-                // Folding waits for it now.
-                self.request(packer, "fold-prepack", u32::MAX);
+                self.request(packer, "fold-prepack");
             }
-            let artefact = self.requests[&packer].ticket.wait()?;
+            while self.go_down(&[packer])? {}
+            let request = &self.requests[&packer];
+            // A portable packer packs for portable kernels, and these weights are not for one.
+            if request.rung.kernel(packer) != packer {
+                return Ok(None);
+            }
+            let artefact = request.ticket.wait()?;
             let entry = load(packer, &artefact).map_err(|error| unusable(error.to_string()))?;
             self.packers.insert(packer, entry);
         }
-        Ok(&self.packers[&packer])
+        Ok(self.packers.get(&packer))
     }
 }
 
@@ -233,14 +301,13 @@ impl KernelSink for Kernels<'_> {
             request.cancelled |= needless;
         }
         let mut asked = 0;
-        // The earlier a program needs a kernel, the more of it waits for that kernel.
-        for (waiting, kernel) in (1..=needed.len() as u32).rev().zip(needed) {
+        for kernel in needed {
             if self
                 .requests
                 .get(&kernel)
                 .is_none_or(|request| request.cancelled)
             {
-                self.request(kernel, pass, waiting);
+                self.request(kernel, pass);
                 asked += 1;
             }
         }
@@ -254,23 +321,11 @@ impl KernelSink for Kernels<'_> {
         };
         let kernel =
             Kernel::new(spec, self.contract, self.isa).map_err(|error| error.to_string())?;
-        let packing = kernel
-            .spec()
-            .packing()
-            .ok_or("its kernel reads no weights")?;
-        let weights = params
-            .weight
-            .values::<i8>()
-            .ok_or("its weight is not of type qint8")?;
-        let mut bytes = vec![0; packing.packed_len(self.isa)];
-        let call = Call::Pack {
-            packing,
-            weights: &weights,
-            out: &mut bytes,
-        };
         let packer = self.packer(&kernel).map_err(|error| error.to_string())?;
-        packer.call(call).map_err(|error| error.to_string())?;
-        let bytes = Bytes::from(bytes);
+        let bytes = match packer {
+            Some(packer) => pack_with(packer, &kernel, params)?,
+            None => pack_slowly(&kernel, params)?,
+        };
         self.packed.push(PackedWeight {
             params: Arc::clone(params),
             kernel,
@@ -280,12 +335,39 @@ impl KernelSink for Kernels<'_> {
     }
 }
 
+/// The weights in the order of `kernel`, by the kernel that packs them.
+fn pack_with(packer: &Entry, kernel: &Kernel, params: &PackedParams) -> Result<Bytes, String> {
+    let packing = kernel
+        .spec()
+        .packing()
+        .ok_or("its kernel reads no weights")?;
+    let mut bytes = vec![0; packing.packed_len(kernel.isa())];
+    let call = Call::Pack {
+        packing,
+        weights: &weights(params)?,
+        out: &mut bytes,
+    };
+    packer.call(call).map_err(|error| error.to_string())?;
+    Ok(bytes.into())
+}
+
+/// The same without a kernel.
+fn pack_slowly(kernel: &Kernel, params: &PackedParams) -> Result<Bytes, String> {
+    let bytes = pack(kernel.spec(), kernel.isa(), &weights(params)?);
+    Ok(bytes.map_err(|error| error.to_string())?.into())
+}
+
+fn weights(params: &PackedParams) -> Result<Vec<i8>, String> {
+    let weights = params.weight.values::<i8>();
+    Ok(weights.ok_or("its weight is not of type qint8")?)
+}
+
 /// Loads a kernel that the pool has just made.
 pub(crate) fn load(kernel: Kernel, artefact: &Artefact) -> Result<Entry, planish_runtime::Error> {
     let digest = blake3::Hash::from_bytes(*artefact.digest.as_bytes());
     Library::load(&artefact.bytes, &digest, &[kernel])?.entry(kernel)
 }
 
-fn is_packer(spec: &KernelSpec) -> bool {
+pub(crate) fn is_packer(spec: &KernelSpec) -> bool {
     matches!(spec, KernelSpec::PackConv | KernelSpec::PackLinear)
 }

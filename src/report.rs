@@ -9,7 +9,7 @@ use planish_runtime::{Fallback, Stats};
 use serde::Serialize;
 
 use crate::check::Check;
-use crate::{Finalized, RequestReport};
+use crate::{Finalized, RequestReport, Rung};
 
 /// The report of one run.
 #[derive(Clone, Debug, Serialize)]
@@ -78,6 +78,8 @@ pub struct KernelEntries {
     pub from_cache: usize,
     /// Of these, cancelled in time: a later pass had made them needless.
     pub cancelled: usize,
+    /// Of these, left to the reference evaluator, since no compiler could make them.
+    pub evaluated: usize,
     /// Of these, failed.
     pub failed: usize,
     /// Seconds that workers spent, added up.
@@ -136,6 +138,12 @@ pub struct RequestEntry {
     pub from_cache: Option<bool>,
     /// Seconds that a worker spent on it.
     pub seconds: f64,
+    /// How it was had: optimised, plain, portable, eval.
+    pub rung: String,
+    /// Why not in a better way.
+    pub because: Option<String>,
+    /// The instruction set on which it was proven to be right.
+    pub proven: Option<String>,
 }
 
 /// How far the module is quantized.
@@ -254,6 +262,7 @@ impl KernelEntries {
                 Some(true) => &mut entries.from_cache,
                 Some(false) => &mut entries.compiled,
                 None if request.cancelled => &mut entries.cancelled,
+                None if request.rung == Rung::Eval => &mut entries.evaluated,
                 None => &mut entries.failed,
             };
             *counter += 1;
@@ -294,6 +303,9 @@ impl RequestEntry {
             cancelled: report.cancelled,
             from_cache: report.from_cache,
             seconds: report.seconds,
+            rung: report.rung.to_string(),
+            because: report.because.clone(),
+            proven: report.proven.clone(),
         }
     }
 }

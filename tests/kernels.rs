@@ -19,6 +19,8 @@ mod packing;
 mod pools;
 #[path = "kernels/refusals.rs"]
 mod refusals;
+#[path = "kernels/selftest.rs"]
+mod selftest;
 #[path = "kernels/sources.rs"]
 mod sources;
 #[path = "kernels/weighted.rs"]

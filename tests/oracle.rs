@@ -43,7 +43,7 @@ use crate::proofs::Proofs;
 
 fn main() -> ExitCode {
     // The pool's workers are this program, started again.
-    if let Some(code) = planish::pool::enter_if_asked(&planish::pool::Handlers::standard()) {
+    if let Some(code) = planish::pool::enter_if_asked(&planish::selftest::handlers()) {
         return code;
     }
     let args = Arguments::from_args();

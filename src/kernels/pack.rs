@@ -99,23 +99,32 @@ pub fn pack(spec: &KernelSpec, isa: Isa, weights: &[i8]) -> Result<Vec<u8>, Erro
             expected: packing.weights(),
         });
     }
-    let mut blob = vec![0; packing.packed_len(isa)];
-    let (sums, body) = blob.split_at_mut(packing.slots() * 4);
     let per_output = packing.taps * packing.inputs;
-    for (channel, weights) in weights.chunks_exact(per_output).enumerate() {
-        let mut sum = 0_i32;
-        for tap in 0..packing.taps {
-            for input in 0..packing.inputs {
-                let weight = weights[input * packing.taps + tap];
-                sum = sum.wrapping_add(i32::from(weight));
-                let (group, output) = (channel / packing.outputs, channel % packing.outputs);
-                body[packing.position(isa, group, output, tap * packing.inputs + input)] =
-                    weight.cast_unsigned();
+    let rows = weights.chunks_exact(per_output).enumerate();
+    Ok(packing.pack(isa, rows))
+}
+
+impl Packing {
+    /// Packs the weights of some output channels, each `[inputs, taps]`; those of the others are zero.
+    pub fn pack<'w>(&self, isa: Isa, rows: impl Iterator<Item = (usize, &'w [i8])>) -> Vec<u8> {
+        let packing = self;
+        let mut blob = vec![0; packing.packed_len(isa)];
+        let (sums, body) = blob.split_at_mut(packing.slots() * 4);
+        for (channel, weights) in rows {
+            let mut sum = 0_i32;
+            for tap in 0..packing.taps {
+                for input in 0..packing.inputs {
+                    let weight = weights[input * packing.taps + tap];
+                    sum = sum.wrapping_add(i32::from(weight));
+                    let (group, output) = (channel / packing.outputs, channel % packing.outputs);
+                    body[packing.position(isa, group, output, tap * packing.inputs + input)] =
+                        weight.cast_unsigned();
+                }
             }
+            sums[packing.slot(channel) * 4..][..4].copy_from_slice(&sum.to_le_bytes());
         }
-        sums[packing.slot(channel) * 4..][..4].copy_from_slice(&sum.to_le_bytes());
+        blob
     }
-    Ok(blob)
 }
 
 #[cfg(test)]

@@ -43,8 +43,8 @@ const MAGIC: [u8; 8] = *b"PLNCACH2";
 const BEFORE: [u8; 8] = *b"PLNCACH1";
 /// Bytes for the instruction set on which an entry was proven, zeros if it was not.
 const MARK: usize = 32;
-/// Bytes before the artefact: magic, key, digest, length, mark.
-const HEADER: usize = 8 + 32 + 32 + 8 + MARK;
+/// Bytes before the artefact: magic, key, digest, length, mark, CRC-32 of the mark.
+const HEADER: usize = 8 + 32 + 32 + 8 + MARK + 4;
 /// A file that was not written to for so long has no writer any more.
 const ABANDONED: Duration = Duration::from_secs(3600);
 /// An entry's time of last use is written down again when it is older than this.
@@ -173,6 +173,7 @@ impl Cache {
         file.write_all(digest.as_bytes())?;
         file.write_all(&(bytes.len() as u64).to_le_bytes())?;
         file.write_all(&mark)?;
+        file.write_all(&crc32fast::hash(&mark).to_le_bytes())?;
         file.write_all(bytes)?;
         if let Some(shelf) = path.parent() {
             private_builder().recursive(true).create(shelf)?;
@@ -235,7 +236,8 @@ fn check_entry(key: &JobKey, mut bytes: Vec<u8>) -> Result<Entry, String> {
     let (magic, rest) = header.split_at(8);
     let (stored_key, rest) = rest.split_at(32);
     let (stored_digest, rest) = rest.split_at(32);
-    let (length, mark) = rest.split_at(8);
+    let (length, rest) = rest.split_at(8);
+    let (mark, checksum) = rest.split_at(MARK);
     if magic != MAGIC {
         return Err("it is not an entry of this version".to_owned());
     }
@@ -248,6 +250,9 @@ fn check_entry(key: &JobKey, mut bytes: Vec<u8>) -> Result<Entry, String> {
     let digest = Digest::of(&bytes[HEADER..]);
     if stored_digest != digest.as_bytes() {
         return Err("its digest is wrong".to_owned());
+    }
+    if checksum != crc32fast::hash(mark).to_le_bytes() {
+        return Err("the mark of its proof is damaged".to_owned());
     }
     let mark = String::from_utf8_lossy(mark.split(|byte| *byte == 0).next().unwrap_or_default());
     let proven = (!mark.is_empty()).then(|| mark.into_owned());

@@ -237,6 +237,8 @@ impl Job {
                     .for_each(|flag| fields.add(flag.as_bytes()));
                 if let Some(claim) = &job.claim {
                     fields.add(claim.as_bytes());
+                    // What another version found wrong may have been its own mistake.
+                    fields.add(env!("CARGO_PKG_VERSION").as_bytes());
                 }
             }
             JobKind::CompileTriton(job) => job.source.add_to(&mut fields),

@@ -69,16 +69,17 @@ fn prepare(
         text.parse()
             .map_err(|_| format!("expected a number, got {text}"))
     };
-    let bounds = Bounds {
-        cpu_s: number(cpu)?,
-        memory: number(memory)?,
-        output: 0,
-        ..Bounds::none()
-    };
     let sandbox: Sandbox = sandbox.parse()?;
     std::io::stdin()
         .read_to_end(bytes)
         .map_err(|error| format!("read what is to be tried: {error}"))?;
+    let bounds = Bounds {
+        cpu_s: number(cpu)?,
+        memory: number(memory)?,
+        // A loader that wants the bytes as a file has room for them once, in memory.
+        output: bytes.len() as u64,
+        ..Bounds::none()
+    };
     os::limit_self(&bounds).map_err(|error| format!("set the limits: {error}"))?;
     sandbox.enter(&Room::EMPTY)?;
     let parent = number(parent)?;

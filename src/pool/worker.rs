@@ -17,6 +17,7 @@ use crate::jobs::{CompileCJobs, CompileTritonJobs, EchoJobs, TaskJobs};
 use crate::os;
 use crate::proof::{self, Prover};
 use crate::remains::Usage;
+use crate::sandbox::Sandbox;
 use crate::scratch;
 use crate::shim;
 use crate::wire::{
@@ -130,6 +131,11 @@ impl<'a> JobContext<'a> {
     /// The directory of the pool's cache, if it has one.
     pub fn cache(&self) -> Option<&Path> {
         self.place.cache.as_deref()
+    }
+
+    /// How compilers are confined.
+    pub fn sandbox(&self) -> Sandbox {
+        self.place.launcher.sandbox
     }
 
     /// How another process of the worker's program is started.

@@ -21,6 +21,7 @@ pub(crate) struct Builder<'a> {
     graph: &'a Graph,
     lowering: Lowering,
     kernels: HashMap<KernelSpec, Entry>,
+    evaluated: Vec<KernelSpec>,
     packed: HashMap<Sym, Bytes>,
     /// The modules that values are.
     objects: SecondaryMap<ValueId, Option<ModuleId>>,
@@ -48,6 +49,7 @@ impl<'a> Builder<'a> {
             kernels: kernels
                 .map(|entry| (*entry.kernel().spec(), entry))
                 .collect(),
+            evaluated: parts.evaluated,
             packed: parts.packed,
             objects: SecondaryMap::new(),
             state: Vec::new(),
@@ -76,7 +78,7 @@ impl<'a> Builder<'a> {
                 }
                 _ => match self.lowering.of(id) {
                     None => Step::Evaluate,
-                    Some(Lowered::Kernels(specs)) => match self.unpacked(id, specs) {
+                    Some(Lowered::Kernels(specs)) => match self.without_kernel(id, specs) {
                         None => self.kernel(id, specs)?,
                         Some(reason) => {
                             fallbacks.push(self.fallback(id, reason));
@@ -211,8 +213,12 @@ impl<'a> Builder<'a> {
         })))
     }
 
-    /// Why a node does not run by its kernel although there is one: its weight is packed while the program runs, or this is the packing.
-    fn unpacked(&self, id: NodeId, specs: &[KernelSpec]) -> Option<&'static str> {
+    /// Why a node does not run by its kernel although there is one in principle: no compiler could make it, its weight is packed while the
+    /// program runs, or this is the packing.
+    fn without_kernel(&self, id: NodeId, specs: &[KernelSpec]) -> Option<&'static str> {
+        if specs.iter().any(|spec| self.evaluated.contains(spec)) {
+            return Some("its kernel could not be compiled");
+        }
         match specs.first()? {
             KernelSpec::PackConv | KernelSpec::PackLinear => {
                 Some("it packs a weight that is not constant")
@@ -368,6 +374,7 @@ class __torch__.Net {
             module: &module,
             contract: Contract::Fbgemm,
             kernels: Vec::new(),
+            evaluated: Vec::new(),
             packed: HashMap::new(),
         };
         let program = Program::new(parts).unwrap();

@@ -13,6 +13,7 @@ use planish_eval::{Contract, Value};
 use planish_ir::{
     Graph, GraphModule, Literal, Node, NodeId, SecondaryMap, Sym, Type, ValueId, verify,
 };
+use planish_kernels::KernelSpec;
 
 use crate::arena::Arena;
 use crate::builder::{Builder, Built};
@@ -33,6 +34,8 @@ pub struct Parts<'a> {
     pub contract: Contract,
     /// Compiled kernels.
     pub kernels: Vec<Entry>,
+    /// Kernels that no compiler could make: what they compute is left to the reference evaluator.
+    pub evaluated: Vec<KernelSpec>,
     /// Weights in the order that kernels read them in, by attribute of the root.
     pub packed: HashMap<Sym, Bytes>,
 }

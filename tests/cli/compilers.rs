@@ -2,8 +2,16 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
-use crate::command::{Room, digits};
+use planish::kernels::Isa;
+use planish::package::Package;
+use serde_json::Value;
+
+use crate::command::{Outcome, Room, digits, samples};
+
+/// What a check of the digits says.
+const CHECKED: &str = "500 inputs, 5,000 values, 0 mismatches";
 
 #[test]
 fn a_missing_compiler_is_named() {
@@ -41,24 +49,11 @@ fn a_missing_compiler_is_named() {
 #[test]
 fn a_broken_compiler_costs_the_run_and_nothing_else() {
     let room = Room::new();
-    for (name, script, parts) in [
-        (
-            "refuses",
-            "echo 'out of luck' >&2; exit 1",
-            &["exit code 1", "out of luck"][..],
-        ),
-        ("crashes", "kill -SEGV $$", &["SIGSEGV"]),
-        (
-            "chatters",
-            "head -c 100000 /dev/urandom; head -c 100000 /dev/urandom >&2",
-            &["expected an ELF shared object", "no file"],
-        ),
-        (
-            "scribbles",
-            "echo 'not an object' > kernel.so",
-            &["expected an ELF shared object", "not an object"],
-        ),
-    ] {
+    for (name, script, parts) in [(
+        "refuses",
+        "echo 'out of luck' >&2; exit 1",
+        &["exit code 1", "out of luck"][..],
+    )] {
         let compiler = room.compiler(name, script);
         for jobs in ["1", "2"] {
             let outcome = room
@@ -75,10 +70,130 @@ fn a_broken_compiler_costs_the_run_and_nothing_else() {
             assert!(said.contains(&format!("the compiler is {}", compiler.display())));
         }
     }
-    assert_eq!(
-        room.names(),
-        ["chatters", "crashes", "refuses", "scribbles"]
+    assert_eq!(room.names(), ["refuses"]);
+}
+
+#[test]
+fn a_compiler_that_fails_costs_speed_and_is_told_of() {
+    let room = Room::new();
+    for (name, script, part) in [
+        (
+            "crashes",
+            "kill -SEGV $$",
+            "the compiler was killed by SIGSEGV (11)",
+        ),
+        (
+            "chatters",
+            "head -c 100000 /dev/urandom; head -c 100000 /dev/urandom >&2",
+            "expected an ELF shared object from the compiler, got no file",
+        ),
+        (
+            "scribbles",
+            "echo 'not an object' > kernel.so",
+            "expected an ELF shared object from the compiler, got a file of 14 bytes",
+        ),
+        (
+            "starves",
+            "echo 'cc1: out of memory allocating 1 bytes' >&2; exit 1",
+            "within its 2048 MiB of memory",
+        ),
+    ] {
+        let compiler = room.compiler(name, script);
+        let outcome = finalize_by(&room, &compiler, "2");
+        outcome.prints(&[CHECKED]);
+        let told = "(eval), since planish failed to finish";
+        assert!(
+            outcome.stdout.contains(told) && outcome.stdout.contains(part),
+            "{outcome:?}"
+        );
+        let record = degraded(&room);
+        assert!(
+            record
+                .iter()
+                .all(|(rung, because)| rung == "eval" && because.contains(part))
+        );
+        assert!(!record.is_empty());
+    }
+}
+
+#[test]
+fn each_rung_of_the_ladder_is_tried() {
+    let room = Room::new();
+    for (name, script, rung, part) in [
+        // Optimising crashes.
+        (
+            "optimiser",
+            "for flag; do test \"$flag\" = -O3 && kill -SEGV $$; done; exec cc \"$@\"",
+            "plain",
+            "the compiler was killed by SIGSEGV (11)",
+        ),
+        // So does every vector unit.
+        (
+            "vectors",
+            "for flag; do case \"$flag\" in -O3|-mavx*) kill -SEGV $$;; esac; done; exec cc \"$@\"",
+            "portable",
+            "the compiler was killed by SIGSEGV (11)",
+        ),
+        // What is optimised computes something else, or nothing.
+        (
+            "miscompiler",
+            "for flag; do test \"$flag\" = -O3 && sed -i 's/a->zo/(a->zo+1)/g' kernel.c; done; exec cc \"$@\"",
+            "plain",
+            "what the compiler made is wrong: ",
+        ),
+        (
+            "trapper",
+            "for flag; do test \"$flag\" = -O3 && sed -i 's/    return 0;/    __builtin_trap();/' kernel.c; done; exec cc \"$@\"",
+            "plain",
+            "the result was killed by SIGILL (4)",
+        ),
+    ] {
+        if rung == "portable" && !Isa::Avx512Vnni.is_supported() {
+            continue;
+        }
+        let compiler = room.compiler(name, script);
+        let outcome = finalize_by(&room, &compiler, "1");
+        let told = format!("({rung}), since planish failed to finish");
+        outcome.prints(&[CHECKED, "no fallback"]);
+        assert!(outcome.stdout.contains(&told), "{outcome:?}");
+        let record = degraded(&room);
+        let noted = |(found, because): &(String, String)| found == rung && because.contains(part);
+        assert!(record.iter().all(noted), "{name}: {record:?}");
+        room.planish("run")
+            .arg(room.path("digits.planish"))
+            .arg("--inputs")
+            .arg(samples())
+            .succeeds()
+            .prints(&[CHECKED, "no fallback"]);
+    }
+}
+
+fn finalize_by(room: &Room, compiler: &Path, jobs: &str) -> Outcome {
+    room.planish("finalize")
+        .arg(digits())
+        .arg("--check")
+        .arg(samples())
+        .args(&["-o", "digits.planish", "--report", "report.json"])
+        .args(&["--jobs", jobs, "--cc"])
+        .arg(compiler)
+        .no_cache()
+        .succeeds()
+}
+
+/// Rung and reason of each kernel that the report and the artefact say is slower.
+fn degraded(room: &Room) -> Vec<(String, String)> {
+    let text = fs::read(room.path("report.json")).expect("a report");
+    let report: Value = serde_json::from_slice(&text).expect("JSON");
+    let requests = report["kernels"]["requests"].as_array().expect("a list");
+    assert!(
+        requests
+            .iter()
+            .any(|request| request["rung"] != "optimised")
     );
+    let bytes = fs::read(room.path("digits.planish")).expect("an artefact");
+    let package = Package::read(&bytes.into(), "digits.planish").expect("it reads");
+    let record = package.manifest.degraded.into_iter();
+    record.map(|entry| (entry.rung, entry.because)).collect()
 }
 
 #[test]

@@ -11,6 +11,7 @@ use planish::ir::text::parse_module;
 use planish::ir::{GraphModule, Literal, Phase};
 use planish::kernels::{Isa, Kernel};
 use planish::passes::KernelSink as _;
+use planish::pool::{Artefact, Job, JobError};
 use planish::prelude::*;
 use planish::runtime::{Entry, Library, Parts, Program, Stats};
 
@@ -120,12 +121,20 @@ impl Compiled {
 
 /// Compiles kernels on their own.
 pub(crate) fn compile(kernel: Kernel) -> Entry {
-    let isa = kernel.isa();
-    let flags = isa.flags().iter().copied();
-    let job = planish::pool::Job::cc(&BENCH.toolchain, kernel.source(), flags);
-    let artefact = BENCH.pool.submit(job.named(kernel.to_string())).wait();
+    let artefact = wait(job(&kernel, kernel.source()));
     let artefact = artefact.unwrap_or_else(|error| panic!("{kernel}: {error}"));
     load(kernel, &artefact)
+}
+
+/// The job that compiles `source` as a kernel.
+pub(crate) fn job(kernel: &Kernel, source: String) -> Job {
+    let flags = kernel.isa().flags().iter().copied();
+    Job::cc(&BENCH.toolchain, source, flags).named(kernel.to_string())
+}
+
+/// Has a job done.
+pub(crate) fn wait(job: Job) -> Result<Artefact, JobError> {
+    BENCH.pool.submit(job).wait()
 }
 
 fn program(module: &GraphModule, isa: Isa) -> Program {
@@ -162,12 +171,13 @@ fn program(module: &GraphModule, isa: Isa) -> Program {
             .iter()
             .map(|c| load(c.kernel, &c.artefact))
             .collect(),
+        evaluated: Vec::new(),
         packed,
     };
     Program::new(parts).unwrap_or_else(|error| panic!("{}", chain(&error)))
 }
 
-fn load(kernel: Kernel, artefact: &planish::pool::Artefact) -> Entry {
+fn load(kernel: Kernel, artefact: &Artefact) -> Entry {
     let digest = blake3::Hash::from_bytes(*artefact.digest.as_bytes());
     let library = Library::load(&artefact.bytes, &digest, &[kernel]);
     let entry = library.and_then(|library| library.entry(kernel));

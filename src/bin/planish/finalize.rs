@@ -183,6 +183,15 @@ fn summarize(
         writeln!(out, "{proof}")?;
     }
     writeln!(out, "{}", finalized.coverage)?;
+    for kernel in finalized.degraded() {
+        let because = kernel.because.as_deref().unwrap_or_default();
+        let because = because.lines().next().unwrap_or_default();
+        writeln!(
+            out,
+            "slower than it could be: {} ({}), since planish failed to {because}",
+            kernel.kernel, kernel.rung
+        )?;
+    }
     if let Some(check) = &report.check {
         print_check(check, out)?;
     }

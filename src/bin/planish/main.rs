@@ -24,7 +24,6 @@ mod proof;
 mod record;
 mod rules;
 mod run;
-mod triton;
 
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,7 +42,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     // A process that a pool has started is a worker and reads no other arguments.
-    let handlers = planish::offload::handlers(planish::pool::Handlers::standard());
+    let handlers = planish::offload::handlers(planish::selftest::handlers());
     if let Some(code) = planish::pool::enter_if_asked(&handlers) {
         return code;
     }
@@ -77,7 +76,6 @@ fn act(verb: &Verb) -> Result<(), Failure> {
         Verb::Passes => passes::passes(out),
         Verb::Rules(args) => rules::rules(args, out),
         Verb::Cache(args) => cache::cache(args, out),
-        Verb::Triton(args) => triton::triton(args, out),
         Verb::Doctor(args) => doctor::doctor(args, out),
     }?;
     Ok(results.flush()?)

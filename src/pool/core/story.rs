@@ -64,18 +64,25 @@ impl Core {
 
     /// A running job tells something. What a job tells that nobody waits for is not heard.
     pub(super) fn take_note(&mut self, slot: usize, run: u64, note: Note) {
-        if let Some(worker) = &mut self.workers[slot]
-            && let Note::Phase { name } = &note
-        {
-            worker.phase = Some((name.clone(), Instant::now()));
-        }
         match &note {
-            Note::Used { usage } => self.learned.entry(run).or_default().usage = *usage,
-            Note::Proven { on } => self.learned.entry(run).or_default().proven = Some(on.clone()),
+            Note::Phase { name } => {
+                if let Some(worker) = &mut self.workers[slot] {
+                    worker.phase = Some((name.clone(), Instant::now()));
+                }
+            }
+            // What is told of the result goes with it.
+            Note::Used { usage } => {
+                self.learned.entry(run).or_default().usage = *usage;
+                return;
+            }
+            Note::Proven { on } => {
+                self.learned.entry(run).or_default().proven = Some(on.clone());
+                return;
+            }
             Note::Count { name, amount } => {
                 self.count(|stats| *stats.counted.entry(name.clone()).or_default() += amount);
             }
-            _ => {}
+            Note::Log { .. } => {}
         }
         if run != FIRST_JOB {
             let status = Status::Note { worker: slot, note };

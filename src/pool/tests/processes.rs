@@ -12,6 +12,8 @@ mod compile;
 mod faults;
 #[path = "processes/forks.rs"]
 mod forks;
+#[path = "processes/proof.rs"]
+mod proof;
 #[path = "processes/protocol.rs"]
 mod protocol;
 #[path = "processes/pytorch.rs"]
@@ -32,8 +34,6 @@ mod survivors;
 mod tasks;
 #[path = "processes/triton.rs"]
 mod triton;
-#[path = "processes/width.rs"]
-mod width;
 
 use std::process::ExitCode;
 
@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         compile::tests(),
         faults::tests(),
         forks::tests(),
+        proof::tests(),
         protocol::tests(),
         pytorch::tests(),
         sandbox::tests(),
@@ -56,7 +57,6 @@ fn main() -> ExitCode {
         tasks::tests(),
         survivors::tests(),
         triton::tests(),
-        width::tests(),
     ];
     let mut arguments = Arguments::from_args();
     // Most of the time is waiting, but not more should wait than a small machine can run.

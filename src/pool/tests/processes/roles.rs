@@ -9,9 +9,12 @@ use std::time::Duration;
 
 use planish_pool::wire::{Decoder, Frame, FrameKind, HEADER, JobKind, Order, Welcome};
 use planish_pool::{
-    Cache, Job, Pool, Sandbox, Toolchain, ToolchainSearch, WorkerCommand, enter_if_asked,
+    Cache, Handlers, Job, Pool, Sandbox, Toolchain, ToolchainSearch, WorkerCommand, enter_if_asked,
+    worker_main,
 };
 
+/// The argument of a worker that tries what it makes.
+const PROVING: &str = "--proving-worker";
 /// The argument of a worker that misbehaves; how, comes after it.
 const FAULTY: &str = "--faulty-worker=";
 /// The argument of a program that is to be killed while its pool works.
@@ -34,6 +37,10 @@ pub(crate) fn play() -> Option<ExitCode> {
     }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let first = arguments.first()?;
+    if first == PROVING {
+        let handlers = Handlers::standard().with_prover(prover);
+        return Some(worker_main(&handlers, std::env::args_os().skip(2)));
+    }
     if let Some(fault) = first.strip_prefix(FAULTY) {
         return Some(faulty_worker(fault));
     }
@@ -56,6 +63,29 @@ pub(crate) fn play() -> Option<ExitCode> {
         }
         (FIND, [directory, _]) => Some(find(directory.as_ref())),
         _ => None,
+    }
+}
+
+/// The command of a worker whose results are tried by [`prover`].
+pub(crate) fn proving() -> WorkerCommand {
+    let program = std::env::current_exe().expect("this program's path");
+    WorkerCommand::verb(program, PROVING)
+}
+
+/// Does to what it is given what the claim says.
+fn prover(bytes: &[u8], claim: &str) -> Result<String, String> {
+    match claim {
+        "right" => Ok(format!("{}-byte machine", bytes.len())),
+        "wrong" => Err("value 3 is 7, expected 8".to_owned()),
+        "dies" => std::process::abort(),
+        "hangs" => loop {
+            std::hint::spin_loop();
+        },
+        "reads" => match std::fs::read("/etc/passwd") {
+            Ok(_) => Ok("an open machine".to_owned()),
+            Err(error) => Err(error.to_string()),
+        },
+        other => panic!("there is no claim `{other}`"),
     }
 }
 
