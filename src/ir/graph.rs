@@ -31,6 +31,10 @@ pub struct Graph {
     live: usize,
 }
 
+/// The operator of constants, and the attribute that holds their value.
+static CONSTANT: LazyLock<(Op, Sym)> =
+    LazyLock::new(|| (Op::of("prim::Constant"), Sym::new("value")));
+
 impl Graph {
     /// An empty graph.
     pub fn new() -> Self {
@@ -202,15 +206,22 @@ impl Graph {
 
     /// Inserts a `prim::Constant` of the given type and returns its value.
     pub fn insert_typed_constant(&mut self, at: At, literal: Literal, ty: Type) -> ValueId {
-        static CONSTANT: LazyLock<(Op, Sym)> =
-            LazyLock::new(|| (Op::of("prim::Constant"), Sym::new("value")));
-        let (op, name) = *CONSTANT;
-        let node = self.insert(at, op, &[], [ty]);
-        if !matches!(literal, Literal::None) {
-            let attrs = self.nodes[node].attrs.get_or_insert_default();
-            attrs.set(name, literal.into());
-        }
+        let node = self.insert(at, CONSTANT.0, &[], [ty]);
+        self.set_payload(node, literal);
         self.output(node)
+    }
+
+    /// Makes a node the `prim::Constant` of what it computes; its output, with its type, name and uses, stays.
+    ///
+    /// # Panics
+    /// When the node has no output, several, or nested blocks.
+    pub fn become_constant(&mut self, node: NodeId, literal: Literal) {
+        let has_blocks = !self.nodes[node].blocks().is_empty();
+        assert!(!has_blocks, "{} has blocks", self.nodes[node].op);
+        self.output(node);
+        self.drop_inputs(node);
+        (self.nodes[node].op, self.nodes[node].attrs) = (CONSTANT.0, None);
+        self.set_payload(node, literal);
     }
 
     /// Adds an output to a node.
@@ -476,6 +487,13 @@ impl Graph {
     #[cfg(test)]
     pub(crate) fn raw_value(&mut self, id: ValueId) -> &mut Value {
         &mut self.values[id]
+    }
+
+    fn set_payload(&mut self, constant: NodeId, literal: Literal) {
+        if !matches!(literal, Literal::None) {
+            let attrs = self.nodes[constant].attrs.get_or_insert_default();
+            attrs.set(CONSTANT.1, literal.into());
+        }
     }
 
     fn drop_inputs(&mut self, node: NodeId) {

@@ -211,6 +211,11 @@ fn replace_by_constants(
     literals: Vec<Literal>,
     next: &mut Vec<NodeId>,
 ) {
+    if let ([output], [literal]) = (graph.node(node).outputs(), &literals[..]) {
+        next.extend(users(graph, *output));
+        graph.become_constant(node, literal.clone());
+        return;
+    }
     for (index, literal) in literals.into_iter().enumerate() {
         let output = graph.node(node).outputs()[index];
         next.extend(users(graph, output));

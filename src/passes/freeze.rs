@@ -212,25 +212,22 @@ fn propagate_attributes(
             continue;
         };
         let graph = &mut module.method_mut(id).graph;
-        let constant = *constants.entry(key).or_insert_with(|| {
-            let ty = graph.ty(graph.output(node)).clone();
-            let ty = if matches!(literal, Literal::None) {
-                planish_ir::Type::None
-            } else {
-                ty
-            };
-            let constant = graph.insert_typed_constant(
-                At::Start(graph.entry()),
-                literal,
-                ty.unwrap_optional().clone(),
-            );
-            graph.copy_name(graph.output(node), constant);
-            constant
-        });
         let output = graph.output(node);
-        graph.replace_all_uses(output, constant);
-        graph.erase(node);
         changed += 1;
+        if let Some(constant) = constants.get(&key) {
+            graph.replace_all_uses(output, *constant);
+            graph.erase(node);
+            continue;
+        }
+        let ty = match literal {
+            Literal::None => planish_ir::Type::None,
+            _ => graph.ty(output).unwrap_optional().clone(),
+        };
+        graph.set_ty(output, ty);
+        graph.set_loc(node, None);
+        graph.become_constant(node, literal);
+        graph.move_node(node, At::Start(graph.entry()));
+        constants.insert(key, output);
     }
     changed
 }
