@@ -81,19 +81,17 @@ fn carry(scope: &Scope<'_>, graph: &mut Graph, cx: &mut PassCx<'_>) -> usize {
     } else {
         fates(scope, graph, &tried, cx)
     };
-    let chosen = sites.chosen(graph, &fates);
-    let mut made = Vec::new();
-    for one in chosen {
-        if !cx.fuel.take() {
-            break;
-        }
-        made.push(one);
+    let mut chosen = sites.chosen(graph, &fates);
+    for chosen in &mut chosen {
+        *chosen = *chosen && cx.fuel.take();
     }
-    for (node, reason) in sites.declined(graph, &made) {
+    for (node, reason) in sites.declined(graph, &chosen) {
         let at = (scope.method.as_str(), &*graph, node);
         let remark = Remark::at(RemarkKind::Missed, NAME, "move", at, reason);
         cx.remarks.push(remark);
     }
+    let chosen = tried.iter().zip(chosen).filter(|(_, chosen)| *chosen);
+    let made: Vec<&Move> = chosen.map(|(one, _)| *one).collect();
     let placed = place(graph, &made);
     for node in &placed {
         let at = (scope.method.as_str(), &*graph, *node);

@@ -116,7 +116,7 @@ fn ask(
     let Some(node) = graph.producer(value) else {
         return Answer::Parameter;
     };
-    let sets = [rules::prepack(), rules::fusion(quant_type)];
+    let sets = [rules::prepack(), rules::pairs(), rules::fusion(quant_type)];
     let mut near = Vec::new();
     for set in &sets[usize::from(phase >= Phase::Prepacked)..] {
         match nearest(graph, set, facts, node) {

@@ -45,6 +45,12 @@ impl Move {
         let (Self::Down { from, .. } | Self::Up { from, .. }) = self;
         *from
     }
+
+    /// What is passed.
+    pub(super) fn past(&self) -> &[NodeId] {
+        let (Self::Down { past, .. } | Self::Up { past, .. }) = self;
+        past
+    }
 }
 
 /// Makes moves; returns for each the dequantize or quantize at its new place.
@@ -140,11 +146,11 @@ impl Placing<'_> {
         for node in past {
             codes = self.copy(*node, codes, At::Before(from));
         }
+        self.instead.pop();
         self.graph.replace_all_uses(old, codes);
         self.graph.erase(from);
-        // The last of them gives the result now, the quantize what the last of them gave.
-        self.instead.retain(|(_, new)| *new != codes);
-        self.instead.push((old, codes));
+        // The last of them gives the result now.
+        self.graph.copy_name(old, codes);
         moved
     }
 

@@ -1,6 +1,8 @@
 //! Where something could be moved: every dequantize with the operators that compute nothing behind it, and every quantize with those before
 //! it.
 
+use std::collections::HashSet;
+
 use planish_ir::{Graph, Literal, NodeId, Op, Use, ValueId};
 
 use super::moves::{Fate, Move};
@@ -105,64 +107,55 @@ impl Sites {
         downs.map(|reader| &reader.down).chain(&self.ups).collect()
     }
 
-    /// What is to be done when this came of the moves that were tried: what is taken, and what costs nothing.
-    pub(super) fn chosen(&self, graph: &Graph, fates: &[Fate]) -> Vec<&Move> {
+    /// Which of the moves that were tried are to be made when this came of them: what is taken, and what costs nothing.
+    pub(super) fn chosen(&self, graph: &Graph, fates: &[Fate]) -> Vec<bool> {
         let readers = self.downs.iter().flat_map(|site| &site.readers);
         let readers = readers.filter(|reader| reader.is_tried());
-        let downs = readers.map(|reader| (&reader.down, reader.costs_nothing(graph)));
-        let ups = self.ups.iter().map(|up| (up, false));
-        let chosen = downs
-            .chain(ups)
-            .zip(fates)
-            .filter(|((_, free), fate)| match fate {
-                Fate::Taken => true,
-                Fate::Alone => *free,
-                Fate::Left => false,
-            });
-        chosen.map(|((one, _), _)| one).collect()
+        let free = readers.map(|reader| reader.costs_nothing(graph));
+        let free = free.chain(self.ups.iter().map(|_| false));
+        let chosen = fates.iter().zip(free).map(|(fate, free)| match fate {
+            Fate::Taken => true,
+            Fate::Alone => free,
+            Fate::Left => false,
+        });
+        chosen.collect()
     }
 
-    /// Operators that stay behind a dequantize when these moves are made, and why.
-    pub(super) fn declined(&self, graph: &Graph, made: &[&Move]) -> Vec<(NodeId, String)> {
+    /// Operators that stay between codes when of the moves that were tried these are made, and why.
+    pub(super) fn declined(&self, graph: &Graph, made: &[bool]) -> Vec<(NodeId, String)> {
+        let mut made = made.iter().copied();
         let mut declined = self.fixed_ups.clone();
-        for up in self.ups.iter().filter(|up| !made.contains(up)) {
-            if let Move::Up { past, .. } = up
-                && let Some(first) = past.first()
-            {
-                let value = graph.label(graph.node(*first).inputs()[0]);
-                let reason = format!("no rule takes a quantize right behind {value}");
-                declined.push((*first, reason));
-            }
-        }
         for site in &self.downs {
             if let Some(reason) = &site.fixed {
                 let users = movers_behind(graph, graph.output(site.dequantize));
                 declined.extend(users.into_iter().map(|user| (user, reason.clone())));
             }
             declined.extend(site.obstacles.iter().cloned());
-            for reader in site
-                .readers
-                .iter()
-                .filter(|reader| !made.contains(&&reader.down))
-            {
-                let Move::Down { past, to, .. } = &reader.down else {
-                    continue;
-                };
-                if let Some(first) = past.first()
-                    && declined.iter().all(|(node, _)| node != first)
-                {
-                    declined.push((*first, reader.why_not(graph, *to, past)));
+            for reader in &site.readers {
+                let is_made = reader.is_tried() && made.next() == Some(true);
+                if let (false, Some(first)) = (is_made, reader.past().first()) {
+                    declined.push((*first, reader.why_not(graph)));
                 }
             }
         }
+        for up in &self.ups {
+            let first = up.past().first();
+            if let (Some(false), Some(first)) = (made.next(), first) {
+                let value = graph.label(graph.node(*first).inputs()[0]);
+                let reason = format!("no rule takes a quantize right behind {value}");
+                declined.push((*first, reason));
+            }
+        }
+        // One reason for each is enough.
+        let mut told = HashSet::new();
+        declined.retain(|(node, _)| told.insert(*node));
         declined
     }
 }
 
 impl Reader {
     fn past(&self) -> &[NodeId] {
-        let (Move::Down { past, .. } | Move::Up { past, .. }) = &self.down;
-        past
+        self.down.past()
     }
 
     fn is_tried(&self) -> bool {
@@ -184,8 +177,12 @@ impl Reader {
             && block == graph.block_of(*from)
     }
 
-    fn why_not(&self, graph: &Graph, to: Use, past: &[NodeId]) -> String {
-        if let Some(node) = past.iter().find(|node| grows(graph, **node))
+    fn why_not(&self, graph: &Graph) -> String {
+        let to = match &self.down {
+            Move::Down { to, .. } => Some(*to),
+            Move::Up { .. } => None,
+        };
+        if let Some(node) = self.past().iter().find(|node| grows(graph, **node))
             && self.kind == Kind::Any
         {
             let op = graph.node(*node).op().name();
@@ -195,7 +192,7 @@ impl Reader {
         }
         match (self.kind, to) {
             (Kind::Any, _) => "others read the floats too".to_owned(),
-            (_, Use::Input(user, _)) => {
+            (_, Some(Use::Input(user, _))) => {
                 let user = graph.node(user);
                 let label = user.outputs().first().map(|value| graph.label(*value));
                 let label = label.map(|label| format!(" {label}")).unwrap_or_default();
@@ -204,7 +201,7 @@ impl Reader {
                     user.op().name()
                 )
             }
-            (_, Use::Result(..)) => "it is the result of a branch or a loop".to_owned(),
+            (_, _) => "it is the result of a branch or a loop".to_owned(),
         }
     }
 }
@@ -239,6 +236,9 @@ fn site(graph: &Graph, facts: &Facts<'_>, quant_type: QuantType, id: NodeId) -> 
     Some(site)
 }
 
+/// Operators that one move passes at most: no network puts more in a row, and files that do must not cost more than they are long.
+const MOST: usize = 32;
+
 impl Site {
     fn read(
         &mut self,
@@ -250,6 +250,7 @@ impl Site {
     ) {
         for at in graph.value(value).uses() {
             if let Use::Input(user, 0) = at
+                && past.len() < MOST
                 && passes(graph, facts, *user)
             {
                 past.push(*user);
@@ -318,6 +319,9 @@ fn up(graph: &Graph, facts: &Facts<'_>, id: NodeId) -> Option<Result<Move, (Node
         }
         past.push(node);
         value = graph.node(node).inputs()[0];
+        if past.len() > MOST {
+            return None;
+        }
     };
     let last = *past.last()?;
     if graph.node(top).op().is("aten::dequantize") {
