@@ -70,7 +70,11 @@ pub(super) fn may_be(graph: &Graph) -> bool {
             .inputs()
             .first()
             .and_then(|input| graph.producer(*input));
-        quantizes && behind.is_some_and(|behind| is_mover(graph.node(behind).op().name().as_str()))
+        quantizes
+            && behind.is_some_and(|behind| {
+                let name = graph.node(behind).op().name();
+                is_mover(name.as_str()) && !CHOOSES_ELEMENTS.contains(&name.as_str())
+            })
     })
 }
 
