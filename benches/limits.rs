@@ -59,7 +59,7 @@ fn sandbox(toolchain: &Toolchain) {
             let source = format!("int run{run}(void) {{ return {run}; }}\n");
             let job = Job::cc(toolchain, source, ["-O1", "-nostartfiles"]);
             times.push(timed(|| {
-                drop(pool.submit(job).wait().expect("it compiles"))
+                drop(pool.submit(job).wait().expect("it compiles"));
             }));
         }
     }
@@ -80,7 +80,7 @@ fn sandbox(toolchain: &Toolchain) {
     );
 }
 
-/// Kernels of ResNets, small and large: compiled and tried, compiled alone, and the trial without its process.
+/// Kernels of residual networks, small and large: compiled and tried, compiled alone, and the trial without its process.
 fn proofs(toolchain: &Toolchain) {
     let conv = |inputs, outputs, size: usize| {
         KernelSpec::Conv2d(Conv2d::new(inputs, outputs, [size; 2]).padded([size / 2; 2]))
@@ -107,7 +107,7 @@ fn proofs(toolchain: &Toolchain) {
             let tried = plain.clone().claiming(claim.clone());
             let mut object = None;
             times[0].push(timed(|| {
-                drop(pool.submit(plain).wait().expect("it compiles"))
+                drop(pool.submit(plain).wait().expect("it compiles"));
             }));
             times[1].push(timed(|| object = pool.submit(tried).wait().ok()));
             let object = object.expect("it is right");
