@@ -45,23 +45,20 @@ impl Bench {
         let events = file["traceEvents"].as_array().expect("a list").iter();
         let events = events.filter(|event| event["ph"] == phase).map(|event| {
             let time = |name: &str| event[name].as_f64().map(|time| time / 1e3);
-            let mut text = format!(
-                "{} {}",
-                event["tid"],
-                event["name"].as_str().expect("a name")
-            );
+            let name = event["name"].as_str().expect("a name");
+            let mut parts = vec![event["tid"].to_string(), name.to_owned()];
             if let (Some(at), Some(length)) = (time("ts"), time("dur")) {
                 // Of what is unfinished the length is not known.
                 let unfinished = event["args"]["unfinished"] == true;
-                text += &match unfinished {
-                    true => format!(" {at}+?"),
-                    false => format!(" {at}+{length}"),
+                let length = if unfinished {
+                    "?".to_owned()
+                } else {
+                    length.to_string()
                 };
+                parts.push(format!("{at}+{length}"));
             }
-            if let Some(result) = event["args"]["result"].as_str() {
-                text += &format!(" {result}");
-            }
-            text
+            parts.extend(event["args"]["result"].as_str().map(str::to_owned));
+            parts.join(" ")
         });
         events.collect()
     }
