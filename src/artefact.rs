@@ -164,15 +164,8 @@ impl Artefact {
         for (name, blob) in &self.package.blobs {
             payloads.insert(name, blob.bytes().clone());
         }
-        let module = text::parse_module_with(text, &payloads)
-            .map_err(|errors| self.bad(PART, &errors.in_file(&self.package.manifest.module)))?;
-        match planish_ir::verify(&module) {
-            Ok(_) => Ok(module),
-            Err(errors) => {
-                let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-                Err(self.bad(PART, &errors.join("\n")))
-            }
-        }
+        text::parse_verified(text, &payloads)
+            .map_err(|errors| self.bad(PART, &errors.in_file(&self.package.manifest.module)))
     }
 
     /// The program, ready to run. No compiler is needed.

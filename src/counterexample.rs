@@ -10,7 +10,7 @@
 use std::path::Path;
 use std::{fs, io};
 
-use planish_ir::text::{Blobs, Printer, Style, parse_graph_with, parse_module_with};
+use planish_ir::text::{Blobs, Printer, Style, parse_graph_with, parse_verified};
 use planish_ir::{At, Graph, GraphModule, Literal};
 use planish_passes::Counterexample;
 use safetensors::tensor::TensorView;
@@ -132,12 +132,8 @@ pub fn open(folder: &Path) -> Result<Counterexample, CounterexampleError> {
         blobs.insert(name, view.data().to_vec().into());
     }
     let module = |name: &str| {
-        let module = parse_module_with(&read_text(name)?, &blobs);
-        let module = module.map_err(|faults| malformed(name, &faults))?;
-        match planish_ir::verify(&module) {
-            Ok(_) => Ok(module),
-            Err(breaches) => Err(malformed(name, &breaches[0])),
-        }
+        let module = parse_verified(&read_text(name)?, &blobs);
+        module.map_err(|faults| malformed(name, &faults))
     };
     let inputs = parse_graph_with(&read_text(INPUTS)?, &blobs);
     let inputs = inputs.map_err(|faults| malformed(INPUTS, &faults))?;

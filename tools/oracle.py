@@ -3,7 +3,12 @@
 
     tools/oracle.py --out target/oracle
     tools/oracle.py --out target/oracle --only 'op_upsample_*' 'fn_*'
+    tools/oracle.py --out target/oracle --vary 7
+    tools/oracle.py --out target/oracle --random 7 --count 200
     tools/oracle.py --list
+
+`--vary` makes each case another one: other weights and inputs, another configuration of its kind, traced instead of scripted. `--random`
+makes networks of layers drawn by lot (`oracle_random.py`).
 
 The modules stand in `oracle_cases.py`. A case is a folder as in `tests/fixtures/oracle`:
 
@@ -18,6 +23,7 @@ Each case is made in a process of its own: some end in a crash of PyTorch, which
 
 import argparse
 import collections
+import dataclasses
 import fnmatch
 import json
 import os
@@ -32,6 +38,7 @@ from torch.ao import quantization as q
 from torch.ao.quantization.quantize_jit import convert_dynamic_jit, convert_jit, prepare_dynamic_jit, prepare_jit
 
 import oracle_cases
+import oracle_random
 import reference
 
 ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
@@ -71,9 +78,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="folder to write to")
     parser.add_argument("--only", nargs="*", default=["*"], help="names, with wildcards")
+    parser.add_argument("--vary", type=int, metavar="SEED", help="make each case another one")
+    parser.add_argument("--random", type=int, metavar="SEED", help="networks drawn by lot, instead of the tables' cases")
+    parser.add_argument("--count", type=int, default=100, help="how many of them")
     parser.add_argument("--list", action="store_true", help="print the names and make nothing")
     args = parser.parse_args()
-    cases = [case for case in oracle_cases.every() if any(fnmatch.fnmatch(case.name, only) for only in args.only)]
+    if args.random is None:
+        cases = oracle_cases.every()
+    else:
+        cases = [oracle_random.case(args.random, at) for at in range(args.count)]
+    cases = [case for case in cases if any(fnmatch.fnmatch(case.name, only) for only in args.only)]
+    if args.vary is not None:
+        cases = [varied(case, args.vary) for case in cases]
     if args.list:
         print("\n".join(case.name for case in cases))
         return
@@ -93,6 +109,19 @@ def main():
             crash = signal.Signals(os.WTERMSIG(status)).name
             record(folder, case, {**json.loads((folder / "meta.json").read_text()), "build_error": f"ended by {crash}"})
     print(f"{len(cases)} cases in {args.out}")
+
+
+def varied(case, seed):
+    """The case with another seed, configuration and mode, by lot."""
+    lot = random.Random(f"{seed} {case.name}")
+    kinds = (
+        ("pt7", "pt8", "pc7", "pc8", "x86", "fbgemm", "qnnpack", "onednn"),
+        ("dyn", "dyn_pc", "fp16"),
+        ("eb8", "eb4"),
+    )
+    config = lot.choice(next(kind for kind in kinds if case.qconfig in kind))
+    mode = lot.choice(("script", "script", "trace"))
+    return dataclasses.replace(case, name=f"{case.name}_v{seed}", qconfig=config, mode=mode)
 
 
 def enter(folder, case):

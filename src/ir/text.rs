@@ -17,6 +17,7 @@ mod number;
 mod overload;
 mod parse;
 mod parse_module;
+mod places;
 mod print;
 mod quote;
 mod random;
@@ -30,6 +31,7 @@ pub use names::{names, settle_names};
 pub use print::{Printer, Style};
 
 use crate::diag::Diagnostics;
+use crate::verify::verify;
 use crate::{Graph, GraphModule};
 use cursor::Parser;
 
@@ -66,7 +68,16 @@ pub fn parse_module(text: &str) -> Result<GraphModule, Diagnostics> {
 
 /// Reads a model whose large tensors are blobs.
 pub fn parse_module_with(text: &str, blobs: &Blobs) -> Result<GraphModule, Diagnostics> {
-    Parser::new(text, blobs).whole(Parser::model)
+    Ok(Parser::new(text, blobs).whole(Parser::model)?.0)
+}
+
+/// Reads a model whose large tensors are blobs and checks the laws of graphs and modules; breaches are shown where they stand in the text.
+pub fn parse_verified(text: &str, blobs: &Blobs) -> Result<GraphModule, Diagnostics> {
+    let (module, places) = Parser::new(text, blobs).whole(Parser::model)?;
+    match verify(&module) {
+        Ok(_) => Ok(module),
+        Err(breaches) => Err(places.diagnose(text, &module, &breaches)),
+    }
 }
 
 /// The text of a graph with names and places.

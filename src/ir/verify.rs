@@ -37,6 +37,8 @@ pub struct VerifyError {
     pub method: String,
     /// What breaks the law.
     pub entity: Entity,
+    /// The node of the method's graph that carries the graph that `entity` is of; `None` when it is of the method's own.
+    pub carrier: Option<NodeId>,
     /// The same as text.
     pub printed: String,
     /// How it breaks the law.
@@ -81,10 +83,18 @@ pub fn verify_graph(graph: &Graph) -> Result<(), Vec<VerifyError>> {
 /// Every error of a graph and of the graphs that its nodes carry.
 fn graph_errors(graph: &Graph, method: &str) -> Vec<VerifyError> {
     let mut errors = Vec::new();
-    let mut carried: Vec<Arc<Graph>> = Vec::new();
-    check(graph, method, &mut errors, &mut carried);
-    while let Some(graph) = carried.pop() {
-        check(&graph, method, &mut errors, &mut carried);
+    let mut carried: Vec<(NodeId, Arc<Graph>)> = Vec::new();
+    check(graph, method, &mut errors, |node, graph| {
+        carried.push((node, graph));
+    });
+    while let Some((carrier, graph)) = carried.pop() {
+        let known = errors.len();
+        check(&graph, method, &mut errors, |_, graph| {
+            carried.push((carrier, graph));
+        });
+        for error in &mut errors[known..] {
+            error.carrier = Some(carrier);
+        }
     }
     errors
 }
@@ -93,7 +103,7 @@ fn check(
     graph: &Graph,
     method: &str,
     errors: &mut Vec<VerifyError>,
-    carried: &mut Vec<Arc<Graph>>,
+    mut carries: impl FnMut(NodeId, Arc<Graph>),
 ) {
     let mut report = Report {
         graph,
@@ -108,10 +118,11 @@ fn check(
     dominance::check(&mut report, &nodes);
     types::check(&mut report, &nodes);
     for node in nodes {
-        carried.extend(graph.node(node).attrs().filter_map(|(_, attr)| match attr {
-            Attr::Graph(graph) => Some(graph.clone()),
-            _ => None,
-        }));
+        for (_, attr) in graph.node(node).attrs() {
+            if let Attr::Graph(graph) = attr {
+                carries(node, graph.clone());
+            }
+        }
     }
 }
 
@@ -143,6 +154,7 @@ impl Report<'_> {
         self.errors.push(VerifyError {
             method: self.method.to_owned(),
             entity,
+            carrier: None,
             printed,
             message: message.into(),
         });

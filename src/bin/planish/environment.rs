@@ -107,17 +107,17 @@ pub fn module_text(module: &GraphModule, elements: bool) -> String {
 /// Reads a model, or a module in text form, and verifies it: what is not valid later was made so by a pass.
 pub fn read_module(path: &Path) -> Result<GraphModule, Failure> {
     let name = path.display();
-    let module = if path.extension().is_some_and(|extension| extension == "ir") {
+    if path.extension().is_some_and(|extension| extension == "ir") {
         let text = fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
-        text::parse_module(&text).map_err(|faults| in_text(path, &text, &faults))?
-    } else {
-        planish::import::open(path).map_err(|error| match error {
-            ImportError::Io { source, .. } => Failure::file("read", path, &source),
-            ImportError::Format { .. } => failed(&error),
-            // The others know the place in the archive, not the archive.
-            _ => Failure::input(format!("failed to import {name}: {}", sentence(&error))),
-        })?
-    };
+        return text::parse_verified(&text, &Blobs::new())
+            .map_err(|faults| in_text(path, &text, &faults));
+    }
+    let module = planish::import::open(path).map_err(|error| match error {
+        ImportError::Io { source, .. } => Failure::file("read", path, &source),
+        ImportError::Format { .. } => failed(&error),
+        // The others know the place in the archive, not the archive.
+        _ => Failure::input(format!("failed to import {name}: {}", sentence(&error))),
+    })?;
     match planish::ir::verify(&module) {
         Ok(_) => Ok(module),
         Err(breaches) => {

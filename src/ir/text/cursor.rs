@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::text::Blobs;
 use crate::text::lex::{Kind, Token, token_at};
+use crate::text::places::GraphPlaces;
 use crate::text::quote::unquote;
 
 /// Deepest nesting of types and of literals. Both are trees that are walked and dropped by recursion.
@@ -28,8 +29,10 @@ pub(super) struct Parser<'s> {
     pub(super) blobs: &'s Blobs,
     /// Random elements made so far.
     pub(super) made: i64,
+    /// Where what the last graph to end holds is written.
+    pub(super) places: GraphPlaces,
     /// End of the last token that was taken.
-    taken: usize,
+    pub(super) taken: usize,
     depth: u32,
     faults: Vec<Diagnostic>,
 }
@@ -41,6 +44,7 @@ impl<'s> Parser<'s> {
             token: token_at(text, 0),
             blobs,
             made: 0,
+            places: GraphPlaces::default(),
             taken: 0,
             depth: 0,
             faults: Vec::new(),

@@ -4,12 +4,14 @@
 //! stack, and a fault in one line leaves the next ones readable.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::text::cursor::{Parse, Parser, Reported};
 use crate::text::lex::{Kind, Token, token_at};
 use crate::text::note::Note;
 use crate::text::overload::{explicit, implied};
+use crate::text::places::GraphPlaces;
 use crate::{At, Attr, BlockId, Graph, Literal, NodeId, Op, Sym, Type, ValueId};
 
 /// Deepest nesting of blocks: what walks a graph by recursion must not run out of stack.
@@ -25,6 +27,7 @@ struct Draft<'s> {
     open: Vec<OpenBlock<'s>>,
     /// Nodes whose operator ends in a number, such as `prim::fork_0`: a `with` clause may give them a graph.
     numbered: Vec<(NodeId, String)>,
+    places: GraphPlaces,
 }
 
 struct OpenBlock<'s> {
@@ -48,8 +51,9 @@ impl<'s> Parser<'s> {
     }
 
     fn graph_body(&mut self) -> Parse<Graph> {
+        let head = self.token.span();
         self.expect_name("`graph`")?;
-        let mut draft = Draft::new();
+        let mut draft = Draft::new(head);
         self.expect(b'(')?;
         let entry = draft.graph.entry();
         self.block_params(&mut draft, entry)?;
@@ -76,6 +80,7 @@ impl<'s> Parser<'s> {
             return Err(Reported);
         }
         self.with_clauses(&mut draft)?;
+        self.places = draft.places;
         Ok(draft.graph)
     }
 
@@ -225,6 +230,7 @@ impl<'s> Parser<'s> {
     }
 
     fn node_parts(&mut self, draft: &mut Draft<'s>, outputs: &mut Vec<Binding<'s>>) -> Parse<()> {
+        let start = self.token.start;
         if self.token.kind == Kind::Value {
             self.outputs(outputs)?;
             self.expect(b'=')?;
@@ -243,6 +249,7 @@ impl<'s> Parser<'s> {
             attrs = self.list(b']', |p| p.attribute(declared.as_ref()))?;
         }
         let inputs = self.operands(draft)?;
+        let place = start..self.taken;
         self.skip_scope();
         let note = Note::read(self.text, &self.token);
         let types: Vec<Type> = inputs
@@ -257,6 +264,7 @@ impl<'s> Parser<'s> {
         let open = draft.open.last_mut();
         let block = open.as_ref().map_or(draft.graph.entry(), |open| open.block);
         let node = draft.graph.insert(At::End(block), op, &inputs, []);
+        draft.places.nodes.push(place);
         if let Some(open) = open {
             open.last = Some(node);
         }
@@ -370,7 +378,7 @@ impl<'s> Parser<'s> {
 }
 
 impl Draft<'_> {
-    fn new() -> Self {
+    fn new(head: Range<usize>) -> Self {
         let graph = Graph::new();
         let open = vec![OpenBlock::new(graph.entry())];
         Self {
@@ -379,6 +387,10 @@ impl Draft<'_> {
             faulty: HashSet::new(),
             open,
             numbered: Vec::new(),
+            places: GraphPlaces {
+                head,
+                nodes: Vec::new(),
+            },
         }
     }
 }

@@ -1,10 +1,13 @@
 //! Modules: reading.
 
+use std::ops::Range;
+
 use indexmap::{IndexMap, IndexSet};
 
 use crate::text::cursor::{Parse, Parser};
 use crate::text::lex::Kind;
 use crate::text::module::CLASS_KINDS;
+use crate::text::places::{GraphPlaces, Places};
 use crate::{Class, ClassKind, Graph, GraphModule, Literal, ModuleId, Phase, Sym, SymMap, Type};
 
 /// The class of the root when the text is a graph that does not name one.
@@ -39,6 +42,7 @@ struct MethodDraft {
     name: Sym,
     params: Vec<(Sym, Option<Literal>)>,
     graph: Graph,
+    places: GraphPlaces,
 }
 
 /// An object whose body is being read.
@@ -52,9 +56,10 @@ struct OpenModule {
 
 impl Parser<'_> {
     /// A model, or a bare graph, which is the `forward` of a root without attributes.
-    pub(super) fn model(&mut self) -> Parse<GraphModule> {
+    pub(super) fn model(&mut self) -> Parse<(GraphModule, Places)> {
         if !self.at_word("module") {
-            return self.graph().map(model_of);
+            let graph = self.graph()?;
+            return Ok(model_of(graph, std::mem::take(&mut self.places)));
         }
         self.bump();
         if self.eat(b'@') {
@@ -84,8 +89,9 @@ impl Parser<'_> {
                 }
                 "function" => {
                     self.bump();
+                    let head = self.token.span();
                     let name = self.class_name()?;
-                    let function = self.method(name)?;
+                    let function = self.method(name, head)?;
                     draft.functions.push(function);
                 }
                 _ => return Err(self.unexpected("`class` or `function`")),
@@ -217,8 +223,9 @@ impl Parser<'_> {
     fn class_method(&mut self, draft: &mut Draft, class: Sym) -> Parse<()> {
         let span = self.token.span();
         self.bump();
+        let head = self.token.span();
         let name = self.member()?;
-        let method = self.method(name)?;
+        let method = self.method(name, head)?;
         if draft.class(class).methods.insert(name, method).is_some() {
             return Err(self.fault(span, format!("{class} has two methods {name}")));
         }
@@ -226,7 +233,7 @@ impl Parser<'_> {
     }
 
     /// `(self, x, y = 1) { graph(…): … }`; the parameters may be left out, and the braces.
-    fn method(&mut self, name: Sym) -> Parse<MethodDraft> {
+    fn method(&mut self, name: Sym, head: Range<usize>) -> Parse<MethodDraft> {
         let mut params = Vec::new();
         if self.eat(b'(') {
             params = self.list(b')', |p| {
@@ -241,6 +248,7 @@ impl Parser<'_> {
         }
         let braced = self.eat(b'{');
         let graph = self.graph()?;
+        let places = std::mem::take(&mut self.places);
         if braced {
             self.expect(b'}')?;
         }
@@ -248,6 +256,7 @@ impl Parser<'_> {
             name,
             params,
             graph,
+            places: GraphPlaces { head, ..places },
         })
     }
 
@@ -299,8 +308,9 @@ impl Draft {
         }
     }
 
-    fn finish(self) -> GraphModule {
+    fn finish(self) -> (GraphModule, Places) {
         let mut model = self.model;
+        let mut places = Places::default();
         let mut classes: Vec<_> = self.classes.into_iter().collect();
         classes.sort_by_key(|(_, class)| class.position.unwrap_or(usize::MAX));
         model.classes.clear();
@@ -313,18 +323,20 @@ impl Draft {
             };
             model.classes.insert(name, made);
             for (method, body) in class.methods {
-                model.add_method(name, method, body.params, body.graph);
+                let id = model.add_method(name, method, body.params, body.graph);
+                places.insert(id, body.places);
             }
         }
         for function in self.functions {
-            model.add_function(function.name, function.params, function.graph);
+            let id = model.add_function(function.name, function.params, function.graph);
+            places.insert(id, function.places);
         }
-        model
+        (model, places)
     }
 }
 
 /// The model whose only method is this graph. A first parameter of a module class is its `self`.
-fn model_of(graph: Graph) -> GraphModule {
+fn model_of(graph: Graph, places: GraphPlaces) -> (GraphModule, Places) {
     let first = graph.params().first().map(|param| graph.ty(*param));
     let class = match first {
         Some(Type::Class(name)) if !name.as_str().starts_with("__torch__.torch.classes.") => *name,
@@ -344,6 +356,8 @@ fn model_of(graph: Graph) -> GraphModule {
     }
     let params = names.iter().map(|name| (Sym::new(name), None)).collect();
     let mut model = GraphModule::new(class, "text");
-    model.add_method(class, Sym::new("forward"), params, graph);
-    model
+    let forward = model.add_method(class, Sym::new("forward"), params, graph);
+    let mut all = Places::default();
+    all.insert(forward, places);
+    (model, all)
 }

@@ -12,6 +12,7 @@ pub(super) fn check(module: &GraphModule) -> Vec<VerifyError> {
             errors.push(VerifyError {
                 method: String::new(),
                 entity: Entity::Module(id),
+                carrier: None,
                 printed: format!("a module of class {class}"),
                 message: "there is no such class".to_owned(),
             });
@@ -37,6 +38,7 @@ fn check_signature(module: &GraphModule, id: MethodId, name: &str, errors: &mut 
         errors.push(VerifyError {
             method: String::new(),
             entity: Entity::Method(id),
+            carrier: None,
             printed: name.to_owned(),
             message,
         });
