@@ -34,6 +34,12 @@ OTHER = re.compile(
     r"|linalg_|special_|::fft_|::sym_|_symint|_functional_|_batch_dim|_version|fbgemm|dist_|_copy$|_triton|_propagate|_dirichlet|_functional$"
 )
 
+# Names that a quantized module does hold, though they look like those.
+KEPT = re.compile(
+    r"::max_pool[123]d_with_indices$|::tri[lu]_indices$|::index_copy$|::linalg_(vector_norm|norm|matrix_norm|matmul)$"
+    r"|::special_(expit|erf|erfc|exp2|expm1|log1p|logit|logsumexp|log_softmax|softmax|round|xlogy)$"
+)
+
 
 def main():
     """Parses the command line, gathers operator names, writes the table."""
@@ -41,7 +47,8 @@ def main():
     warnings.filterwarnings("ignore")
     schemas = torch._C._jit_get_all_schemas()
 
-    names = {s.name for s in schemas if s.name.split("::")[0] in NAMESPACES and not OTHER.search(s.name)}
+    wanted = lambda name: KEPT.search(name) or not OTHER.search(name)
+    names = {s.name for s in schemas if s.name.split("::")[0] in NAMESPACES and wanted(s.name)}
     table = render(names)
     args.out.write_text(table)
     lines = [line for line in table.splitlines() if not line.startswith("#")]

@@ -15,9 +15,11 @@ mod arith;
 mod compare;
 mod conv;
 mod create;
+mod cubic;
 mod einsum;
 mod elementwise;
 mod fake_quant;
+mod grid_sample;
 mod index;
 mod join;
 mod list;
@@ -37,11 +39,13 @@ mod scatter;
 mod sequence;
 mod shape;
 mod softmax;
+mod sort;
 mod special;
 mod ternary;
 mod text;
 #[cfg(test)]
 mod trial;
+mod unfold;
 mod upsample;
 mod vector;
 mod window;
@@ -78,6 +82,7 @@ const TABLES: &[Table] = &[
     create::OPS,
     einsum::OPS,
     fake_quant::OPS,
+    grid_sample::OPS,
     index::OPS,
     join::OPS,
     list::OPS,
@@ -101,8 +106,10 @@ const TABLES: &[Table] = &[
     sequence::OPS,
     shape::OPS,
     softmax::OPS,
+    sort::OPS,
     ternary::OPS,
     text::OPS,
+    unfold::OPS,
     upsample::OPS,
 ];
 

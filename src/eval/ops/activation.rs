@@ -45,6 +45,7 @@ pub(super) const OPS: Table = &[
     ("aten::silu_", One(silu)),
     ("aten::mish", One(mish)),
     ("aten::softplus", One(softplus)),
+    ("aten::log_sigmoid", One(log_sigmoid)),
     ("aten::hardshrink", One(hardshrink)),
     ("aten::softshrink", One(softshrink)),
     ("aten::threshold", One(threshold)),
@@ -301,6 +302,10 @@ fn softplus(call: &Call<'_>) -> Result<Value> {
             (f.log1p)((f.exp)(x * beta)) / beta
         }
     })
+}
+
+fn log_sigmoid(call: &Call<'_>) -> Result<Value> {
+    curve(call, None, |f, x| x.min(0.0) - (f.log1p)((f.exp)(-x.abs())))
 }
 
 fn hardshrink(call: &Call<'_>) -> Result<Value> {

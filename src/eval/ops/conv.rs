@@ -23,6 +23,7 @@ pub(super) const OPS: Table = &[
     ("aten::conv_transpose2d", One(conv_transpose)),
     ("aten::conv_transpose3d", One(conv_transpose)),
     ("aten::_convolution", One(convolution)),
+    ("aten::_convolution_mode", One(conv)),
 ];
 
 /// Elements that can be multiplied and summed.
@@ -249,9 +250,12 @@ pub(super) fn weight_rows(weight: &Tensor, geometry: &ConvGeometry) -> Result<Te
     weight.contiguous(MemoryFormat::Contiguous)
 }
 
-/// `conv{1,2,3}d(input, weight, bias, stride, padding, dilation, groups)`
+/// `conv{1,2,3}d(input, weight, bias, stride, padding, dilation, groups)`, and with the padding in words for any number of dimensions
 fn conv(call: &Call<'_>) -> Result<Value> {
-    let spatial = spatial(call);
+    let spatial = match call.short_name() {
+        "_convolution_mode" => call.tensor(1)?.rank().saturating_sub(2),
+        _ => spatial(call),
+    };
     let list = |index, default| -> Result<SmallVec<[i64; 3]>> {
         Ok(call.ints_for(index, spatial, default)?.into())
     };

@@ -1,4 +1,4 @@
-//! Normalizations of floats, outside of training.
+//! Normalizations of floats; in training by the statistics of the batch, as far as none are kept.
 //!
 //! Floats are computed in PyTorch's order; doubles as they come.
 
@@ -22,13 +22,39 @@ pub(super) const OPS: Table = &[
 /// `batch_norm(input, weight, bias, mean, var, training, momentum, eps, cudnn)`
 fn batch_norm(call: &Call<'_>) -> Result<Value> {
     let input = call.tensor(0)?;
-    if call.bool_or(5, false)? {
-        return Err(call.unsupported("in training"));
-    }
     let Some(channels) = input.shape().get(1).copied() else {
         return Err(call.wrong(0, "a tensor with channels"));
     };
-    running_norm(call, input, channels, call.float_or(7, 1e-5)?)
+    let eps = call.float_or(7, 1e-5)?;
+    if !call.bool_or(5, false)? {
+        return running_norm(call, input, channels, eps);
+    }
+    if !call.is_none(3) || !call.is_none(4) {
+        return Err(call.unsupported("in training, where it changes running statistics"));
+    }
+    // One group for each channel of the whole batch.
+    let rows = input.transpose(0, 1)?;
+    let mut shape = Dims::from_slice(&[1, channels]);
+    shape.push(rows.numel() as i64 / channels.max(1));
+    let rows = rows.reshape(&shape)?;
+    let normed = grouped(call, &rows, channels, [1, 2], eps, statistics)?;
+    let normed = normed
+        .as_tensor()
+        .ok_or_else(|| call.wrong(0, "a tensor"))?;
+    let mut shape = Dims::from(input.shape());
+    shape.swap(0, 1);
+    let out = like(input, input.dtype())?;
+    super::join::convert_into(&normed.reshape(&shape)?.transpose(0, 1)?, &out)?;
+    Ok(out.into())
+}
+
+/// Mean and variance, summed in double precision, of differences that are rounded.
+fn statistics(row: &[f32]) -> (f32, f32) {
+    let count = row.len() as f32;
+    let sum: f64 = row.iter().map(|x| f64::from(*x)).sum();
+    let mean = (sum / row.len() as f64) as f32;
+    let squares = row.iter().map(|x| f64::from((x - mean) * (x - mean)));
+    (mean, squares.sum::<f64>() as f32 / count)
 }
 
 /// Normalizes each channel with known statistics, arguments 3 and 4.
@@ -104,13 +130,7 @@ fn instance_norm(call: &Call<'_>) -> Result<Value> {
     if !call.bool_or(5, true)? {
         return running_norm(call, input, channels, eps);
     }
-    grouped(call, input, channels, [1, 2], eps, |row| {
-        let count = row.len() as f32;
-        let sum: f64 = row.iter().map(|x| f64::from(*x)).sum();
-        let mean = (sum / row.len() as f64) as f32;
-        let squares = row.iter().map(|x| f64::from((x - mean) * (x - mean)));
-        (mean, squares.sum::<f64>() as f32 / count)
-    })
+    grouped(call, input, channels, [1, 2], eps, statistics)
 }
 
 /// `group_norm(input, groups, weight, bias, eps, cudnn)`

@@ -15,6 +15,9 @@ pub(super) const OPS: Table = &[
     ("aten::max_pool1d", One(max_pool)),
     ("aten::max_pool2d", One(max_pool)),
     ("aten::max_pool3d", One(max_pool)),
+    ("aten::max_pool1d_with_indices", Many(max_pool_with_indices)),
+    ("aten::max_pool2d_with_indices", Many(max_pool_with_indices)),
+    ("aten::max_pool3d_with_indices", Many(max_pool_with_indices)),
     ("quantized::max_pool1d", One(max_pool)),
     ("quantized::max_pool2d", One(max_pool)),
     ("aten::avg_pool1d", One(avg_pool)),
@@ -224,7 +227,19 @@ impl Planes {
 
 /// `max_pool2d(input, kernel, stride, padding, dilation, ceil_mode)`
 fn max_pool(call: &Call<'_>) -> Result<Value> {
+    Ok(max_pooled(call, &Planes::new(call)?)?.0.into())
+}
+
+/// The same, with the place of each value in its plane.
+fn max_pool_with_indices(call: &Call<'_>) -> Result<Vec<Value>> {
     let planes = Planes::new(call)?;
+    if planes.input.dtype().is_quantized() {
+        return Err(call.wrong(0, "plain numbers"));
+    }
+    with_places(max_pooled(call, &planes)?)
+}
+
+fn max_pooled(call: &Call<'_>, planes: &Planes) -> Result<(Tensor, Vec<i64>)> {
     let n = planes.spatial;
     let kernel = call.ints_for(1, n, 1)?;
     let stride = strides_or(call, 2, &kernel)?;
@@ -237,7 +252,7 @@ fn max_pool(call: &Call<'_>) -> Result<Value> {
         call.bool_or(5, false)?,
     )?;
     call.work(windows.cells().saturating_mul(planes.count() as u64))?;
-    Ok(largest(&planes, &windows)?.0.into())
+    largest(planes, &windows)
 }
 
 /// The largest element of each window and its index in the plane.
@@ -437,7 +452,11 @@ fn adaptive_windows(call: &Call<'_>, planes: &Planes) -> Result<Windows> {
 fn adaptive_max_pool(call: &Call<'_>) -> Result<Vec<Value>> {
     let planes = Planes::new(call)?;
     let windows = adaptive_windows(call, &planes)?;
-    let (out, indices) = largest(&planes, &windows)?;
+    with_places(largest(&planes, &windows)?)
+}
+
+/// Values and a tensor of where they stood.
+fn with_places((out, indices): (Tensor, Vec<i64>)) -> Result<Vec<Value>> {
     let places = Tensor::zeros_strided(DType::Long, out.shape(), out.strides())?;
     places.write_elements(&indices)?;
     Ok(vec![out.into(), places.into()])

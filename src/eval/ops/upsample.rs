@@ -5,7 +5,7 @@ use planish_ir::Dims;
 use super::conv::spatial;
 use super::quant::{Affine, dequantized, empty, per_tensor};
 use super::window::{narrowed, widened};
-use super::{Kernel, Table};
+use super::{Kernel, Table, cubic};
 use crate::call::Call;
 use crate::{MemoryFormat, Result, Tensor, Value};
 use Kernel::One;
@@ -20,6 +20,7 @@ pub(super) const OPS: Table = &[
     ("aten::upsample_linear1d", One(linear)),
     ("aten::upsample_bilinear2d", One(linear)),
     ("aten::upsample_trilinear3d", One(linear)),
+    ("aten::upsample_bicubic2d", One(bicubic)),
 ];
 
 /// What to make of an input: sizes of the result, and the factor along each dimension where one was given.
@@ -107,6 +108,15 @@ impl Target {
             None => self.sizes[d] as f32 / self.output[d] as f32,
         }
     }
+
+    /// The same where the corners may have to lie on the corners.
+    fn scale(&self, d: usize, corners: bool) -> f32 {
+        match corners {
+            true if self.output[d] > 1 => (self.sizes[d] - 1) as f32 / (self.output[d] - 1) as f32,
+            true => 0.0,
+            false => self.step(d),
+        }
+    }
 }
 
 /// `upsample_nearest2d(input, output_size, scales…)`
@@ -160,11 +170,7 @@ struct Between {
 /// The position of each output of a dimension; `fused` rounds the position once.
 fn positions(target: &Target, d: usize, corners: bool, fused: bool) -> Vec<Between> {
     let (size, output) = (target.sizes[d], target.output[d]);
-    let step = match corners {
-        true if output > 1 => (size - 1) as f32 / (output - 1) as f32,
-        true => 0.0,
-        false => target.step(d),
-    };
+    let step = target.scale(d, corners);
     let position = |o: i64| {
         let o = o as f32;
         match (corners, fused) {
@@ -224,6 +230,48 @@ fn linear(call: &Call<'_>) -> Result<Value> {
     } else {
         out.write_f32(&blended)?;
     }
+    Ok(out.into())
+}
+
+/// `upsample_bicubic2d(input, output_size, align_corners, scales…)`
+fn bicubic(call: &Call<'_>) -> Result<Value> {
+    let target = Target::new(call, 3)?;
+    if !target.input.dtype().is_floating_point() {
+        return Err(call.wrong(0, "floats"));
+    }
+    let corners = call.bool_or(2, false)?;
+    // The second of the four neighbours, which may lie before the first pixel, and the weights.
+    let places = |d: usize| -> Vec<(i64, [f32; 4])> {
+        let step = target.scale(d, corners);
+        let place = |o: i64| {
+            if target.sizes[d] == target.output[d] {
+                return (o, cubic::weights(0.0));
+            }
+            let place = match corners {
+                true => o as f32 * step,
+                false => (o as f32 + 0.5) * step - 0.5,
+            };
+            let low = place.floor();
+            (low as i64, cubic::weights((place - low).clamp(0.0, 1.0)))
+        };
+        (0..target.output[d]).map(place).collect()
+    };
+    let (high, wide) = (places(1), places(2));
+    let [_, rows, columns] = target.sizes;
+    let near = |low: i64, at: usize, size: i64| (low - 1 + at as i64).clamp(0, size - 1) as usize;
+    let out = target.result()?;
+    let mut values = Vec::with_capacity(out.numel());
+    for plane in target.input.to_f32()?.chunks_exact(target.cells()) {
+        for (h, down) in &high {
+            for (w, along) in &wide {
+                values.push(cubic::between(*down, |i| {
+                    let row = near(*h, i, rows) * columns as usize;
+                    cubic::between(*along, |j| plane[row + near(*w, j, columns)])
+                }));
+            }
+        }
+    }
+    out.write_f32(&values)?;
     Ok(out.into())
 }
 

@@ -6,7 +6,7 @@ use super::stage::{BiasStep, Stage, WeightParams, twice_inverted};
 use crate::call::Call;
 use crate::ops::conv::{Plan, spatial, weight_rows};
 use crate::ops::quant::{self, chosen, empty, per_tensor};
-use crate::ops::window::channels_to_end;
+use crate::ops::window::{batched, channels_to_end, unbatched};
 use crate::ops::{Kernel, Table};
 use crate::{Contract, Error, Result, Tensor, Value};
 use Kernel::One;
@@ -65,7 +65,8 @@ fn conv_dynamic(call: &Call<'_>) -> Result<Value> {
     Ok(floats.copy_strided(&last_strides(result.shape()))?.into())
 }
 
-/// The convolution of codes with the packed weight at `place`; `more` is added to it.
+/// The convolution of codes with the packed weight at `place`; `more` is added to it. PyTorch's kernels ask for a batch, the simulation does
+/// not: what is fused takes one image too.
 fn convolved(
     call: &Call<'_>,
     input: &Tensor,
@@ -74,6 +75,7 @@ fn convolved(
     more: Option<&Tensor>,
 ) -> Result<Tensor> {
     let packed = call.packed(place)?;
+    let (input, had_batch) = &batched(input, spatial(call))?;
     let sums = Sums::new(call, input, packed)?;
     let step = if is_fast_depthwise(packed, sums.geometry, input) {
         BiasStep::Rounded
@@ -106,7 +108,7 @@ fn convolved(
     result
         .permute(&channels_to_end(shape.len()))?
         .write_codes(&codes)?;
-    sums.narrowed(&result)
+    unbatched(sums.narrowed(&result)?, *had_batch)
 }
 
 /// Strides that put the channels innermost, for any number of spatial dimensions.
@@ -137,7 +139,7 @@ impl<'a> Sums<'a> {
             return Err(call.wrong(1, "a packed weight of this kind of convolution"));
         }
         let input = &if widen {
-            input.unsqueeze(2.min(input.rank()))?
+            input.unsqueeze(2)?
         } else {
             input.clone()
         };
