@@ -1,6 +1,6 @@
 //! What the user wants to keep: `forward`, and preserved attributes, submodules and methods by dotted path.
 
-use planish_ir::{GraphModule, MethodId, ModuleId, Sym};
+use planish_ir::{Class, GraphModule, MethodId, ModuleId, Sym};
 
 use crate::pass::PassError;
 
@@ -26,6 +26,8 @@ pub(crate) enum KeptKind {
     Module,
     /// An attribute.
     Attribute,
+    /// A constant of the class of its owner. No pass takes it away.
+    Constant,
 }
 
 /// What the paths lead to, in their order.
@@ -57,7 +59,7 @@ impl Kept {
         match self.kind {
             KeptKind::Module => module.submodule(self.owner, self.name),
             KeptKind::Method if self.owner != module.root() => Some(self.owner),
-            KeptKind::Method | KeptKind::Attribute => None,
+            KeptKind::Method | KeptKind::Attribute | KeptKind::Constant => None,
         }
     }
 }
@@ -73,6 +75,8 @@ fn resolve_path(module: &GraphModule, path: &str) -> Result<Kept, PassError> {
             Some(KeptKind::Module)
         } else if module.module(owner).attrs.contains_key(&name) {
             Some(KeptKind::Attribute)
+        } else if class(module, owner).is_some_and(|class| class.constants.contains_key(&name)) {
+            Some(KeptKind::Constant)
         } else {
             None
         };
@@ -96,6 +100,10 @@ fn resolve_path(module: &GraphModule, path: &str) -> Result<Kept, PassError> {
     }
 }
 
+fn class(module: &GraphModule, of: ModuleId) -> Option<&Class> {
+    module.classes.get(&module.module(of).class)
+}
+
 fn unknown(module: &GraphModule, at: ModuleId, path: &str) -> PassError {
     let found = module.module(at);
     let mut names: Vec<String> = module
@@ -103,8 +111,9 @@ fn unknown(module: &GraphModule, at: ModuleId, path: &str) -> PassError {
         .map(|(name, _)| name.to_string())
         .collect();
     names.extend(found.attrs.keys().map(ToString::to_string));
-    if let Some(class) = module.classes.get(&found.class) {
-        names.extend(class.methods.keys().map(ToString::to_string));
+    if let Some(class) = class(module, at) {
+        let more = class.constants.keys().chain(class.methods.keys());
+        names.extend(more.map(ToString::to_string));
     }
     let hint = if names.is_empty() {
         "it has none".to_owned()

@@ -256,7 +256,7 @@ impl Prover {
                         .is_some_and(|alone| difference(seen, alone, Bound::Exact).is_none())
                 });
                 for (value, literal) in rewrite.made.iter().zip(made) {
-                    recording.insert(*value, literal);
+                    recording.insert(rewrite.graph, *value, literal);
                 }
                 first.get_or_insert(inputs);
             }

@@ -49,6 +49,8 @@ pub struct Program {
     graph: Graph,
     contract: Contract,
     inputs: Vec<ValueId>,
+    /// What inputs are that are not given, one for each.
+    defaults: Vec<Option<Literal>>,
     steps: SecondaryMap<NodeId, Step>,
     plan: Plan,
     fallbacks: Vec<Fallback>,
@@ -112,6 +114,10 @@ impl Program {
         let method = module.root_method("forward").ok_or_else(missing)?;
         let graph = module.method(method).graph.clone();
         check_nesting(&graph)?;
+        let inputs = inputs(&graph);
+        let params = &module.method(method).params;
+        let defaults = params[params.len() - inputs.len()..].iter();
+        let defaults = defaults.map(|(_, default)| default.clone()).collect();
         let Built {
             mut steps,
             fallbacks,
@@ -130,7 +136,8 @@ impl Program {
         }
         Ok(Self {
             method: "forward".to_owned(),
-            inputs: inputs(&graph),
+            inputs,
+            defaults,
             contract,
             graph,
             steps,
@@ -151,20 +158,30 @@ impl Program {
         self.inputs.len()
     }
 
-    /// Runs the program; its result is one value, a tuple when the method returns several.
+    /// Runs the program; its result is one value, a tuple when the method returns several. Inputs that are not given take their defaults.
     pub fn call(&self, inputs: &[Value]) -> Result<Value, RunError> {
         self.call_with(inputs, &mut Stats::default())
     }
 
     /// Runs the program and counts what it does.
     pub fn call_with(&self, inputs: &[Value], stats: &mut Stats) -> Result<Value, RunError> {
-        self.check(inputs)?;
+        let missing = self
+            .defaults
+            .iter()
+            .skip(inputs.len())
+            .map_while(Option::as_ref);
+        let inputs: Vec<Value> = inputs
+            .iter()
+            .cloned()
+            .chain(missing.map(Value::from))
+            .collect();
+        self.check(&inputs)?;
         let arena = self.arenas().pop();
         let arena = arena.unwrap_or_else(|| Arena::new(self.plan.buffers()));
         let before = arena.allocations();
         let mut run = Run::new(self, arena, stats);
         for (param, input) in self.inputs.iter().zip(inputs) {
-            run.set(*param, input.clone());
+            run.set(*param, input);
         }
         let results = run.block(self.graph.entry());
         let arena = run.into_arena();

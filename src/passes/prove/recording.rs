@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use planish_eval::{Contract, Interpreter, Trace, Value, eval_node, to_literal};
-use planish_ir::{BlockId, Def, Effects, Graph, GraphModule, Literal, MethodId, ValueId};
+use planish_ir::{BlockId, Def, Effects, Graph, GraphModule, Literal, MethodId, Use, ValueId};
 
 use crate::analysis::objects::{attribute_read, attribute_value, objects};
 
@@ -52,8 +52,18 @@ impl Recording {
         self.values.get(&value)
     }
 
-    /// Adds what a rewrite has put into the graph.
-    pub(super) fn insert(&mut self, value: ValueId, literal: Literal) {
+    /// Adds what a rewrite has put into the graph. It may have chosen another scale, which is read from it from now on.
+    pub(super) fn insert(&mut self, graph: &Graph, value: ValueId, literal: Literal) {
+        const READERS: [&str; 3] = ["aten::q_scale", "aten::q_zero_point", "aten::int_repr"];
+        for at in graph.value(value).uses() {
+            let Use::Input(node, _) = *at else { continue };
+            let node = graph.node(node);
+            if READERS.iter().any(|reader| node.op().is(reader)) {
+                for output in node.outputs() {
+                    self.values.remove(output);
+                }
+            }
+        }
         self.values.insert(value, literal);
     }
 
