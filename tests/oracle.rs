@@ -27,6 +27,8 @@ mod float;
 mod ledger;
 #[path = "oracle/proofs.rs"]
 mod proofs;
+#[path = "oracle/unfused.rs"]
+mod unfused;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -11,7 +11,7 @@
 //! after:  return (%b)
 //! ```
 
-use planish_ir::{At, DType, Graph, GraphModule, Literal, NodeId, Op, Type, ValueId};
+use planish_ir::{At, DType, Effects, Graph, GraphModule, Literal, NodeId, Op, Type, ValueId};
 
 use crate::analysis::alias::Aliases;
 use crate::analysis::objects::objects;
@@ -54,14 +54,35 @@ pub(crate) fn simplify(graph: &mut Graph, aliases: &Aliases) -> usize {
             changed += usize::from(!graph.value(output).uses().is_empty());
             graph.replace_all_uses(output, value);
         }
+        // It would write what is there.
+        if is_dropout(graph.node(node).op()) && graph.effects(node) == Effects::Writes {
+            graph.erase(node);
+            changed += 1;
+        }
     }
     changed
+}
+
+/// Whether an operator drops elements in training, in place or not.
+fn is_dropout(op: Op) -> bool {
+    let name = op.name().as_str();
+    matches!(
+        name.strip_suffix('_').unwrap_or(name),
+        "aten::dropout"
+            | "aten::alpha_dropout"
+            | "aten::feature_dropout"
+            | "aten::feature_alpha_dropout"
+    )
 }
 
 /// The values that a node's outputs are, when they are known.
 fn replacement(graph: &mut Graph, aliases: &Aliases, id: NodeId) -> Option<Vec<ValueId>> {
     let node = graph.node(id);
     let first = *node.inputs().first()?;
+    if is_dropout(node.op()) {
+        let trains = graph.constant(*node.inputs().get(2)?)?.as_bool()?;
+        return (!trains).then(|| vec![first]);
+    }
     if node
         .outputs()
         .iter()
@@ -103,13 +124,6 @@ fn replacement(graph: &mut Graph, aliases: &Aliases, id: NodeId) -> Option<Vec<V
         "aten::dim" => {
             let rank = Literal::Int(rank(graph, aliases, first)?);
             Some(vec![graph.insert_constant(At::Before(id), rank)])
-        }
-        "aten::dropout"
-        | "aten::alpha_dropout"
-        | "aten::feature_dropout"
-        | "aten::feature_alpha_dropout" => {
-            let trains = graph.constant(*node.inputs().get(2)?)?.as_bool()?;
-            (!trains).then(|| vec![first])
         }
         "aten::Int" => number_of(graph, id, first),
         "prim::If" if node.outputs().len() == 1 => {

@@ -181,6 +181,22 @@ impl Case {
         }
     }
 
+    /// The module before Finalize, in one graph.
+    pub(crate) fn inlined(&self) -> Option<GraphModule> {
+        let mut module = self.import()?.ok()?;
+        let options = self.options();
+        let mut cx = PassCx {
+            remarks: &mut Remarks::default(),
+            kernels: &mut NoKernels,
+            fuel: &mut Fuel::unlimited(),
+            options: &options,
+            observer: None,
+        };
+        let inline = Pipeline::parse("inline").ok()?;
+        inline.run(&mut module, &mut cx, &mut ()).ok()?;
+        Some(module)
+    }
+
     /// The tensors that `forward` is called with.
     pub(crate) fn inputs(&self) -> Vec<Value> {
         let tensors = self.tensors();

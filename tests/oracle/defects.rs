@@ -8,6 +8,7 @@ use planish::ir::{At, Graph, GraphModule, Literal, NodeId, Op, Type, ValueId};
 
 use crate::case::{Case, EXACT, Kind, compare};
 use crate::float;
+use crate::unfused::leaves_in_float;
 
 /// A known defect of PyTorch's Finalize.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,17 +21,21 @@ pub(crate) enum Defect {
     Engine,
     /// There is no answer of PyTorch's for an operator that planish fuses, and the fused one rounds elsewhere or chooses another scale.
     Simulated,
-    /// The same where images are enlarged: PyTorch's order of blending real numbers is not known, so it is shown to one step only.
+    /// Defect B9: linear maps that interface calls and forks lead to stay in float, where planish quantizes their inputs or rounds their weights
+    /// as everywhere else.
+    Unfused,
+    /// [`Defect::Simulated`] where images are enlarged: PyTorch's order of blending real numbers is not known, so it is shown to one step only.
     Blended,
 }
 
 impl Defect {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::InPlace,
         Self::BatchStatistics,
         Self::Engine,
         Self::Simulated,
+        Self::Unfused,
         Self::Blended,
     ];
 
@@ -48,6 +53,9 @@ impl Defect {
             }
             Self::Simulated => {
                 "PyTorch fails or fuses less; equal to the bit with the module before where what only planish fuses is simulated"
+            }
+            Self::Unfused => {
+                "PyTorch leaves linear maps behind interface calls in float (B9); both answers follow from the module before"
             }
             Self::Blended => {
                 "PyTorch fails; where codes are blended instead of real numbers a few are the next one to the module's before"
@@ -67,6 +75,7 @@ impl Defect {
             Self::BatchStatistics => drops_statistics(case, ours, &theirs, found),
             Self::Engine => differs_in_fbgemm(case, ours, found),
             Self::Simulated => is_simulated(case, ours, &theirs, found),
+            Self::Unfused => only_outputs(found) && leaves_in_float(case, ours, &theirs),
             Self::Blended => is_blended(case, ours, found),
         };
         Self::ALL.into_iter().find(explains)
@@ -362,7 +371,7 @@ impl Chain {
 }
 
 /// Whether a module's answer is what PyTorch computed, up to a share of the largest value.
-fn equals(case: &Case, module: &GraphModule, recorded: &str, tolerance: f64) -> bool {
+pub(crate) fn equals(case: &Case, module: &GraphModule, recorded: &str, tolerance: f64) -> bool {
     let expected = case.recorded(recorded);
     !expected.is_empty()
         && case
@@ -379,7 +388,8 @@ fn forward(module: &GraphModule) -> Vec<Graph> {
     forward.map(|id| module.method(id).graph.clone()).collect()
 }
 
-fn count(graphs: &[Graph], op: &str) -> usize {
+/// How often an operator stands in graphs.
+pub(crate) fn count(graphs: &[Graph], op: &str) -> usize {
     let counted = graphs.iter().map(|graph| {
         graph
             .walk()
