@@ -14,14 +14,18 @@ CHANNELS = 4
 
 
 def case(seed, at):
-    """The case number `at` of a seed: an image network, a sequence network, or linear maps quantized on the fly."""
+    """The case number `at` of a seed: a network that keeps its size, one that shrinks to a few classes, or linear maps quantized on the fly."""
     name = f"random_{seed}_{at}"
     lot = random.Random(name)
-    kind = lot.choice(("image", "image", "image", "rows", "dynamic"))
+    kind = lot.choice(("image", "image", "image", "tower", "tower", "rows", "dynamic"))
     mode = lot.choice(("script", "script", "trace"))
     if kind == "image":
         shape = (lot.choice((1, 2, 3)), CHANNELS, lot.randrange(6, 13), lot.randrange(6, 13))
         return Case(name, lambda: network(random.Random(name), IMAGE), (shape,), lot.choice(CONFIGS), mode=mode)
+    if kind == "tower":
+        rank = lot.choice((1, 2, 2, 2, 3))
+        shape = (lot.choice((1, 2)), lot.choice((1, 3, 4)), *(lot.randrange(12, 20) for _ in range(rank)))
+        return Case(name, lambda: tower(random.Random(name), rank, shape[1]), (shape,), lot.choice(CONFIGS), mode=mode)
     if kind == "rows":
         shape = (lot.randrange(1, 5), 8)
         return Case(name, lambda: network(random.Random(name), ROWS), (shape,), lot.choice(CONFIGS), mode=mode)
@@ -54,6 +58,64 @@ def network(lot, steps):
     end = lot.choice(("{0}", "{0}", "{0}.flatten(1)", "{0}.mean(-1)", "torch.cat([{0}, {1}], 1)", "F.relu({0} + {1})"))
     lines.append("return " + end.format(values[-1], lot.choice(values)))
     return oracle_cases.written("\n".join(lines), **parts)
+
+
+class Added(nn.Module):
+    """A branch and what it is added to."""
+
+    def __init__(s, branch, way):
+        super().__init__()
+        s.branch, s.way, s.act = branch, way, nn.ReLU()
+
+    def forward(s, x):
+        return s.act(s.branch(x) + s.way(x))
+
+
+class Joined(Added):
+    """A branch and what stands beside it."""
+
+    def forward(s, x):
+        return torch.cat([s.branch(x), s.way(x)], 1)
+
+
+def tower(lot, rank, channels):
+    """Layers that shrink a signal, an image or a volume, and a linear map of what is left."""
+    kinds = oracle_cases.CONV[rank]
+    norm = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[rank]
+    most, mean = {
+        1: (nn.MaxPool1d, nn.AvgPool1d),
+        2: (nn.MaxPool2d, nn.AvgPool2d),
+        3: (nn.MaxPool3d, nn.AvgPool3d),
+    }[rank]
+    one = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}[rank]
+    normed = lambda to: [warmed(norm(to))] if lot.random() < 0.4 else []
+
+    def layer(width, to, kernel, stride=1):
+        groups = lot.choice((1, 1, width)) if to == width else 1
+        made = [kinds(width, to, kernel, stride, kernel // 2, groups=groups, bias=lot.random() < 0.6)]
+        return made + normed(to) + ([PARTS["act"](lot)] if lot.random() < 0.8 else [])
+
+    layers, width = [], channels
+    for _ in range(lot.randrange(2, 5)):
+        to = lot.choice((4, 6, 8, 16))
+        step = lot.choice(("plain", "stride", "pool", "add", "join", "act"))
+        if step in ("plain", "stride"):
+            layers += layer(width, to, lot.choice((1, 3, 3, 5)), 2 if step == "stride" else 1)
+        elif step == "pool":
+            layers += layer(width, to, 3) + [lot.choice((most, mean))(lot.choice((2, 3)), 2, lot.choice((0, 1)))]
+        elif step == "act":
+            layers += layer(width, to, 1) + [PARTS["act"](lot)]
+        else:
+            branch = nn.Sequential(*layer(width, to, 3), *layer(to, to, lot.choice((1, 3))))
+            layers.append((Joined if step == "join" else Added)(branch, nn.Sequential(*layer(width, to, 1))))
+            to *= 2 if step == "join" else 1
+        width = to
+    head = lot.choice(("mean", "mean", "flat", "none"))
+    if head == "mean":
+        layers += [one(1), nn.Flatten(), nn.Linear(width, 5)]
+    if head == "flat":
+        layers += [one(2), nn.Flatten(), nn.Dropout(0.3), nn.Linear(width * 2**rank, 5), lot.choice((nn.Softmax(1), nn.ReLU()))]
+    return nn.Sequential(*layers)
 
 
 def conv(lot):

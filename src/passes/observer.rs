@@ -53,4 +53,6 @@ pub struct Input {
     pub value: ValueId,
     /// Whether it is the same on every run, as a weight is.
     pub constant: bool,
+    /// Whether it is a list that something writes to.
+    pub grows: bool,
 }

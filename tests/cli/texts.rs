@@ -62,10 +62,11 @@ fn a_graph_that_fails_verification_is_told_with_every_breach() {
         room.planish(verb).arg(&path).fails(
             1,
             &[
-                "failed to verify ",
+                "failed to read ",
                 "bad.ir",
-                "%y : Tensor = aten::relu(%x): `self` ",
-                "aten::add",
+                "error: `self` ",
+                "2 |   %y : Tensor = aten::relu(%x)\n  |   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n",
+                "3 |   %z : Tensor = aten::add(%y)\n  |   ^^^",
             ],
         );
     }

@@ -24,9 +24,24 @@ pub(crate) fn columns(block: &[f32], width: usize) -> Vec<f32> {
     } else {
         width / 4 * 4
     };
+    columns_by(block, width, |at| at < whole)
+}
+
+/// The same where every column is summed on its own.
+pub(crate) fn single_columns(block: &[f32], width: usize) -> Vec<f32> {
+    columns_by(block, width, |_| false)
+}
+
+/// The same where the columns are pixels of so many channels, of which four at a time are summed together.
+pub(crate) fn pixel_columns(block: &[f32], width: usize, channels: usize) -> Vec<f32> {
+    let whole = width / channels / 4 * 4;
+    columns_by(block, width, |at| at / channels < whole)
+}
+
+fn columns_by(block: &[f32], width: usize, together: impl Fn(usize) -> bool) -> Vec<f32> {
     let sums = (0..width).map(|at| {
         let column = every(block, at, width);
-        if at < whole {
+        if together(at) {
             cascade(&column)
         } else {
             four_ways(&column)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use planish_ir::{At, Graph, NodeId, ValueId};
+use planish_ir::{At, Graph, NodeId, Type, ValueId};
 
 use super::facts::Facts;
 use super::matcher::Match;
@@ -49,6 +49,7 @@ impl Watch<'_> {
         let inputs = after.inputs.iter().map(|value| Input {
             value: *value,
             constant: facts.constant(graph, *value).is_ok(),
+            grows: matches!(graph.ty(*value), Type::List(_)) && facts.is_written(*value),
         });
         let inputs = inputs.collect();
         self.observer.rewrite(Rewrite {

@@ -60,6 +60,9 @@ impl KernelStep {
         let (Some((x, from)), Some(to)) = (codes(inputs, 0), Scaling::among(inputs, at)) else {
             return Ok(Outcome::NotTaken(NOT_NUMBERS));
         };
+        if x.rank() + 1 == self.variant.rank {
+            return Ok(Outcome::NotTaken("its input is one image, without a batch"));
+        }
         // One spatial dimension is two with height 1.
         let image = match (self.variant.rank, x.shape()) {
             (3, [n, c, l]) => sizes([*n, *c, 1, *l]),

@@ -63,8 +63,19 @@ pub(in crate::ops) struct Grouped {
     sizes: Dims,
     /// For each dimension that stays, in logical order, its place in memory.
     places: Vec<usize>,
+    order: Order,
+}
+
+/// In which order PyTorch adds. It goes along the reduced elements first, then along the last dimension that stays.
+enum Order {
     /// The reduced elements lie side by side: there are no columns.
-    along_memory: bool,
+    Rows,
+    /// The last dimension that stays lies innermost.
+    Columns,
+    /// It lies outside of the reduced ones.
+    Apart,
+    /// It lies among the columns, around so many channels.
+    Pixels(usize),
 }
 
 impl Grouped {
@@ -105,7 +116,12 @@ impl Grouped {
             view: view.view(&shape).ok()??,
             sizes: stay.iter().map(|dim| input.shape()[*dim]).collect(),
             places,
-            along_memory: last + 1 == order.len(),
+            order: match stay.iter().max() {
+                _ if last + 1 == order.len() => Order::Rows,
+                Some(dim) if order.last() == Some(dim) => Order::Columns,
+                Some(_) if last + 2 == order.len() => Order::Apart,
+                _ => Order::Pixels(input.shape()[1] as usize),
+            },
         })
     }
 
@@ -116,12 +132,17 @@ impl Grouped {
             return Ok(vec![0.0; self.sizes.iter().product::<i64>() as usize]);
         }
         let blocks = values.chunks_exact((count * width).max(1));
-        let sums: Vec<f32> = if self.along_memory {
-            blocks.map(sum::run).collect()
-        } else {
-            blocks
+        let sums: Vec<f32> = match self.order {
+            Order::Rows => blocks.map(sum::run).collect(),
+            Order::Columns => blocks
                 .flat_map(|block| sum::columns(block, width))
-                .collect()
+                .collect(),
+            Order::Apart => blocks
+                .flat_map(|block| sum::single_columns(block, width))
+                .collect(),
+            Order::Pixels(channels) => blocks
+                .flat_map(|block| sum::pixel_columns(block, width, channels))
+                .collect(),
         };
         Tensor::from_values(&self.sizes, &sums)?
             .permute(&self.places)?

@@ -1,0 +1,38 @@
+#!/usr/bin/env python3
+"""Counts the instructions of every pass and writes them to `benches/instructions.tsv`, the baseline of `benches/instructions.rs`.
+
+    tools/instructions.py
+
+Needs valgrind and `gungraun-runner`. Run it when a pass is meant to take more, or takes less; the difference is part of the change.
+"""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BASELINE = ROOT / "benches" / "instructions.tsv"
+
+
+def main():
+    """Measures without limits and writes what was counted."""
+    lines = [first_line("rustc"), first_line("ldd")]
+    BASELINE.write_text("")
+    command = ["cargo", "bench", "--bench", "instructions", "--", "--output-format=json"]
+    output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    for bench in (json.loads(line) for line in output.splitlines() if line.startswith("{")):
+        name = bench["function_name"]
+        count = re.search(r'"Ir":\{"metrics":\{"Left":\{"Int":(\d+)', json.dumps(bench).replace(" ", ""))
+        lines.append(f"{name}\t{bench['id']}\t{count.group(1)}")
+    BASELINE.write_text("\n".join(lines) + "\n")
+
+
+def first_line(program):
+    """What a program says of its version."""
+    command = [program, "--version"]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[0]
+
+
+if __name__ == "__main__":
+    main()
