@@ -24,7 +24,7 @@ def case(seed, at):
         return Case(name, lambda: network(random.Random(name), IMAGE), (shape,), lot.choice(CONFIGS), mode=mode)
     if kind == "tower":
         rank = lot.choice((1, 2, 2, 2, 3))
-        shape = (lot.choice((1, 2)), lot.choice((1, 3, 4)), *(lot.randrange(12, 20) for _ in range(rank)))
+        shape = (lot.choice((1, 2)), lot.choice((1, 3, 4)), *(lot.randrange(12, 20) if rank < 3 else lot.randrange(6, 9) for _ in range(rank)))
         return Case(name, lambda: tower(random.Random(name), rank, shape[1]), (shape,), lot.choice(CONFIGS), mode=mode)
     if kind == "rows":
         shape = (lot.randrange(1, 5), 8)
