@@ -103,5 +103,5 @@ macro_rules! passes {
     };
 }
 
-passes!(inline clear_profiling insert_prepack_unpack quant_fusion freeze fold_prepack);
+passes!(inline clear_profiling insert_prepack_unpack quant_motion quant_fusion freeze fold_prepack);
 main!(library_benchmark_groups = finalize);
