@@ -7,7 +7,6 @@ Needs valgrind and `gungraun-runner`. Run it when a pass is meant to take more, 
 """
 
 import json
-import re
 import subprocess
 from pathlib import Path
 
@@ -23,8 +22,8 @@ def main():
     output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     for bench in (json.loads(line) for line in output.splitlines() if line.startswith("{")):
         name = bench["function_name"]
-        count = re.search(r'"Ir":\{"metrics":\{"Left":\{"Int":(\d+)', json.dumps(bench).replace(" ", ""))
-        lines.append(f"{name}\t{bench['id']}\t{count.group(1)}")
+        count = bench["profiles"][0]["data"]["parts"][0]["metrics"]["Ir"]["values"]["new"]
+        lines.append(f"{name}\t{bench['id']}\t{count}")
     BASELINE.write_text("\n".join(lines) + "\n")
 
 
