@@ -42,7 +42,7 @@ impl Side {
     fn place(self, coordinate: f32) -> f32 {
         let size = self.size as f32;
         if self.corners {
-            (coordinate + 1.0) / 2.0 * (size - 1.0)
+            (coordinate + 1.0) * 0.5 * (size - 1.0)
         } else {
             ((coordinate + 1.0) * size - 1.0) / 2.0
         }

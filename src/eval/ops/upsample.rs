@@ -247,9 +247,10 @@ fn bicubic(call: &Call<'_>) -> Result<Value> {
             if target.sizes[d] == target.output[d] {
                 return (o, cubic::weights(0.0));
             }
-            let place = match corners {
-                true => o as f32 * step,
-                false => (o as f32 + 0.5) * step - 0.5,
+            let place = if corners {
+                o as f32 * step
+            } else {
+                (o as f32 + 0.5) * step - 0.5
             };
             let low = place.floor();
             (low as i64, cubic::weights((place - low).clamp(0.0, 1.0)))
