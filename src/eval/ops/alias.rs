@@ -50,7 +50,6 @@ const NAMES: &[(&str, &str)] = &[
     ("aten::quantized_max_pool3d", "aten::max_pool3d"),
     ("aten::special_erf", "aten::erf"),
     ("aten::special_erfc", "aten::erfc"),
-    ("aten::special_exp2", "aten::exp2"),
     ("aten::special_expit", "aten::sigmoid"),
     ("aten::special_expm1", "aten::expm1"),
     ("aten::special_log1p", "aten::log1p"),
