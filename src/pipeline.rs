@@ -227,11 +227,12 @@ impl<'p> Kernels<'p> {
         reports.collect()
     }
 
-    fn request(&mut self, kernel: Kernel, pass: &'static str) {
+    fn request(&mut self, kernel: Kernel, pass: &'static str, urgency: u32) {
         let rung = Rung::Optimised;
         let Some(job) = rung.job(kernel, self.toolchain) else {
             return;
         };
+        let job = job.urgency(urgency);
         let request = Request {
             pass,
             ticket: self.pool.submit(job),
@@ -257,7 +258,8 @@ impl<'p> Kernels<'p> {
             .map_err(|error| unusable(error.to_string()))?;
         if !self.packers.contains_key(&packer) {
             if !self.requests.contains_key(&packer) {
-                self.request(packer, "fold-prepack");
+                // Folding waits for it now.
+                self.request(packer, "fold-prepack", u32::MAX);
             }
             while self.go_down(&[packer])? {}
             let request = &self.requests[&packer];
@@ -301,13 +303,14 @@ impl KernelSink for Kernels<'_> {
             request.cancelled |= needless;
         }
         let mut asked = 0;
-        for kernel in needed {
+        // The earlier a program needs a kernel, the more of it waits for that kernel.
+        for (waiting, kernel) in (1..=needed.len() as u32).rev().zip(needed) {
             if self
                 .requests
                 .get(&kernel)
                 .is_none_or(|request| request.cancelled)
             {
-                self.request(kernel, pass);
+                self.request(kernel, pass, waiting);
                 asked += 1;
             }
         }

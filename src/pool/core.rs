@@ -22,6 +22,7 @@ use crate::spans::Spans;
 use crate::supervisor::{Seen, Watch};
 use crate::ticket::Promise;
 use crate::verdict::job_error;
+use crate::width::Width;
 use crate::wire::{FrameKind, WireError};
 use crate::worker::Handlers;
 use crate::worker_proc::{Surroundings, WorkerCommand, WorkerProc};
@@ -55,6 +56,8 @@ pub(crate) struct Means {
     pub first_job: Option<Job>,
     /// How compilers are confined.
     pub sandbox: Sandbox,
+    /// How many of them may run at once.
+    pub width: Width,
 }
 
 /// Whom the pool tells what.
@@ -103,6 +106,7 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(rules: Rules, messages: Receiver<Message>, means: Means, ears: Ears) -> Self {
         let room = means.cache.as_ref().map(Cache::quarantine);
+        let width = Event::Width(means.width.at_first());
         Self {
             workers: (0..rules.slots).map(|_| None).collect(),
             state: State::new(rules),
@@ -117,7 +121,7 @@ impl Core {
             learned: BTreeMap::new(),
             claims: BTreeMap::new(),
             waits: BTreeMap::new(),
-            events: VecDeque::new(),
+            events: VecDeque::from([width]),
             drains: Vec::new(),
             heartbeat: Heartbeat::default(),
             ears,
@@ -153,6 +157,7 @@ impl Core {
             self.events.push_back(event);
             self.handle_events();
         }
+        self.measure();
         self.flush();
         self.tell_who_waits_for_the_end();
     }
@@ -176,6 +181,7 @@ impl Core {
         }
         self.events.push_back(Event::Tick);
         self.handle_events();
+        self.measure();
         while let Some((slot, generation)) = self.starts.pop() {
             self.start(watch, slot, generation);
             self.handle_events();
@@ -214,6 +220,24 @@ impl Core {
         self.claims.clear();
         self.drains.clear();
         self.ears.readiness.set(0);
+    }
+
+    /// Looks how many compilers may run, while there are some.
+    fn measure(&mut self) {
+        let (running, waiting) = self.state.compilers();
+        let now = Instant::now();
+        let width = &mut self.means.width;
+        let allowed = if waiting == 0 {
+            width.relax(running)
+        } else {
+            width
+                .is_due(now)
+                .then(|| width.measure(now, running, waiting))
+        };
+        if let Some(allowed) = allowed {
+            self.events.push_back(Event::Width(allowed));
+            self.handle_events();
+        }
     }
 
     fn talks(&self) -> impl Iterator<Item = &WorkerProc> {

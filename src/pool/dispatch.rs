@@ -41,6 +41,10 @@ pub(crate) struct State {
     run_of_key: BTreeMap<JobKey, u64>,
     run_of_ticket: BTreeMap<u64, u64>,
     queue: Queue,
+    /// How many runs that take their time may be with workers at once.
+    width: usize,
+    /// When to ask again how many that are.
+    look_at_width: Option<Instant>,
     /// Runs that another pool makes, by when to look for them again.
     elsewhere: BTreeSet<(Instant, u64)>,
     slots: Vec<Slot>,
@@ -122,6 +126,8 @@ impl State {
             run_of_key: BTreeMap::new(),
             run_of_ticket: BTreeMap::new(),
             queue: Queue::default(),
+            width: rules.slots,
+            look_at_width: None,
             elsewhere: BTreeSet::new(),
             slots,
             failed_starts: 0,
@@ -139,6 +145,7 @@ impl State {
             Event::LookedUp { run, sought } => self.looked_up(now, run, sought),
             Event::Cancel { ticket } => self.cancel(now, ticket),
             Event::Warm => self.warm(now),
+            Event::Width(width) => self.width = width.max(1),
             Event::Quiesce => self.quiesce(now),
             Event::Ready { slot, generation } if self.is_current(slot, generation) => {
                 self.ready(now, slot);
@@ -204,11 +211,13 @@ impl State {
         let close = self.closing.filter(|_| !self.runs.is_empty());
         let close = close.map(|(give_up, _)| give_up);
         let look = self.elsewhere.first().map(|(time, _)| *time);
+        let width = self.look_at_width;
         let rest = self.next_to_retire().map(|(_, time)| time);
         slots
             .chain(start)
             .chain(close)
             .chain(look)
+            .chain(width)
             .chain(rest)
             .min()
     }

@@ -42,6 +42,7 @@
 //!
 //! `docs/pool.md` has the process tree, the frame layout and the table of failures.
 
+mod admission;
 mod cache;
 mod channel;
 mod child;
@@ -52,6 +53,7 @@ mod fork_server;
 mod hash;
 mod job;
 mod jobs;
+mod jobserver;
 mod mailbox;
 mod observe;
 mod os;
@@ -70,6 +72,7 @@ mod ticket;
 mod toolchain;
 mod triton;
 mod verdict;
+mod width;
 pub mod wire;
 mod worker;
 mod worker_proc;
@@ -78,6 +81,7 @@ pub use cache::{Cache, CacheStats, Collected, Entry, Lookup, Verified};
 pub use error::{Diagnostics, Error, JobError, Limit, Process};
 pub use hash::{Digest, JobKey};
 pub use job::{Artefact, Job, Limits};
+pub use jobserver::Jobserver;
 pub use observe::{Observer, Report, Stats, Status, WorkerReport, WorkerStatus};
 pub use pool::{Builder, Pool, Start};
 pub use proof::Prover;

@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::admission::{Admission, Pass};
 use crate::cache::Cache;
 use crate::core::{Core, Ears, Means};
 use crate::dispatch::Rules;
 use crate::error::{Error, JobError};
 use crate::job::Job;
+use crate::jobserver::Jobserver;
 use crate::mailbox::{Mailbox, Message};
 use crate::observe::{Observer, Report, Stats, Status};
 use crate::readiness::Readiness;
@@ -23,6 +25,7 @@ use crate::shim;
 use crate::spans::Spans;
 use crate::supervisor::Supervisor;
 use crate::ticket::{Ticket, ticket};
+use crate::width::Width;
 use crate::worker_proc::WorkerCommand;
 
 /// Compiles jobs, in worker processes or, with one worker configured, directly.
@@ -32,6 +35,7 @@ use crate::worker_proc::WorkerCommand;
 pub struct Pool {
     mailbox: Arc<Mailbox>,
     supervisor: Mutex<Option<JoinHandle<()>>>,
+    admission: Arc<Admission>,
     next_ticket: AtomicU64,
     stats: Arc<Mutex<Stats>>,
     observer: Option<Arc<dyn Observer>>,
@@ -44,6 +48,8 @@ pub struct Pool {
 
 /// How long a worker may take to end its job and itself before it is killed.
 const GRACE: Duration = Duration::from_millis(1_500);
+/// Jobs under way, when nobody says how many there may be.
+const MOST_UNDER_WAY: usize = 1 << 16;
 /// How long a worker may take to say hello.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 
@@ -64,6 +70,8 @@ pub struct Builder {
     process: bool,
     sandbox: Sandbox,
     start: Start,
+    jobserver: Option<Jobserver>,
+    queue: Option<usize>,
 }
 
 /// How worker processes are started.
@@ -90,11 +98,24 @@ impl Pool {
         Builder::default().workers(1)
     }
 
-    /// Hands in a job. Returns at once; the ticket holds what comes of it, errors included.
+    /// Hands in a job. Returns at once, unless as many are under way as may be ([`Builder::queue`]): then
+    /// it waits until one is done. The ticket holds what comes of it, errors included.
     pub fn submit(&self, job: Job) -> Ticket {
+        self.take_in(job, self.admission.enter())
+    }
+
+    /// Hands in a job if there is room for it, and gives it back otherwise.
+    pub fn try_submit(&self, job: Job) -> Result<Ticket, Box<Job>> {
+        match self.admission.try_enter() {
+            Some(pass) => Ok(self.take_in(job, pass)),
+            None => Err(Box::new(job)),
+        }
+    }
+
+    fn take_in(&self, job: Job, pass: Pass) -> Ticket {
         let number = self.next_ticket.fetch_add(1, Ordering::Relaxed);
         let key = job.key();
-        let (ticket, promise) = ticket(number, &job, key, &self.mailbox);
+        let (ticket, promise) = ticket(number, &job, key, &self.mailbox, pass);
         self.count(|stats| stats.requested += 1);
         self.report(&ticket, Status::Submitted);
         if let Some(reason) = job.objection() {
@@ -310,6 +331,18 @@ impl Builder {
         self
     }
 
+    /// Let so many jobs be under way; who brings more waits. 65,536 without it.
+    pub fn queue(mut self, most: usize) -> Self {
+        self.queue = Some(most);
+        self
+    }
+
+    /// Run one compiler, and each further one only with a token of this jobserver.
+    pub fn jobserver(mut self, jobserver: Jobserver) -> Self {
+        self.jobserver = Some(jobserver);
+        self
+    }
+
     /// Makes the pool. No worker is started yet.
     pub fn build(self) -> Result<Pool, Error> {
         let start = |reason: String| Error::Start { reason };
@@ -347,6 +380,7 @@ impl Builder {
             cache_limit: self.cache_limit.unwrap_or(1 << 30),
             wall,
             first_job: self.first_job,
+            width: Width::new(workers, self.jobserver),
         };
         let unavailable = |error: io::Error| start(error.to_string());
         let ears = Ears {
@@ -366,6 +400,7 @@ impl Builder {
         Ok(Pool {
             mailbox,
             supervisor: Mutex::new(Some(supervisor)),
+            admission: Arc::new(Admission::new(self.queue.unwrap_or(MOST_UNDER_WAY))),
             next_ticket: AtomicU64::new(1),
             stats,
             observer: self.observer,

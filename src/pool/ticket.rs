@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::admission::{Pass, while_answering};
 use crate::error::JobError;
 use crate::hash::JobKey;
 use crate::job::{Artefact, Job, unnamed};
@@ -29,6 +30,8 @@ pub struct Ticket {
 #[derive(Debug)]
 pub(crate) struct Promise {
     shared: Arc<Shared>,
+    /// Goes with the promise, and lets the next job in.
+    _pass: Option<Pass>,
 }
 
 struct Shared {
@@ -68,6 +71,7 @@ pub(crate) fn ticket(
     job: &Job,
     key: JobKey,
     mailbox: &Arc<Mailbox>,
+    pass: Pass,
 ) -> (Ticket, Promise) {
     let given = job.given_name().map(str::to_owned);
     let shared = Arc::new(Shared {
@@ -81,6 +85,7 @@ pub(crate) fn ticket(
     });
     let promise = Promise {
         shared: Arc::clone(&shared),
+        _pass: Some(pass),
     };
     (
         Ticket {
@@ -261,9 +266,11 @@ impl Shared {
         self.answered.notify_all();
         // Outside the lock: who is told may look at the ticket.
         for (listener, result) in listeners.into_iter().zip(told.iter().cycle()) {
-            let told = catch_unwind(AssertUnwindSafe(|| match listener {
-                Listener::Waker(waker) => waker.wake(),
-                Listener::Call(tell) => tell(result),
+            let told = catch_unwind(AssertUnwindSafe(|| {
+                while_answering(|| match listener {
+                    Listener::Waker(waker) => waker.wake(),
+                    Listener::Call(tell) => tell(result),
+                });
             }));
             // The panic hook has reported it, and it is the listener's own affair.
             drop(told);
@@ -298,6 +305,7 @@ mod tests {
         });
         let promise = Promise {
             shared: Arc::clone(&shared),
+            _pass: None,
         };
         let mailbox = Weak::new();
         (Ticket { shared, mailbox }, promise)

@@ -7,7 +7,9 @@ use std::{env, fs};
 use planish::import::Error as ImportError;
 use planish::ir::GraphModule;
 use planish::ir::text::{self, Blobs, Printer, Style};
-use planish::pool::{Builder, Cache, Observer, Pool, Toolchain, ToolchainSearch, WorkerCommand};
+use planish::pool::{
+    Builder, Cache, Jobserver, Observer, Pool, Toolchain, ToolchainSearch, WorkerCommand,
+};
 use planish::sentence;
 
 use crate::args::Compiler;
@@ -42,6 +44,10 @@ pub fn pool(args: &Compiler, observer: Option<impl Observer + 'static>) -> Resul
         .worker(worker()?);
     if let Some(jobs) = args.jobs {
         builder = builder.workers(jobs.into());
+    }
+    let jobserver = env::var("MAKEFLAGS").ok();
+    if let Some(jobserver) = jobserver.as_deref().and_then(Jobserver::of) {
+        builder = builder.jobserver(jobserver);
     }
     if let Some(directory) = cache(args)? {
         builder = builder.cache(directory);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::{Action, Life, Slot, State};
+use crate::width::MEASURED_EVERY;
 
 /// A worker is fed again when it has a quarter of what may be sent ahead to it.
 const HUNGRY: usize = 4;
@@ -12,7 +13,12 @@ impl State {
     /// Gives waiting runs to idle workers, brief ones also to workers at brief ones, and starts
     /// workers for the rest.
     pub(super) fn assign(&mut self, now: Instant) {
+        self.look_at_width = self.look_at_width.filter(|time| *time > now);
         while let Some(run) = self.queue.first() {
+            if self.takes_its_time(run) && self.compilers().0 >= self.width {
+                self.look_at_width.get_or_insert(now + MEASURED_EVERY);
+                break;
+            }
             let idle = |slot: &Slot| matches!(slot.life, Life::Idle);
             let Some(slot) = self.slots.iter().position(idle) else {
                 break;
@@ -29,7 +35,17 @@ impl State {
             .iter()
             .filter(|slot| matches!(slot.life, Life::Starting { .. }))
             .count();
-        for _ in starting..self.queue.len() {
+        let held_back = self
+            .queue
+            .first()
+            .is_some_and(|first| self.takes_its_time(first));
+        let room = self.width.saturating_sub(self.compilers().0);
+        let wanted = if held_back {
+            self.queue.len().min(room)
+        } else {
+            self.queue.len()
+        };
+        for _ in starting..wanted {
             let Some(slot) = self
                 .slots
                 .iter()
@@ -39,6 +55,23 @@ impl State {
             };
             self.start(now, slot);
         }
+    }
+
+    /// Runs that take their time: how many are with workers, and how many wait.
+    pub(crate) fn compilers(&self) -> (usize, usize) {
+        let is_one =
+            |slot: &&Slot| matches!(slot.life, Life::Busy { run, .. } if self.takes_its_time(run));
+        let running = self.slots.iter().filter(is_one).count();
+        let waits = self
+            .queue
+            .first()
+            .is_some_and(|run| self.takes_its_time(run));
+        (running, if waits { self.queue.len() } else { 0 })
+    }
+
+    /// One that was cancelled does so until its worker answers.
+    fn takes_its_time(&self, run: u64) -> bool {
+        self.runs.get(&run).is_none_or(|run| run.wish.ahead == 0)
     }
 
     /// Fills up the workers that are about to have nothing to do.

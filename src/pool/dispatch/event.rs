@@ -59,6 +59,8 @@ pub(crate) enum Event {
     Cancel { ticket: u64 },
     /// Start every worker now.
     Warm,
+    /// So many runs that take their time may be with workers from now on.
+    Width(usize),
     /// Stop the workers that have nothing to do.
     Quiesce,
     /// A worker said hello.

@@ -34,6 +34,8 @@ mod survivors;
 mod tasks;
 #[path = "processes/triton.rs"]
 mod triton;
+#[path = "processes/width.rs"]
+mod width;
 
 use std::process::ExitCode;
 
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         tasks::tests(),
         survivors::tests(),
         triton::tests(),
+        width::tests(),
     ];
     let mut arguments = Arguments::from_args();
     // Most of the time is waiting, but not more should wait than a small machine can run.
