@@ -32,6 +32,7 @@ mod rung;
 pub mod selftest;
 mod sentence;
 pub mod trace;
+pub mod triton;
 
 pub use artefact::{Artefact, ArtefactError};
 pub use finalize::{Finalize, FinalizeError, Finalized, Target, finalize_on_device};

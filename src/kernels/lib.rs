@@ -33,6 +33,7 @@ pub mod lower;
 mod pack;
 pub mod reference;
 mod spec;
+mod triton;
 
 pub use epilogue::{Affine, Codes, Epilogue, WeightScales, mul_multiplier, requantize_table};
 pub use error::Error;
@@ -40,3 +41,4 @@ pub use isa::Isa;
 pub use kernel::{Contract, Kernel};
 pub use pack::{Packing, pack};
 pub use spec::{AvgPool2d, Code, Conv2d, Divisor, KernelSpec, Layout, Linear, MaxPool2d};
+pub use triton::TritonKernel;

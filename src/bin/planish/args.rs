@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use planish::kernels::Isa;
-use planish::pool::Sandbox;
+use planish::pool::{Arch, Sandbox};
 use tracing_subscriber::filter::LevelFilter;
 
 /// Finishes quantized neural networks.
@@ -36,8 +36,10 @@ pub enum Verb {
     Rules(Rules),
     /// Look after the compiled kernels that are kept
     Cache(Cache),
-    /// Look for the compiler, show the instruction set, try a worker
-    Doctor(Compiler),
+    /// Compile a kernel for devices, without one
+    Triton(Triton),
+    /// Say what is there and whether it works: compilers, instruction set, workers, cache, Triton
+    Doctor(Doctor),
 }
 
 /// Arguments of `finalize`.
@@ -116,6 +118,60 @@ pub struct Compiler {
     /// How compilers are confined: strict (or not at all), best-effort, off
     #[arg(long, value_name = "LEVEL", default_value_t)]
     pub sandbox: Sandbox,
+}
+
+/// Arguments of `triton`.
+#[derive(Debug, ClapArgs)]
+pub struct Triton {
+    /// A kernel of planish (`linear_u8s8u8 i512 o256`, `linear_s8s8s8 i512 o256`, `add_relu_u8`), or a Python file
+    pub kernel: String,
+    /// Compile for this device (may be given several times) [default: `sm_80`, `sm_90`, `sm_100`]
+    #[arg(long, value_name = "ARCH", value_parser = arch)]
+    pub arch: Vec<Arch>,
+    /// Write cubins, launch records, PTX and the source into this folder
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// The function in the Python file [default: the file's name]
+    #[arg(long, value_name = "NAME")]
+    pub function: Option<String>,
+    /// Its parameters: `x: *u8@16, rows: i32, BLOCK: 64` (type, and what divides it; constants by their values)
+    #[arg(long, value_name = "TEXT")]
+    pub signature: Option<String>,
+    /// The programs of a launch: `cdiv(rows, BLOCK) * 4`
+    #[arg(long, value_name = "TEXT")]
+    pub grid: Option<String>,
+    /// Warps of a program
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub warps: u32,
+    /// Blocks of a program
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub ctas: u32,
+    /// Depth of the loops' pipelines
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub stages: u32,
+    /// Let products be contracted with sums, which changes results
+    #[arg(long)]
+    pub fp_fusion: bool,
+    /// The Python that has Triton [default: `$PLANISH_TRITON_PYTHON`, else python3 in $PATH]
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+    /// The pool.
+    #[command(flatten)]
+    pub compiler: Compiler,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, ClapArgs)]
+pub struct Doctor {
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The Python that has Triton [default: `$PLANISH_TRITON_PYTHON`, else python3 in $PATH]
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+    /// The compiler.
+    #[command(flatten)]
+    pub compiler: Compiler,
 }
 
 /// Arguments of `cache`.
@@ -296,6 +352,12 @@ fn isa(name: &str) -> Result<Isa, String> {
         let known = Isa::ALL.map(|isa| isa.to_string());
         format!("expected host, {}", known.join(", "))
     })
+}
+
+/// Reads the name of a device.
+fn arch(name: &str) -> Result<Arch, String> {
+    name.parse()
+        .map_err(|_| "expected a device such as sm_80, sm_90 or sm_100".to_owned())
 }
 
 impl From<QuantType> for planish::passes::QuantType {

@@ -24,6 +24,7 @@ mod proof;
 mod record;
 mod rules;
 mod run;
+mod triton;
 
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -76,6 +77,7 @@ fn act(verb: &Verb) -> Result<(), Failure> {
         Verb::Passes => passes::passes(out),
         Verb::Rules(args) => rules::rules(args, out),
         Verb::Cache(args) => cache::cache(args, out),
+        Verb::Triton(args) => triton::triton(args, out),
         Verb::Doctor(args) => doctor::doctor(args, out),
     }?;
     Ok(results.flush()?)
