@@ -2,6 +2,7 @@
 //!
 //! The tests need a Python with Triton and numpy, which `PLANISH_TRITON_PYTHON` names. Without it each of them is listed as skipped.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 
@@ -125,6 +126,9 @@ fn interpret(launches: Vec<Launch>) {
     assert!(output.status.success());
     let got: Vec<Vec<i64>> = serde_json::from_slice(&output.stdout).expect("codes");
     assert_eq!(got.len(), launches.len());
+    // Codes that saturate everywhere would agree whatever the arithmetic is.
+    let all = launches.iter().flat_map(|launch| &launch.expected);
+    assert!(all.collect::<BTreeSet<_>>().len() > 64);
     for (launch, got) in launches.into_iter().zip(got) {
         let got: Vec<u8> = got.into_iter().map(|code| code as u8).collect();
         assert_eq!(got, launch.expected, "{}", launch.what);
@@ -240,8 +244,6 @@ fn linear(rows: usize, linear: Linear, code: Code, x_zero: i32) -> Vec<Launch> {
                 expected.push(stage.code(sum, out));
             }
         }
-        let inner = |code: &&u8| **code != out.lo as u8 && **code != out.hi as u8;
-        assert!(rows == 1 || expected.iter().filter(inner).count() > expected.len() / 8);
         let what = format!("{kernel} of {rows} rows, zero point {x_zero}, scale {scale}");
         launches.push(Launch::new(what, kernel, arguments, "y", expected));
     }

@@ -269,22 +269,22 @@ fn devices(args: &Args) -> Found {
             ));
         }
     };
-    let mut text = format!(
+    let mut lines = vec![format!(
         "{} on {} {}, digest {}",
         triton.version(),
         triton.python().display(),
         triton.python_version(),
         &triton.digest()[..SHORT.min(triton.digest().len())]
-    );
+    )];
     let mut assemblers = Map::new();
     for arch in triton::ARCHS {
         let ptxas = triton.ptxas(arch);
         let (path, version) = (ptxas.path().display(), ptxas.version());
-        text.push_str(&format!("\n{arch}: ptxas {version}, {path}"));
+        lines.push(format!("{arch}: ptxas {version}, {path}"));
         assemblers.insert(arch.to_string(), assembler(&triton, arch));
     }
     Ok((
-        text,
+        lines.join("\n"),
         json!({
             "found": true,
             "python": triton.python().display().to_string(),

@@ -189,7 +189,7 @@ impl FromStr for Arch {
 
 impl fmt::Display for Arch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sm_{}", self.0)
+        f.pad(&format!("sm_{}", self.0))
     }
 }
 

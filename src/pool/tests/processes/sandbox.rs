@@ -226,7 +226,7 @@ fn try_all(directory: &Path, sandbox: Sandbox, said: &mut String) -> Result<(), 
         let error = pool.submit(Job::cc(&toolchain, job, ["-O2"])).wait();
         match error {
             Err(JobError::Compile { diagnostics, .. }) => {
-                said.push_str(&diagnostics.remains.stderr)
+                said.push_str(&diagnostics.remains.stderr);
             }
             other => {
                 let _ = writeln!(said, "{other:?}");
