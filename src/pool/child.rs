@@ -171,7 +171,7 @@ impl Launcher {
         let (reader, writer) = io::pipe()?;
         let mut command = self.command.verb_command(shim::EXEC_LIMITED);
         command
-            .args(shim::exec_limited_arguments(bounds, self.sandbox))
+            .args(shim::exec_limited_arguments(bounds, self.sandbox, &[]))
             .arg(program.path)
             .args(&program.arguments)
             .envs(

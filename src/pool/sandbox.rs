@@ -15,6 +15,7 @@ mod calls;
 mod files;
 mod namespaces;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
@@ -53,6 +54,8 @@ pub struct Confinement {
 pub(crate) struct Room<'a> {
     /// The program to execute, with its installation.
     pub program: Option<&'a Path>,
+    /// What else it may read and execute.
+    pub files: &'a [OsString],
     /// The directory that it may change.
     pub directory: Option<&'a Path>,
 }
@@ -61,6 +64,7 @@ impl Room<'_> {
     /// No file at all.
     pub(crate) const EMPTY: Self = Self {
         program: None,
+        files: &[],
         directory: None,
     };
 }

@@ -3,9 +3,9 @@
 //! Limits must be set between fork and exec. Doing that inside the forking process needs `unsafe`;
 //! a program that sets them on itself and then turns into the compiler does not.
 //!
-//! * `exec-limited PARENT CPU MEMORY OUTPUT PROCESSES SANDBOX -- PROGRAM ARGUMENT…` ties itself to its
+//! * `exec-limited PARENT CPU MEMORY OUTPUT PROCESSES SANDBOX FILE… -- PROGRAM ARGUMENT…` ties itself to its
 //!   parent's life, takes the limits and the [sandbox](crate::sandbox) on itself and executes the compiler
-//!   in its place.
+//!   in its place, which may read the files.
 //! * `watch` leads the compiler's process group and reads standard input, whose other end only the
 //!   process that asked for the compiler holds. When that process dies, however it dies, the read
 //!   ends, and `watch` kills the group. The death signal alone would end the compiler's driver and
@@ -15,7 +15,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use close_fds::CloseFdsBuilder;
@@ -38,8 +38,13 @@ const FIRST_OF_OTHERS: i32 = 3;
 /// The shim's exit code when it could not execute the compiler.
 pub(crate) const CANNOT_EXECUTE: u8 = 126;
 
-/// The arguments of [`exec_limited`], without program and verb.
-pub(crate) fn exec_limited_arguments(bounds: &Bounds, sandbox: Sandbox) -> Vec<OsString> {
+/// The arguments of [`exec_limited`], without program and verb. Besides the program's own installation it may
+/// read these files and directories.
+pub(crate) fn exec_limited_arguments(
+    bounds: &Bounds,
+    sandbox: Sandbox,
+    files: &[PathBuf],
+) -> Vec<OsString> {
     let numbers = [
         u64::from(std::process::id()),
         bounds.cpu_s,
@@ -51,7 +56,9 @@ pub(crate) fn exec_limited_arguments(bounds: &Bounds, sandbox: Sandbox) -> Vec<O
         .iter()
         .map(|number| number.to_string().into())
         .collect();
-    arguments.extend([sandbox.to_string().into(), "--".into()]);
+    arguments.push(sandbox.to_string().into());
+    arguments.extend(files.iter().map(OsString::from));
+    arguments.push("--".into());
     arguments
 }
 
@@ -70,7 +77,8 @@ pub(crate) fn exec_limited(arguments: &[OsString]) -> ExitCode {
 
 /// Takes the sandbox on itself, with the directory it was started in as its room.
 pub(crate) fn confine(level: &OsStr) -> ExitCode {
-    let confined = sandbox_level(level).and_then(|sandbox| enter(sandbox, Path::new("/bin/sh")));
+    let confined =
+        sandbox_level(level).and_then(|sandbox| enter(sandbox, Path::new("/bin/sh"), &[]));
     match confined {
         Ok(confinement) => {
             // If nobody listens, nobody wants to know.
@@ -120,23 +128,14 @@ pub(crate) fn watch() -> ExitCode {
 }
 
 fn limited_command(arguments: &[OsString]) -> Result<Command, String> {
-    let [
-        parent,
-        cpu,
-        memory,
-        output,
-        processes,
-        sandbox,
-        dashes,
-        program,
-        rest @ ..,
-    ] = arguments
-    else {
+    let [parent, cpu, memory, output, processes, sandbox, rest @ ..] = arguments else {
         return Err("it needs PARENT CPU MEMORY OUTPUT PROCESSES SANDBOX -- PROGRAM".to_owned());
     };
-    if dashes != "--" {
-        return Err("expected `--` before the program".to_owned());
-    }
+    let dashes = rest.iter().position(|word| word == "--");
+    let (files, call) = rest.split_at(dashes.unwrap_or(rest.len()));
+    let [_, program, rest @ ..] = call else {
+        return Err("expected `--` and a program".to_owned());
+    };
     let number = |text: &OsString| -> Result<u64, String> {
         let number = text.to_str().and_then(|text| text.parse().ok());
         number.ok_or_else(|| format!("expected a number, got {}", text.display()))
@@ -153,7 +152,7 @@ fn limited_command(arguments: &[OsString]) -> Result<Command, String> {
     let program = Path::new(program);
     CloseFdsBuilder::new().cloexecfrom(FIRST_OF_OTHERS);
     os::limit_self(&bounds).map_err(|error| format!("set the limits: {error}"))?;
-    let confinement = enter(sandbox, program)?;
+    let confinement = enter(sandbox, program, files)?;
     if confinement.namespaces {
         os::limit_threads(bounds.processes).map_err(|error| format!("limit threads: {error}"))?;
     }
@@ -172,9 +171,10 @@ fn sandbox_level(text: &OsStr) -> Result<Sandbox, String> {
     text.to_string_lossy().parse()
 }
 
-fn enter(sandbox: Sandbox, program: &Path) -> Result<Confinement, String> {
+fn enter(sandbox: Sandbox, program: &Path, files: &[OsString]) -> Result<Confinement, String> {
     let room = Room {
         program: Some(program),
+        files,
         directory: Some(Path::new(".")),
     };
     sandbox

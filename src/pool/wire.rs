@@ -224,6 +224,8 @@ pub struct CompileTriton {
 pub struct TritonTools {
     /// The Python that has Triton.
     pub python: OsString,
+    /// The directory of Triton's files.
+    pub package: OsString,
     /// The assembler for devices before `sm_90`.
     pub ptxas: OsString,
     /// The assembler for the others.

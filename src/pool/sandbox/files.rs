@@ -50,6 +50,7 @@ fn ruleset(room: &Room<'_>) -> Result<LandlockStatus, RulesetError> {
         .scope(Scope::from_all(WANTED))?
         .create()?
         .add_rules(path_beneath_rules(programs, read))?
+        .add_rules(path_beneath_rules(room.files, read))?
         .add_rules(path_beneath_rules(files, AccessFs::ReadFile))?
         .add_rules(path_beneath_rules(
             null,

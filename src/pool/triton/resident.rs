@@ -3,6 +3,7 @@
 //! Loading Triton and its first compilation take a second; a process that is forked afterwards has
 //! both behind it. The program is `resident.py`.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, PipeWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,7 +22,6 @@ use crate::channel::Interrupts;
 use crate::child::{Group, Launcher};
 use crate::error::ended;
 use crate::os;
-use crate::sandbox::Sandbox;
 use crate::shim;
 use crate::triton::search::environment;
 use crate::triton::signature::Kind;
@@ -171,7 +171,11 @@ impl Resident {
             let child = launcher
                 .command
                 .verb_command(shim::EXEC_LIMITED)
-                .args(shim::exec_limited_arguments(&bounds, Sandbox::Off))
+                .args(shim::exec_limited_arguments(
+                    &bounds,
+                    launcher.sandbox,
+                    &files(tools),
+                ))
                 .arg(&tools.python)
                 .args(["-s", "-B"])
                 .arg(&program)
@@ -185,7 +189,8 @@ impl Resident {
                 .env("TRITON_DEFAULT_FP_FUSION", "0")
                 .env("TRITON_PTXAS_PATH", &tools.ptxas)
                 .env("TRITON_PTXAS_BLACKWELL_PATH", &tools.ptxas_blackwell)
-                .current_dir(&home)
+                // What it may change, jobs' directories among it.
+                .current_dir(scratch)
                 .stdin(OwnedFd::from(other))
                 .stdout(stderr.try_clone()?)
                 .stderr(stderr.try_clone()?)
@@ -332,6 +337,23 @@ fn home(scratch: &Path) -> io::Result<PathBuf> {
     }
     fs::DirBuilder::new().mode(0o700).create(&home)?;
     Ok(home)
+}
+
+/// What Python may read besides its own installation: the virtual environment, Triton with the packages beside it,
+/// and the assemblers.
+fn files(tools: &TritonTools) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = [&tools.ptxas, &tools.ptxas_blackwell]
+        .map(PathBuf::from)
+        .into();
+    let above = |path: &OsString| Path::new(path).parent().map(Path::to_owned);
+    files.extend(above(&tools.package));
+    if let Some(environment) = above(&tools.python).as_deref().and_then(Path::parent)
+        && environment.join("pyvenv.cfg").exists()
+    {
+        let parts = ["pyvenv.cfg", "bin", "lib", "lib64"];
+        files.extend(parts.map(|part| environment.join(part)));
+    }
+    files
 }
 
 fn order<'a>(

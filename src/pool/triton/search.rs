@@ -153,6 +153,7 @@ impl Triton {
     pub(crate) fn tools(&self) -> TritonTools {
         TritonTools {
             python: self.python.clone().into(),
+            package: self.package.directory.clone().into(),
             ptxas: self.ptxas.path.clone().into(),
             ptxas_blackwell: self.ptxas_blackwell.path.clone().into(),
         }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use planish_pool::{
-    Arch, Artefact, Cache, Digest, Error, Job, JobError, Limit, Limits, Pool, Process, Triton,
-    TritonArtefact, TritonSearch, TritonSource,
+    Arch, Artefact, Cache, Digest, Error, Job, JobError, Limit, Limits, Pool, Process, Sandbox,
+    Triton, TritonArtefact, TritonSearch, TritonSource,
 };
 
 use crate::bench::{Bench, alive, kill, until, within};
@@ -20,7 +20,7 @@ const ARCHS: [Arch; 3] = [Arch::SM_80, Arch::SM_90, Arch::SM_100];
 const SIGNATURE: &str = "x: *u8@16, y: *fp32@16, n: i32, SCALE: 3, BLOCK: 256";
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn()); 12] = [
+    let tests: [(&str, fn()); 13] = [
         ("cubins_repeat_on_three_devices", cubins_repeat),
         ("launch_record", launch_record),
         ("assembler_for_every_device", assembler_for_every_device),
@@ -32,6 +32,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         ("cancel", cancel),
         ("resident_that_dies", resident_dies),
         ("c_between", c_between),
+        ("confined", confined),
         ("cache_hit_starts_no_python", cache_hit),
     ];
     let missing = python().is_none();
@@ -476,6 +477,35 @@ fn c_between() {
     until("Python to be gone with its worker", || {
         pythons(&bench).is_empty()
     });
+    make(&pool, job("# after that"));
+    drop(pool);
+    bench.assert_nothing_left();
+}
+
+fn confined() {
+    let bench = Bench::new();
+    let pool = bench.builder(1).sandbox(Sandbox::BestEffort);
+    let pool = pool.build().expect("a pool");
+    let triton = triton();
+    for arch in ARCHS {
+        make(&pool, Job::triton(&triton, source(""), arch));
+    }
+    let confinement = pool.confinement().expect("a confinement");
+    let secret = bench.path("secret");
+    fs::write(&secret, "secret").expect("write");
+    if confinement.landlock.is_some() {
+        for first in [
+            format!("open('{}')", secret.display()),
+            format!("open('{}', 'w')", bench.path("mark").display()),
+        ] {
+            let error = refusal(&pool, job(&first)).to_string();
+            assert!(error.contains("PermissionError"), "{error}");
+        }
+    }
+    if confinement.seccomp {
+        let error = refusal(&pool, job("import socket\nsocket.socket()")).to_string();
+        assert!(error.contains("PermissionError"), "{error}");
+    }
     make(&pool, job("# after that"));
     drop(pool);
     bench.assert_nothing_left();
