@@ -23,13 +23,14 @@ use serde::{Deserialize, Serialize};
 use crate::error::Process;
 use crate::remains::{Remains, Resource};
 use crate::sandbox::Sandbox;
-use crate::triton::{Arch, TritonSource};
 
 mod decoder;
 mod note;
+mod triton;
 
 pub use decoder::Decoder;
 pub use note::{Level, Note};
+pub use triton::{CompileTriton, TritonTools};
 
 /// The version of the protocol. Both sides must have the same one.
 pub const VERSION: u16 = 3;
@@ -208,30 +209,6 @@ pub struct CompileC {
     pub claim: Option<String>,
 }
 
-/// A Triton source, for which device, and by what it is compiled.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CompileTriton {
-    /// The kernel.
-    pub source: TritonSource,
-    /// The device.
-    pub arch: Arch,
-    /// The compiler.
-    pub tools: TritonTools,
-}
-
-/// The programs of Triton, by their absolute paths.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TritonTools {
-    /// The Python that has Triton.
-    pub python: OsString,
-    /// The directory of Triton's files.
-    pub package: OsString,
-    /// The assembler for devices before `sm_90`.
-    pub ptxas: OsString,
-    /// The assembler for the others.
-    pub ptxas_blackwell: OsString,
-}
-
 /// Bytes to give back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Echo {
@@ -397,17 +374,6 @@ impl Frame {
                 expected,
                 detail: format!("{} bytes too many", rest.len()),
             })
-        }
-    }
-}
-
-impl TritonTools {
-    /// The assembler for a device.
-    pub(crate) fn ptxas(&self, arch: Arch) -> &OsString {
-        if arch < Arch::SM_90 {
-            &self.ptxas
-        } else {
-            &self.ptxas_blackwell
         }
     }
 }
