@@ -155,7 +155,7 @@ fn a_forged_artefact_is_refused() {
         &[
             "the module text of",
             "bad.planish",
-            "aten::relu(%x): `self` ",
+            "module.ir:2:3: `self` must be Tensor",
         ],
     );
 
