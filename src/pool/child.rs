@@ -8,7 +8,7 @@ use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -168,7 +168,6 @@ impl Launcher {
         deadline: Instant,
         interrupts: &mut Interrupts<'_>,
     ) -> io::Result<Ended> {
-        let (reader, writer) = io::pipe()?;
         let mut command = self.command.verb_command(shim::EXEC_LIMITED);
         command
             .args(shim::exec_limited_arguments(bounds, self.sandbox, &[]))
@@ -182,13 +181,8 @@ impl Launcher {
             )
             .current_dir(program.directory)
             .stdin(Stdio::null())
-            .stdout(writer.try_clone()?)
-            .stderr(writer)
             .process_group(guard.number());
-        let child = Member(Some(command.spawn()?));
-        // Our copies of the pipe's write end live in `command`.
-        drop(command);
-        let mut output = Output::new(reader)?;
+        let (child, mut output) = heard(command)?;
         let limits = Limits {
             deadline,
             crowd: self.crowd(guard, bounds),
@@ -251,18 +245,13 @@ impl Launcher {
         deadline: Instant,
         interrupts: &mut Interrupts<'_>,
     ) -> io::Result<Trial> {
-        let (reader, writer) = io::pipe()?;
         let mut command = self.command.verb_command(proof::PROVE);
         command
             .args(proof::arguments(bounds, self.sandbox, claim))
             .current_dir("/")
             .stdin(File::open(path)?)
-            .stdout(writer.try_clone()?)
-            .stderr(writer)
             .process_group(0);
-        let child = Member(Some(command.spawn()?));
-        drop(command);
-        let mut output = Output::new(reader)?;
+        let (child, mut output) = heard(command)?;
         let deadline = deadline.min(Instant::now() + TRIAL);
         let crowd = Crowd::none();
         let stop = wait(&child, &mut output, Limits { deadline, crowd }, interrupts)?;
@@ -319,6 +308,16 @@ impl Drop for Group {
         self.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Starts a program whose output is heard.
+fn heard(mut command: Command) -> io::Result<(Member, Output)> {
+    let (reader, writer) = io::pipe()?;
+    command.stdout(writer.try_clone()?).stderr(writer);
+    let child = Member(Some(command.spawn()?));
+    // Our copies of the pipe's write end live in `command`.
+    drop(command);
+    Ok((child, Output::new(reader)?))
 }
 
 /// A child that is dead and reaped when this value is gone.
