@@ -33,6 +33,7 @@ import time
 from pathlib import Path
 
 import torch
+from program import built
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -54,7 +55,7 @@ def main():
 
     resnet = made(args.inputs / "resnet50.pt", lambda: resnet50())
     chain = made(args.inputs / f"chain{args.chain}.pt", lambda: conv_chain(args.chain))
-    program = Planish(built(), args.threads)
+    program = Planish(built("finalize"), args.threads)
 
     print(f"{'work':42} {'PyTorch':>12} {'planish':>12} {'ratio':>8}   demanded")
     ours, theirs = compared(program, resnet, args.runs)
@@ -130,15 +131,6 @@ class Planish:
         if not answer:
             raise SystemExit(f"planish did not answer {request!r}")
         return json.loads(answer)
-
-
-def built():
-    """Builds the program and returns its path."""
-    command = ["cargo", "bench", "--bench", "finalize", "--no-run", "--message-format=json"]
-    output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    messages = (json.loads(line) for line in output.splitlines())
-    paths = [m["executable"] for m in messages if m.get("target", {}).get("name") == "finalize" and m.get("executable")]
-    return paths[-1]
 
 
 def made(path, make):

@@ -21,7 +21,8 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from program import built
+
 WORKERS = 2
 
 # question, key in the answer, what is printed, unit, what is demanded, whether more is better
@@ -55,7 +56,7 @@ def main():
     questions = list(dict.fromkeys(row[0] for row in ROWS))
     if args.only:
         questions = [question for question in questions if question.split()[0] in args.only]
-    program = built()
+    program = built("pool")
     print(f"{'work':56} {'PyTorch':>12} {'planish':>12} {'ratio':>9}   demanded")
     for question in questions:
         ours, theirs = [], []
@@ -85,15 +86,6 @@ def ask(program, question):
     if done.returncode != 0 or not done.stdout:
         raise SystemExit(f"planish did not answer {question!r}: {done.stdout}")
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def built():
-    """Builds the program and returns its path."""
-    command = ["cargo", "bench", "--bench", "pool", "--no-run", "--message-format=json"]
-    output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    messages = (json.loads(line) for line in output.splitlines())
-    paths = [m["executable"] for m in messages if m.get("target", {}).get("name") == "pool" and m.get("executable")]
-    return paths[-1]
 
 
 def new_pool():
