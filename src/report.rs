@@ -1,6 +1,5 @@
 //! What `planish finalize --report` writes: the whole story of one run, as data.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use planish_passes::{Coverage, FloatOp};
@@ -35,7 +34,7 @@ pub struct Report {
     /// The kernels.
     pub kernels: KernelEntries,
     /// What the pool counted.
-    pub pool: Counters,
+    pub pool: planish_pool::Stats,
     /// What is computed on codes, and what stays in float and why.
     pub quantized: CoverageEntry,
     /// Share of multiply-accumulates that ran in integer kernels; known when the program was checked.
@@ -86,39 +85,6 @@ pub struct KernelEntries {
     pub seconds: f64,
     /// Every request.
     pub requests: Vec<RequestEntry>,
-}
-
-/// What the pool has counted since it was built.
-#[derive(Clone, Debug, Serialize)]
-pub struct Counters {
-    /// Jobs submitted.
-    pub requested: u64,
-    /// Jobs that a worker made.
-    pub compiled: u64,
-    /// Jobs answered from the cache.
-    pub from_cache: u64,
-    /// Jobs that joined an identical one under way.
-    pub deduped: u64,
-    /// Jobs that ended with an error other than a cancel.
-    pub failed: u64,
-    /// Jobs cancelled before their result.
-    pub cancelled: u64,
-    /// Deaths of workers that had a job.
-    pub crashes: u64,
-    /// Jobs given to a second worker after their first one died.
-    pub retried: u64,
-    /// Workers started.
-    pub workers_started: u64,
-    /// Of these, stopped because they had nothing to do.
-    pub workers_retired: u64,
-    /// Cache entries that were damaged, and set aside.
-    pub cache_corrupt: u64,
-    /// Results that could not be written to the cache.
-    pub cache_unwritten: u64,
-    /// Seconds that workers spent on jobs, added up.
-    pub seconds: f64,
-    /// What jobs counted, by name.
-    pub counted: BTreeMap<String, u64>,
 }
 
 /// One request for a kernel. Times are seconds from the start of the first pass.
@@ -200,7 +166,7 @@ impl Report {
         workers: usize,
         import: Duration,
         fallbacks: &[Fallback],
-        pool: Counters,
+        pool: planish_pool::Stats,
     ) -> Self {
         Self {
             planish: env!("CARGO_PKG_VERSION").to_owned(),
@@ -268,28 +234,6 @@ impl KernelEntries {
             *counter += 1;
         }
         entries
-    }
-}
-
-impl Counters {
-    /// The counters of a pool.
-    pub fn new(stats: &planish_pool::Stats) -> Self {
-        Self {
-            requested: stats.requested,
-            compiled: stats.compiled,
-            from_cache: stats.from_cache,
-            deduped: stats.deduped,
-            failed: stats.failed,
-            cancelled: stats.cancelled,
-            crashes: stats.crashes,
-            retried: stats.retried,
-            workers_started: stats.workers_started,
-            workers_retired: stats.workers_retired,
-            cache_corrupt: stats.cache_corrupt,
-            cache_unwritten: stats.cache_unwritten,
-            seconds: stats.seconds,
-            counted: stats.counted.clone(),
-        }
     }
 }
 

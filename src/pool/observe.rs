@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use crate::hash::JobKey;
 use crate::wire::Note;
 
 /// Counters since the pool was built.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
     /// Jobs submitted.
@@ -35,6 +37,7 @@ pub struct Stats {
     /// Results that could not be written to the cache, and were delivered all the same.
     pub cache_unwritten: u64,
     /// Why the last of them could not be written.
+    #[serde(skip)]
     pub cache_complaint: Option<String>,
     /// Seconds that workers spent on jobs, added up.
     pub seconds: f64,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use planish::check::{Check, Samples, check};
 use planish::pool::Pool;
-use planish::report::{Counters, FallbackEntry, Report};
+use planish::report::{FallbackEntry, Report};
 use planish::runtime::Stats;
 use planish::{Finalize, FinalizeError, Finalized, Target, file};
 
@@ -84,7 +84,7 @@ pub fn finalize(args: &args::Finalize, out: &mut impl Write) -> Result<(), Failu
         pool.workers(),
         import,
         program.fallbacks(),
-        Counters::new(&pool.stats()),
+        pool.stats(),
     );
     if let Some(samples) = &samples {
         progress.show("check");

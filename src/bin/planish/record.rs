@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use planish::file;
 use planish::pool::Pool;
-use planish::report::Counters;
 use planish::trace::{Span, Trace};
 
 use crate::console::say;
@@ -54,7 +53,7 @@ pub fn write_counters(path: Option<&Path>, pool: &Pool) -> Result<(), Failure> {
     let Some(path) = path else {
         return Ok(());
     };
-    let counters = Counters::new(&pool.stats());
+    let counters = pool.stats();
     let json = serde_json::to_vec_pretty(&counters).map_err(|error| failed(&error))?;
     file::write_whole(path, &json).map_err(|error| Failure::file("write", path, &error))
 }
