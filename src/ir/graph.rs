@@ -8,6 +8,7 @@
 //! Only this file and its children change what ties nodes and values together.
 
 mod layout;
+mod uses;
 
 use std::sync::{Arc, LazyLock};
 
@@ -17,7 +18,7 @@ pub use layout::At;
 pub(crate) use layout::Place;
 
 use crate::entity::PrimaryMap;
-use crate::{Attr, Block, BlockId, Def, Literal, Node, NodeId, Op, Sym, Type, Use, Value, ValueId};
+use crate::{Attr, Block, BlockId, Def, Literal, Node, NodeId, Op, Sym, Type, Value, ValueId};
 
 /// A graph: one block with parameters and results, in which nodes may nest further blocks.
 #[derive(Clone, Debug)]
@@ -299,85 +300,6 @@ impl Graph {
         self.values[to].name = self.values[from].name.clone();
     }
 
-    /// Adds an input at the end of a node's inputs.
-    pub fn push_input(&mut self, node: NodeId, value: ValueId) {
-        let index = self.nodes[node].inputs.len() as u32;
-        let slot = self.add_use(value, Use::Input(node, index));
-        let node = &mut self.nodes[node];
-        node.inputs.push(value);
-        node.slots.push(slot);
-    }
-
-    /// Replaces one input of a node.
-    pub fn set_input(&mut self, node: NodeId, index: usize, value: ValueId) {
-        let (old, slot) = (
-            self.nodes[node].inputs[index],
-            self.nodes[node].slots[index],
-        );
-        self.remove_use(old, slot);
-        let slot = self.add_use(value, Use::Input(node, index as u32));
-        self.nodes[node].inputs[index] = value;
-        self.nodes[node].slots[index] = slot;
-    }
-
-    /// Replaces all inputs of a node.
-    pub fn set_inputs(&mut self, node: NodeId, inputs: &[ValueId]) {
-        self.drop_inputs(node);
-        for input in inputs {
-            self.push_input(node, *input);
-        }
-    }
-
-    /// Replaces the results of a block.
-    pub fn set_results(&mut self, block: BlockId, results: &[ValueId]) {
-        // From the last: a removal may move the slot of an earlier result, never of a removed one.
-        while let Some(value) = self.blocks[block].results.last().copied() {
-            let slot = self.blocks[block].result_slots[self.blocks[block].results.len() - 1];
-            self.remove_use(value, slot);
-            self.blocks[block].results.pop();
-            self.blocks[block].result_slots.pop();
-        }
-        for value in results {
-            self.push_result(block, *value);
-        }
-    }
-
-    /// Adds a result at the end of a block's results.
-    pub fn push_result(&mut self, block: BlockId, value: ValueId) {
-        let index = self.blocks[block].results.len() as u32;
-        let slot = self.add_use(value, Use::Result(block, index));
-        self.blocks[block].results.push(value);
-        self.blocks[block].result_slots.push(slot);
-    }
-
-    /// Makes one use read another value.
-    pub fn set_use(&mut self, at: Use, value: ValueId) {
-        match at {
-            Use::Input(node, index) => self.set_input(node, index as usize, value),
-            Use::Result(block, index) => {
-                let index = index as usize;
-                let (old, slot) = (
-                    self.blocks[block].results[index],
-                    self.blocks[block].result_slots[index],
-                );
-                self.remove_use(old, slot);
-                let slot = self.add_use(value, at);
-                self.blocks[block].results[index] = value;
-                self.blocks[block].result_slots[index] = slot;
-            }
-        }
-    }
-
-    /// Makes every use of `old` read `new`.
-    pub fn replace_all_uses(&mut self, old: ValueId, new: ValueId) {
-        if old == new {
-            return;
-        }
-        while let Some(at) = self.values[old].uses.last().copied() {
-            self.set_use(at, new);
-        }
-    }
-
     /// Removes a node and all that is nested in it.
     ///
     /// # Panics
@@ -451,20 +373,6 @@ impl Graph {
         }
     }
 
-    /// Removes one result of a block.
-    pub fn remove_result(&mut self, block: BlockId, index: usize) {
-        let mut results = self.blocks[block].results.clone();
-        results.remove(index);
-        self.set_results(block, &results);
-    }
-
-    /// Removes one input of a node.
-    pub fn remove_input(&mut self, node: NodeId, index: usize) {
-        let mut inputs = self.nodes[node].inputs.clone();
-        inputs.remove(index);
-        self.set_inputs(node, &inputs);
-    }
-
     /// A node, to break laws in the tests of the verifier.
     #[cfg(test)]
     pub(crate) fn raw_node(&mut self, id: NodeId) -> &mut Node {
@@ -496,22 +404,6 @@ impl Graph {
         }
     }
 
-    fn drop_inputs(&mut self, node: NodeId) {
-        // From the last: a removal may move the slot of an earlier input, never of a removed one.
-        while let Some(value) = self.nodes[node].inputs.last().copied() {
-            let slot = self.nodes[node].slots[self.nodes[node].inputs.len() - 1];
-            self.remove_use(value, slot);
-            self.nodes[node].inputs.pop();
-            self.nodes[node].slots.pop();
-        }
-    }
-
-    fn add_use(&mut self, value: ValueId, at: Use) -> u32 {
-        let uses = &mut self.values[value].uses;
-        uses.push(at);
-        (uses.len() - 1) as u32
-    }
-
     /// Marks a node that nothing ties to others any more. The id stays taken; a constant's weights need not stay in memory.
     fn bury(&mut self, id: NodeId) {
         for output in &self.nodes[id].outputs {
@@ -526,18 +418,6 @@ impl Graph {
         (node.blocks, node.attrs) = (None, None);
         self.places[id].live = false;
         self.live -= 1;
-    }
-
-    /// Constant time: the last use takes the place of the removed one and is told of its new slot.
-    fn remove_use(&mut self, value: ValueId, slot: u32) {
-        let uses = &mut self.values[value].uses;
-        uses.swap_remove(slot as usize);
-        if let Some(moved) = uses.get(slot as usize).copied() {
-            match moved {
-                Use::Input(node, index) => self.nodes[node].slots[index as usize] = slot,
-                Use::Result(block, index) => self.blocks[block].result_slots[index as usize] = slot,
-            }
-        }
     }
 }
 
@@ -563,6 +443,7 @@ impl Block {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Use;
 
     fn relu_twice() -> (Graph, ValueId, NodeId, NodeId) {
         let mut graph = Graph::new();
