@@ -52,71 +52,85 @@ impl Graph {
     }
 
     /// The graph's own block.
+    #[inline]
     pub fn entry(&self) -> BlockId {
         self.entry
     }
 
     /// Parameters of the graph.
+    #[inline]
     pub fn params(&self) -> &[ValueId] {
         &self.blocks[self.entry].params
     }
 
     /// Results of the graph.
+    #[inline]
     pub fn results(&self) -> &[ValueId] {
         &self.blocks[self.entry].results
     }
 
     /// Number of nodes, nested ones included.
+    #[inline]
     pub fn len(&self) -> usize {
         self.live
     }
 
     /// Whether there is no node.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.live == 0
     }
 
     /// A node.
+    #[inline]
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id]
     }
 
     /// A value.
+    #[inline]
     pub fn value(&self, id: ValueId) -> &Value {
         &self.values[id]
     }
 
     /// A value, or `None` when the id belongs to another graph.
+    #[inline]
     pub fn get_value(&self, id: ValueId) -> Option<&Value> {
         self.values.get(id)
     }
 
     /// A block.
+    #[inline]
     pub fn block(&self, id: BlockId) -> &Block {
         &self.blocks[id]
     }
 
     /// The type of a value.
+    #[inline]
     pub fn ty(&self, id: ValueId) -> &Type {
         &self.values[id].ty
     }
 
     /// Number of node ids given out; a bound for tables over nodes.
+    #[inline]
     pub fn node_capacity(&self) -> usize {
         self.nodes.len()
     }
 
     /// Number of value ids given out; a bound for tables over values.
+    #[inline]
     pub fn value_capacity(&self) -> usize {
         self.values.len()
     }
 
     /// Number of block ids given out; a bound for tables over blocks.
+    #[inline]
     pub fn block_capacity(&self) -> usize {
         self.blocks.len()
     }
 
     /// The node that computes a value; `None` for a parameter.
+    #[inline]
     pub fn producer(&self, value: ValueId) -> Option<NodeId> {
         match self.values[value].def {
             Def::Output(node, _) => Some(node),
@@ -128,6 +142,7 @@ impl Graph {
     ///
     /// # Panics
     /// When the node has no output or several.
+    #[inline]
     pub fn output(&self, node: NodeId) -> ValueId {
         let outputs = self.nodes[node].outputs();
         assert!(
@@ -150,6 +165,7 @@ impl Graph {
     /// The payload of the `prim::Constant` that makes a value.
     ///
     /// A constant without a payload is `None` (the value) unless the text left the payload out.
+    #[inline]
     pub fn constant(&self, value: ValueId) -> Option<&Literal> {
         let node = &self.nodes[self.producer(value)?];
         if !node.op.is("prim::Constant") {
@@ -242,6 +258,7 @@ impl Graph {
     pub fn add_block(&mut self, node: NodeId) -> BlockId {
         let block = self.blocks.push(Block::new(Some(node)));
         self.nodes[node].blocks.get_or_insert_default().push(block);
+        self.places[node].nests = true;
         block
     }
 

@@ -115,38 +115,45 @@ pub struct Block {
 
 impl Node {
     /// Operator.
+    #[inline]
     pub fn op(&self) -> Op {
         self.op
     }
 
     /// Inputs, in the operator's order.
+    #[inline]
     pub fn inputs(&self) -> &[ValueId] {
         &self.inputs
     }
 
     /// Outputs.
+    #[inline]
     pub fn outputs(&self) -> &[ValueId] {
         &self.outputs
     }
 
     /// Nested blocks (`prim::If`: then, else; `prim::Loop`: the body).
+    #[inline]
     pub fn blocks(&self) -> &[BlockId] {
         self.blocks.as_ref().map_or(&[], |blocks| blocks)
     }
 
     /// Attributes, in the order in which they were given.
+    #[inline]
     pub fn attrs(&self) -> impl ExactSizeIterator<Item = (Sym, &Attr)> {
         let entries = self.attrs.as_ref().map_or(&[][..], |attrs| &attrs.entries);
         entries.iter().map(|(name, attr)| (*name, attr))
     }
 
     /// The attribute with this name.
+    #[inline]
     pub fn attr(&self, name: &str) -> Option<&Attr> {
         let mut entries = self.attrs.as_ref()?.entries.iter();
         entries.find_map(|(key, attr)| (*key == *name).then_some(attr))
     }
 
     /// The attribute with this name, when it is a value.
+    #[inline]
     pub fn literal(&self, name: &str) -> Option<&Literal> {
         match self.attr(name)? {
             Attr::Literal(literal) => Some(literal),
@@ -160,6 +167,7 @@ impl Node {
     }
 
     /// The string attribute `name`: which attribute a `prim::GetAttr` reads, which method a `prim::CallMethod` calls.
+    #[inline]
     pub fn name_attr(&self) -> Option<Sym> {
         self.attrs.as_ref()?.name
     }
@@ -191,11 +199,13 @@ impl Attrs {
 
 impl Value {
     /// Where the value comes from.
+    #[inline]
     pub fn def(&self) -> Def {
         self.def
     }
 
     /// All uses, one for each operand; their order has no meaning.
+    #[inline]
     pub fn uses(&self) -> &[Use] {
         &self.uses
     }
@@ -203,26 +213,31 @@ impl Value {
 
 impl Block {
     /// Parameters.
+    #[inline]
     pub fn params(&self) -> &[ValueId] {
         &self.params
     }
 
     /// Results.
+    #[inline]
     pub fn results(&self) -> &[ValueId] {
         &self.results
     }
 
     /// First node.
+    #[inline]
     pub fn first(&self) -> Option<NodeId> {
         self.first
     }
 
     /// Last node.
+    #[inline]
     pub fn last(&self) -> Option<NodeId> {
         self.last
     }
 
     /// The node that this block is nested in; `None` for a graph's own block.
+    #[inline]
     pub fn parent(&self) -> Option<NodeId> {
         self.parent
     }

@@ -127,26 +127,31 @@ impl Op {
     }
 
     /// What is known of the operator.
+    #[inline]
     pub fn info(self) -> &'static OpInfo {
         self.0
     }
 
     /// Qualified name without overload, such as `aten::add`.
+    #[inline]
     pub fn name(self) -> Sym {
         self.0.name
     }
 
     /// Declaration, where there is one.
+    #[inline]
     pub fn schema(self) -> Option<&'static Schema> {
         self.0.schema.as_ref()
     }
 
     /// Whether the qualified name without overload is `name`.
+    #[inline]
     pub fn is(self, name: &str) -> bool {
         self.0.name == *name
     }
 
     /// Whether inputs, outputs and blocks follow a rule of their own instead of a schema (`prim::If`, `prim::Constant`, …).
+    #[inline]
     pub fn is_structural(self) -> bool {
         self.0.structural
     }

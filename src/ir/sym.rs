@@ -52,12 +52,14 @@ impl Sym {
     }
 
     /// The name's text.
+    #[inline]
     pub fn as_str(self) -> &'static str {
         &self.0.text
     }
 }
 
 impl PartialEq for Sym {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self.0, other.0)
     }
@@ -66,6 +68,7 @@ impl PartialEq for Sym {
 impl Eq for Sym {}
 
 impl Hash for Sym {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         std::ptr::from_ref(self.0).hash(state);
     }
@@ -84,12 +87,14 @@ impl Ord for Sym {
 }
 
 impl PartialEq<str> for Sym {
+    #[inline]
     fn eq(&self, other: &str) -> bool {
         self.as_str() == other
     }
 }
 
 impl PartialEq<&str> for Sym {
+    #[inline]
     fn eq(&self, other: &&str) -> bool {
         self.as_str() == *other
     }
@@ -114,12 +119,14 @@ impl fmt::Debug for Sym {
 }
 
 impl Hash for ByText {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.text.as_str().hash(state);
     }
 }
 
 impl PartialEq for ByText {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         self.0.text == other.0.text
     }

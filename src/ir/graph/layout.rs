@@ -13,6 +13,8 @@ pub(crate) struct Place {
     pub(crate) next: Option<NodeId>,
     /// Whether it still stands there.
     pub(crate) live: bool,
+    /// Whether blocks are nested in it: a walk reads nothing else of a node.
+    pub(crate) nests: bool,
 }
 
 /// A place between nodes.
@@ -30,26 +32,31 @@ pub enum At {
 
 impl Graph {
     /// Whether the node still stands in the graph.
+    #[inline]
     pub fn is_live(&self, id: NodeId) -> bool {
         self.places[id].live
     }
 
     /// The block that a node stands in.
+    #[inline]
     pub fn block_of(&self, id: NodeId) -> BlockId {
         self.places[id].block
     }
 
     /// The node before this one in its block.
+    #[inline]
     pub fn prev(&self, id: NodeId) -> Option<NodeId> {
         self.places[id].prev
     }
 
     /// The node after this one in its block.
+    #[inline]
     pub fn next(&self, id: NodeId) -> Option<NodeId> {
         self.places[id].next
     }
 
     /// The nodes of a block, in order, without those nested in them.
+    #[inline]
     pub fn nodes(&self, block: BlockId) -> impl Iterator<Item = NodeId> + '_ {
         std::iter::successors(self.blocks[block].first, |id| self.places[*id].next)
     }
@@ -70,8 +77,12 @@ impl Graph {
                 stack.pop();
                 continue;
             };
-            *top = self.places[id].next;
+            let place = self.places[id];
+            *top = place.next;
             order.push(id);
+            if !place.nests {
+                continue;
+            }
             stack.extend(
                 self.nodes[id]
                     .blocks()
@@ -111,6 +122,7 @@ impl Graph {
             prev: None,
             next: None,
             live: true,
+            nests: false,
         });
         debug_assert_eq!(made, id, "every node has a place");
         self.link(id, at);
