@@ -292,7 +292,7 @@ impl<'p> Finalize<'p> {
                     continue;
                 }
                 let output = || node.outputs().first().map(|value| graph.label(*value));
-                let place = node.loc.map(|loc| loc.to_string()).or_else(output);
+                let place = node.loc().map(|loc| loc.to_string()).or_else(output);
                 return Err(FinalizeError::NoMeaning {
                     op: op.to_string(),
                     place: place.unwrap_or_default(),

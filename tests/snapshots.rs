@@ -85,7 +85,7 @@ fn name_every_value(module: &mut GraphModule) {
             let op = graph.node(node).op().name().to_string();
             let op = op.rsplit(':').next().unwrap_or_default().to_lowercase();
             for output in graph.node(node).outputs().to_vec() {
-                if graph.value(output).name.is_none() {
+                if graph.value(output).name().is_none() {
                     let count = counts.entry(op.clone()).or_default();
                     *count += 1;
                     graph.set_name(output, Some(&format!("{op}_{count}")));

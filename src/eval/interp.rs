@@ -195,7 +195,7 @@ impl<'m> Interpreter<'m> {
 
     fn run_node(&mut self, frame: &mut Frame<'_>, node: NodeId) -> Result<()> {
         let graph = frame.graph;
-        let (op, loc) = (graph.node(node).op(), graph.node(node).loc);
+        let (op, loc) = (graph.node(node).op(), graph.node(node).loc());
         let outputs = self
             .work
             .take(1)
@@ -289,7 +289,7 @@ pub fn eval_node(
     inputs: &[Value],
     contract: Contract,
 ) -> Result<Vec<Value>> {
-    let (op, loc) = (graph.node(node).op(), graph.node(node).loc);
+    let (op, loc) = (graph.node(node).op(), graph.node(node).loc());
     let limits = Limits::default();
     let _in_force = Gauge::new(limits.bytes).enter();
     let outputs = match data::outputs(graph, node, inputs) {

@@ -63,7 +63,7 @@ impl Graph {
         let mut renaming = Renaming::new();
         for old in params.iter().chain(&outside) {
             let new = graph.add_param(entry, self.ty(*old).clone());
-            graph.set_name(new, self.value(*old).name.as_deref());
+            graph.set_name(new, self.value(*old).name());
             renaming[*old] = Some(new);
         }
         graph.copy(At::End(entry), self, block, &nodes, &mut renaming);
@@ -81,7 +81,7 @@ impl Graph {
         let mut args = Vec::with_capacity(self.params().len());
         for param in self.params() {
             let value = graph.add_param(entry, self.ty(*param).clone());
-            graph.set_name(value, self.value(*param).name.as_deref());
+            graph.set_name(value, self.value(*param).name());
             args.push(value);
         }
         let results = graph.inline(At::End(entry), self, &args);
@@ -151,7 +151,7 @@ impl Graph {
                 nested.push((*old, new));
                 for param in from.block(*old).params() {
                     let value = self.add_param(new, from.ty(*param).clone());
-                    self.set_name(value, from.value(*param).name.as_deref());
+                    self.set_name(value, from.value(*param).name());
                     renaming[*param] = Some(value);
                 }
             }
@@ -218,10 +218,10 @@ mod tests {
         let branch = graph.block(entry).first().expect("two nodes");
         assert_eq!(graph.next(branch), Some(last));
         assert_eq!(graph.node(branch).str_attr("note"), Some("kept"));
-        assert_eq!(graph.node(branch).loc.map(|loc| loc.line), Some(4));
+        assert_eq!(graph.node(branch).loc().map(|loc| loc.line), Some(4));
         let then = graph.block(graph.node(branch).blocks()[0]);
         let inner = graph.value(then.results()[0]);
-        assert_eq!(inner.name.as_deref(), Some("inner"));
+        assert_eq!(inner.name(), Some("inner"));
     }
 
     #[test]
@@ -230,7 +230,7 @@ mod tests {
         let new = old.compact();
         assert_eq!(verify_graph(&new), Ok(()));
         assert_eq!((old.node_capacity(), new.node_capacity()), (3, 2));
-        assert_eq!(new.value(new.params()[1]).name.as_deref(), Some("x.1"));
+        assert_eq!(new.value(new.params()[1]).name(), Some("x.1"));
         assert_eq!(new.results()[1], new.params()[1]);
     }
 

@@ -8,6 +8,7 @@
 //! Only this file and its children change what ties nodes and values together.
 
 mod layout;
+mod tables;
 mod uses;
 
 use std::sync::{Arc, LazyLock};
@@ -15,7 +16,7 @@ use std::sync::{Arc, LazyLock};
 use smallvec::SmallVec;
 
 pub use layout::At;
-pub(crate) use layout::Place;
+use tables::{Head, Nodes, Values};
 
 use crate::entity::PrimaryMap;
 use crate::{Attr, Block, BlockId, Def, Literal, Node, NodeId, Op, Sym, Type, Value, ValueId};
@@ -23,10 +24,8 @@ use crate::{Attr, Block, BlockId, Def, Literal, Node, NodeId, Op, Sym, Type, Val
 /// A graph: one block with parameters and results, in which nodes may nest further blocks.
 #[derive(Clone, Debug)]
 pub struct Graph {
-    nodes: PrimaryMap<NodeId, Node>,
-    /// Where each node stands.
-    places: PrimaryMap<NodeId, Place>,
-    values: PrimaryMap<ValueId, Value>,
+    pub(crate) nodes: Nodes,
+    pub(crate) values: Values,
     blocks: PrimaryMap<BlockId, Block>,
     entry: BlockId,
     live: usize,
@@ -42,9 +41,8 @@ impl Graph {
         let mut blocks = PrimaryMap::new();
         let entry = blocks.push(Block::new(None));
         Self {
-            nodes: PrimaryMap::new(),
-            places: PrimaryMap::new(),
-            values: PrimaryMap::new(),
+            nodes: Nodes::default(),
+            values: Values::default(),
             blocks,
             entry,
             live: 0,
@@ -83,20 +81,20 @@ impl Graph {
 
     /// A node.
     #[inline]
-    pub fn node(&self, id: NodeId) -> &Node {
-        &self.nodes[id]
+    pub fn node(&self, id: NodeId) -> Node<'_> {
+        Node { graph: self, id }
     }
 
     /// A value.
     #[inline]
-    pub fn value(&self, id: ValueId) -> &Value {
-        &self.values[id]
+    pub fn value(&self, id: ValueId) -> Value<'_> {
+        Value { graph: self, id }
     }
 
     /// A value, or `None` when the id belongs to another graph.
     #[inline]
-    pub fn get_value(&self, id: ValueId) -> Option<&Value> {
-        self.values.get(id)
+    pub fn get_value(&self, id: ValueId) -> Option<Value<'_>> {
+        self.values.defs.get(id).map(|_| self.value(id))
     }
 
     /// A block.
@@ -108,19 +106,19 @@ impl Graph {
     /// The type of a value.
     #[inline]
     pub fn ty(&self, id: ValueId) -> &Type {
-        &self.values[id].ty
+        &self.values.types[id]
     }
 
     /// Number of node ids given out; a bound for tables over nodes.
     #[inline]
     pub fn node_capacity(&self) -> usize {
-        self.nodes.len()
+        self.nodes.heads.len()
     }
 
     /// Number of value ids given out; a bound for tables over values.
     #[inline]
     pub fn value_capacity(&self) -> usize {
-        self.values.len()
+        self.values.defs.len()
     }
 
     /// Number of block ids given out; a bound for tables over blocks.
@@ -132,7 +130,7 @@ impl Graph {
     /// The node that computes a value; `None` for a parameter.
     #[inline]
     pub fn producer(&self, value: ValueId) -> Option<NodeId> {
-        match self.values[value].def {
+        match self.values.defs[value] {
             Def::Output(node, _) => Some(node),
             Def::Param(..) => None,
         }
@@ -144,11 +142,11 @@ impl Graph {
     /// When the node has no output or several.
     #[inline]
     pub fn output(&self, node: NodeId) -> ValueId {
-        let outputs = self.nodes[node].outputs();
+        let outputs = self.node(node).outputs();
         assert!(
             outputs.len() == 1,
             "{} has {} outputs",
-            self.nodes[node].op,
+            self.node(node).op(),
             outputs.len()
         );
         outputs[0]
@@ -156,7 +154,7 @@ impl Graph {
 
     /// A value as messages name it: by its own name, else by its number.
     pub fn label(&self, value: ValueId) -> String {
-        match &self.values[value].name {
+        match &self.values.names[value] {
             Some(name) => format!("%{name}"),
             None => value.to_string(),
         }
@@ -167,8 +165,8 @@ impl Graph {
     /// A constant without a payload is `None` (the value) unless the text left the payload out.
     #[inline]
     pub fn constant(&self, value: ValueId) -> Option<&Literal> {
-        let node = &self.nodes[self.producer(value)?];
-        if !node.op.is("prim::Constant") {
+        let node = self.node(self.producer(value)?);
+        if !node.op().is("prim::Constant") {
             return None;
         }
         Some(node.literal("value").unwrap_or(&Literal::None))
@@ -177,12 +175,7 @@ impl Graph {
     /// Adds a parameter to a block.
     pub fn add_param(&mut self, block: BlockId, ty: Type) -> ValueId {
         let index = self.blocks[block].params.len() as u32;
-        let value = self.values.push(Value {
-            ty,
-            name: None,
-            def: Def::Param(block, index),
-            uses: SmallVec::new(),
-        });
+        let value = self.values.push(ty, Def::Param(block, index));
         self.blocks[block].params.push(value);
         value
     }
@@ -195,17 +188,20 @@ impl Graph {
         inputs: &[ValueId],
         outputs: impl IntoIterator<Item = Type>,
     ) -> NodeId {
-        let id = self.nodes.push(Node {
+        let block = match at {
+            At::Start(block) | At::End(block) => block,
+            At::Before(node) | At::After(node) => self.block_of(node),
+        };
+        let id = self.nodes.push(Head {
             op,
-            inputs: SmallVec::new(),
-            slots: SmallVec::new(),
-            outputs: SmallVec::new(),
-            blocks: None,
-            attrs: None,
-            loc: None,
+            block,
+            prev: None,
+            next: None,
+            live: true,
+            nests: false,
         });
         self.live += 1;
-        self.place(id, at);
+        self.link(id, at);
         for input in inputs {
             self.push_input(id, *input);
         }
@@ -233,88 +229,83 @@ impl Graph {
     /// # Panics
     /// When the node has no output, several, or nested blocks.
     pub fn become_constant(&mut self, node: NodeId, literal: Literal) {
-        let has_blocks = !self.nodes[node].blocks().is_empty();
-        assert!(!has_blocks, "{} has blocks", self.nodes[node].op);
+        let op = self.node(node).op();
+        assert!(!self.nodes.heads[node].nests, "{op} has blocks");
         self.output(node);
         self.drop_inputs(node);
-        (self.nodes[node].op, self.nodes[node].attrs) = (CONSTANT.0, None);
+        self.set_op(node, CONSTANT.0);
+        self.nodes.attrs[node] = None;
         self.set_payload(node, literal);
     }
 
     /// Adds an output to a node.
     pub fn add_output(&mut self, node: NodeId, ty: Type) -> ValueId {
-        let index = self.nodes[node].outputs.len() as u32;
-        let value = self.values.push(Value {
-            ty,
-            name: None,
-            def: Def::Output(node, index),
-            uses: SmallVec::new(),
-        });
-        self.nodes[node].outputs.push(value);
+        let index = self.node(node).outputs().len() as u32;
+        let value = self.values.push(ty, Def::Output(node, index));
+        self.nodes.operands[node].outputs.push(value);
         value
     }
 
     /// Adds a nested block to a node.
     pub fn add_block(&mut self, node: NodeId) -> BlockId {
         let block = self.blocks.push(Block::new(Some(node)));
-        self.nodes[node].blocks.get_or_insert_default().push(block);
-        self.places[node].nests = true;
+        self.nodes.margins[node].blocks.push(block);
+        self.nodes.heads[node].nests = true;
         block
     }
 
     /// Replaces a node's operator; inputs and outputs stay.
     pub fn set_op(&mut self, node: NodeId, op: Op) {
-        self.nodes[node].op = op;
+        self.nodes.heads[node].op = op;
     }
 
     /// Sets an attribute.
     pub fn set_attr(&mut self, node: NodeId, name: &str, attr: impl Into<Attr>) {
-        self.nodes[node]
-            .attrs
+        self.nodes.attrs[node]
             .get_or_insert_default()
             .set(Sym::new(name), attr.into());
     }
 
     /// Removes an attribute.
     pub fn remove_attr(&mut self, node: NodeId, name: &str) {
-        if let Some(attrs) = &mut self.nodes[node].attrs {
+        if let Some(attrs) = &mut self.nodes.attrs[node] {
             attrs.remove(name);
         }
     }
 
     /// Sets the place in the source that a node comes from.
     pub fn set_loc(&mut self, node: NodeId, loc: Option<crate::Loc>) {
-        self.nodes[node].loc = loc;
+        self.nodes.margins[node].loc = loc;
     }
 
     /// Sets the type of a value.
     pub fn set_ty(&mut self, value: ValueId, ty: Type) {
-        self.values[value].ty = ty;
+        self.values.types[value] = ty;
     }
 
     /// Sets the name of a value.
     pub fn set_name(&mut self, value: ValueId, name: Option<&str>) {
-        self.values[value].name = name.map(Arc::from);
+        self.values.names[value] = name.map(Arc::from);
     }
 
     /// Sets the name of a value to one that others may have too.
     pub(crate) fn share_name(&mut self, value: ValueId, name: Arc<str>) {
-        self.values[value].name = Some(name);
+        self.values.names[value] = Some(name);
     }
 
     /// Gives a node the attributes, the place and the names of outputs of a node of another graph.
     pub(crate) fn copy_description(&mut self, from: &Self, old: NodeId, new: NodeId) {
-        let (old, node) = (&from.nodes[old], &mut self.nodes[new]);
-        node.attrs.clone_from(&old.attrs);
-        node.loc = old.loc;
-        for (old, new) in old.outputs.iter().zip(&node.outputs) {
-            self.values[*new].name.clone_from(&from.values[*old].name);
+        self.nodes.attrs[new].clone_from(&from.nodes.attrs[old]);
+        self.nodes.margins[new].loc = from.nodes.margins[old].loc;
+        let made = self.nodes.operands[new].outputs.iter();
+        for (old, new) in from.node(old).outputs().iter().zip(made) {
+            self.values.names[*new].clone_from(&from.values.names[*old]);
         }
     }
 
     /// Gives a value the name of another.
     pub fn copy_name(&mut self, from: ValueId, to: ValueId) {
-        self.values[to].name = self.values[from].name.clone();
+        self.values.names[to] = self.values.names[from].clone();
     }
 
     /// Removes a node and all that is nested in it.
@@ -322,18 +313,18 @@ impl Graph {
     /// # Panics
     /// When an output is still used.
     pub fn erase(&mut self, node: NodeId) {
-        if self.nodes[node].blocks().is_empty() {
+        if !self.nodes.heads[node].nests {
             self.drop_inputs(node);
             self.unlink(node);
             self.bury(node);
             return;
         }
         let mut nodes = vec![node];
-        for block in self.nodes[node].blocks() {
+        for block in self.node(node).blocks() {
             self.walk_block(*block, &mut nodes);
         }
         for id in &nodes {
-            for block in self.nodes[*id].blocks().to_vec() {
+            for block in self.node(*id).blocks().to_vec() {
                 self.set_results(block, &[]);
                 (self.blocks[block].first, self.blocks[block].last) = (None, None);
             }
@@ -350,21 +341,16 @@ impl Graph {
     /// # Panics
     /// When the output is still used.
     pub fn remove_output(&mut self, node: NodeId, index: usize) {
-        let value = self.nodes[node].outputs[index];
+        let value = self.node(node).outputs()[index];
         assert!(
-            self.values[value].uses.is_empty(),
+            self.values.uses[value].is_empty(),
             "output {index} of {} is removed while it is used",
-            self.nodes[node].op
+            self.node(node).op()
         );
-        self.nodes[node].outputs.remove(index);
-        for (at, value) in self.nodes[node]
-            .outputs
-            .clone()
-            .into_iter()
-            .enumerate()
-            .skip(index)
-        {
-            self.values[value].def = Def::Output(node, at as u32);
+        let outputs = &mut self.nodes.operands[node].outputs;
+        outputs.remove(index);
+        for (at, value) in outputs.iter().enumerate().skip(index) {
+            self.values.defs[*value] = Def::Output(node, at as u32);
         }
     }
 
@@ -375,7 +361,7 @@ impl Graph {
     pub fn remove_param(&mut self, block: BlockId, index: usize) {
         let value = self.blocks[block].params[index];
         assert!(
-            self.values[value].uses.is_empty(),
+            self.values.uses[value].is_empty(),
             "parameter {index} of a block is removed while it is used"
         );
         self.blocks[block].params.remove(index);
@@ -386,20 +372,8 @@ impl Graph {
             .enumerate()
             .skip(index)
         {
-            self.values[value].def = Def::Param(block, at as u32);
+            self.values.defs[value] = Def::Param(block, at as u32);
         }
-    }
-
-    /// A node, to break laws in the tests of the verifier.
-    #[cfg(test)]
-    pub(crate) fn raw_node(&mut self, id: NodeId) -> &mut Node {
-        &mut self.nodes[id]
-    }
-
-    /// Where a node stands, to break laws in the tests of the verifier.
-    #[cfg(test)]
-    pub(crate) fn raw_place(&mut self, id: NodeId) -> &mut Place {
-        &mut self.places[id]
     }
 
     /// A block, to break laws in the tests of the verifier.
@@ -408,32 +382,26 @@ impl Graph {
         &mut self.blocks[id]
     }
 
-    /// A value, to break laws in the tests of the verifier.
-    #[cfg(test)]
-    pub(crate) fn raw_value(&mut self, id: ValueId) -> &mut Value {
-        &mut self.values[id]
-    }
-
     fn set_payload(&mut self, constant: NodeId, literal: Literal) {
         if !matches!(literal, Literal::None) {
-            let attrs = self.nodes[constant].attrs.get_or_insert_default();
+            let attrs = self.nodes.attrs[constant].get_or_insert_default();
             attrs.set(CONSTANT.1, literal.into());
         }
     }
 
     /// Marks a node that nothing ties to others any more. The id stays taken; a constant's weights need not stay in memory.
     fn bury(&mut self, id: NodeId) {
-        for output in &self.nodes[id].outputs {
-            let uses = &self.values[*output].uses;
+        for output in self.node(id).outputs() {
+            let uses = &self.values.uses[*output];
             assert!(
                 uses.is_empty(),
                 "{} is erased while {uses:?} still read it",
-                self.nodes[id].op
+                self.node(id).op()
             );
         }
-        let node = &mut self.nodes[id];
-        (node.blocks, node.attrs) = (None, None);
-        self.places[id].live = false;
+        self.nodes.attrs[id] = None;
+        let head = &mut self.nodes.heads[id];
+        (head.live, head.nests) = (false, false);
         self.live -= 1;
     }
 }

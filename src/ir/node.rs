@@ -24,21 +24,13 @@ entity_id!(
     "block"
 );
 
-/// An operation: what it computes, from what, and where it stands.
+/// An operation of a graph: what it computes, from what, and where it came from.
 ///
-/// Fields that tie nodes and values together are changed through [`Graph`] only.
-#[derive(Clone, Debug)]
-pub struct Node {
-    pub(crate) op: Op,
-    pub(crate) inputs: SmallVec<[ValueId; 4]>,
-    /// For each input, the position of this use in the value's use list: removing a use is constant time.
-    pub(crate) slots: SmallVec<[u32; 4]>,
-    pub(crate) outputs: SmallVec<[ValueId; 1]>,
-    // Most nodes have neither: what walks over nested blocks need not look up those without.
-    pub(crate) blocks: Option<Box<SmallVec<[BlockId; 2]>>>,
-    pub(crate) attrs: Option<Box<Attrs>>,
-    /// Where the operation stood in the source it came from.
-    pub loc: Option<Loc>,
+/// A look at the graph's tables; what ties nodes and values together is changed through [`Graph`].
+#[derive(Clone, Copy)]
+pub struct Node<'g> {
+    pub(crate) graph: &'g Graph,
+    pub(crate) id: NodeId,
 }
 
 /// The attributes of a node, in the order in which they were given. There are one or two: a list is faster than a map.
@@ -73,15 +65,11 @@ pub enum Attr {
     Graph(Arc<Graph>),
 }
 
-/// What is known of a value.
-#[derive(Clone, Debug)]
-pub struct Value {
-    /// Type.
-    pub ty: Type,
-    /// Name in the source; kept for messages and for the faithful printer, without meaning.
-    pub name: Option<Arc<str>>,
-    pub(crate) def: Def,
-    pub(crate) uses: SmallVec<[Use; 2]>,
+/// A value of a graph: its type, its name, where it comes from and who reads it.
+#[derive(Clone, Copy)]
+pub struct Value<'g> {
+    pub(crate) graph: &'g Graph,
+    pub(crate) id: ValueId,
 }
 
 /// Where a value comes from.
@@ -113,48 +101,51 @@ pub struct Block {
     pub(crate) parent: Option<NodeId>,
 }
 
-impl Node {
+impl<'g> Node<'g> {
     /// Operator.
     #[inline]
-    pub fn op(&self) -> Op {
-        self.op
+    pub fn op(self) -> Op {
+        self.graph.nodes.heads[self.id].op
     }
 
     /// Inputs, in the operator's order.
     #[inline]
-    pub fn inputs(&self) -> &[ValueId] {
-        &self.inputs
+    pub fn inputs(self) -> &'g [ValueId] {
+        &self.graph.nodes.operands[self.id].inputs
     }
 
     /// Outputs.
     #[inline]
-    pub fn outputs(&self) -> &[ValueId] {
-        &self.outputs
+    pub fn outputs(self) -> &'g [ValueId] {
+        &self.graph.nodes.operands[self.id].outputs
     }
 
     /// Nested blocks (`prim::If`: then, else; `prim::Loop`: the body).
     #[inline]
-    pub fn blocks(&self) -> &[BlockId] {
-        self.blocks.as_ref().map_or(&[], |blocks| blocks)
+    pub fn blocks(self) -> &'g [BlockId] {
+        if !self.graph.nodes.heads[self.id].nests {
+            return &[];
+        }
+        &self.graph.nodes.margins[self.id].blocks
     }
 
     /// Attributes, in the order in which they were given.
     #[inline]
-    pub fn attrs(&self) -> impl ExactSizeIterator<Item = (Sym, &Attr)> {
-        let entries = self.attrs.as_ref().map_or(&[][..], |attrs| &attrs.entries);
-        entries.iter().map(|(name, attr)| (*name, attr))
+    pub fn attrs(self) -> impl ExactSizeIterator<Item = (Sym, &'g Attr)> {
+        let attrs = self.table().map_or(&[][..], |attrs| &attrs.entries);
+        attrs.iter().map(|(name, attr)| (*name, attr))
     }
 
     /// The attribute with this name.
     #[inline]
-    pub fn attr(&self, name: &str) -> Option<&Attr> {
-        let mut entries = self.attrs.as_ref()?.entries.iter();
+    pub fn attr(self, name: &str) -> Option<&'g Attr> {
+        let mut entries = self.table()?.entries.iter();
         entries.find_map(|(key, attr)| (*key == *name).then_some(attr))
     }
 
     /// The attribute with this name, when it is a value.
     #[inline]
-    pub fn literal(&self, name: &str) -> Option<&Literal> {
+    pub fn literal(self, name: &str) -> Option<&'g Literal> {
         match self.attr(name)? {
             Attr::Literal(literal) => Some(literal),
             _ => None,
@@ -162,14 +153,29 @@ impl Node {
     }
 
     /// The string attribute with this name.
-    pub fn str_attr(&self, name: &str) -> Option<&str> {
+    pub fn str_attr(self, name: &str) -> Option<&'g str> {
         self.literal(name)?.as_str()
     }
 
     /// The string attribute `name`: which attribute a `prim::GetAttr` reads, which method a `prim::CallMethod` calls.
     #[inline]
-    pub fn name_attr(&self) -> Option<Sym> {
-        self.attrs.as_ref()?.name
+    pub fn name_attr(self) -> Option<Sym> {
+        self.table()?.name
+    }
+
+    /// Where the operation stood in the source it came from.
+    pub fn loc(self) -> Option<Loc> {
+        self.graph.nodes.margins[self.id].loc
+    }
+
+    /// For each input, the position of this use in the value's use list.
+    pub(crate) fn slots(self) -> &'g [u32] {
+        &self.graph.nodes.margins[self.id].slots
+    }
+
+    #[inline]
+    fn table(self) -> Option<&'g Attrs> {
+        self.graph.nodes.attrs[self.id].as_deref()
     }
 }
 
@@ -197,17 +203,28 @@ impl Attrs {
     }
 }
 
-impl Value {
+impl<'g> Value<'g> {
+    /// Type.
+    #[inline]
+    pub fn ty(self) -> &'g Type {
+        &self.graph.values.types[self.id]
+    }
+
+    /// Name in the source; kept for messages and for the faithful printer, without meaning.
+    pub fn name(self) -> Option<&'g str> {
+        self.graph.values.names[self.id].as_deref()
+    }
+
     /// Where the value comes from.
     #[inline]
-    pub fn def(&self) -> Def {
-        self.def
+    pub fn def(self) -> Def {
+        self.graph.values.defs[self.id]
     }
 
     /// All uses, one for each operand; their order has no meaning.
     #[inline]
-    pub fn uses(&self) -> &[Use] {
-        &self.uses
+    pub fn uses(self) -> &'g [Use] {
+        &self.graph.values.uses[self.id]
     }
 }
 
@@ -262,18 +279,21 @@ impl PartialEq for Attr {
     }
 }
 
-impl fmt::Display for Loc {
+impl fmt::Debug for Node<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+        let (op, inputs, outputs) = (self.op(), self.inputs(), self.outputs());
+        write!(f, "{}: {outputs:?} = {op}({inputs:?})", self.id)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {:?}", self.id, self.ty())
+    }
+}
 
-    #[test]
-    fn a_node_stays_small() {
-        assert!(size_of::<Node>() <= 112, "{}", size_of::<Node>());
+impl fmt::Display for Loc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
     }
 }

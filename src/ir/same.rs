@@ -73,13 +73,13 @@ impl Pairing<'_> {
         self.reads(a, b, || "results of a block or graph".to_owned())
     }
 
-    fn node(&mut self, a: &Node, b: &Node, count: usize) -> Result<(), String> {
+    fn node(&mut self, a: Node<'_>, b: Node<'_>, count: usize) -> Result<(), String> {
         let what = || format!("node {count} ({})", a.op());
         if a.op() != b.op() {
             return Err(format!("{} against {}", what(), b.op()));
         }
         self.reads(a.inputs(), b.inputs(), || format!("inputs of {}", what()))?;
-        let names = |node: &Node| node.attrs().len();
+        let names = |node: Node<'_>| node.attrs().len();
         let agree = names(a) == names(b)
             && a.attrs().all(|(name, attr)| {
                 b.attr(name.as_str())
@@ -88,7 +88,7 @@ impl Pairing<'_> {
         // A constant without payload is `None`, or one whose payload is unknown.
         let unknown = (opaque_value(a) || opaque_value(b)) && a.op().is("prim::Constant");
         if !agree && !unknown {
-            let attrs = |node: &Node| {
+            let attrs = |node: Node<'_>| {
                 let attrs: Vec<String> = node
                     .attrs()
                     .map(|(name, attr)| format!("{name}={}", spelled(attr)))
@@ -146,7 +146,7 @@ fn first(graph: &Graph, block: BlockId) -> Option<NodeId> {
     graph.block(block).first()
 }
 
-fn opaque_value(node: &Node) -> bool {
+fn opaque_value(node: Node<'_>) -> bool {
     node.attrs().len() == 1 && matches!(node.literal("value"), Some(Literal::Opaque))
 }
 

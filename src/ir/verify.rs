@@ -167,7 +167,7 @@ fn print_node(graph: &Graph, node: NodeId) -> String {
     let outputs = node.outputs().iter().map(|value| {
         let ty = graph
             .get_value(*value)
-            .map_or(&Type::Any, |value| &value.ty);
+            .map_or(&Type::Any, |value| value.ty());
         format!("{} : {ty}", print_value(graph, *value))
     });
     let inputs = node.inputs().iter().map(|value| print_value(graph, *value));
@@ -180,7 +180,10 @@ fn print_node(graph: &Graph, node: NodeId) -> String {
     } else {
         format!("[{}]", attrs.join(", "))
     };
-    let loc = node.loc.map(|loc| format!(" # {loc}")).unwrap_or_default();
+    let loc = node
+        .loc()
+        .map(|loc| format!(" # {loc}"))
+        .unwrap_or_default();
     format!(
         "{} = {}{attrs}({}){loc}",
         outputs.collect::<Vec<_>>().join(", "),
@@ -202,7 +205,7 @@ fn print_attr(name: Sym, attr: &Attr) -> String {
 
 fn print_value(graph: &Graph, value: ValueId) -> String {
     let known = graph.get_value(value);
-    match known.and_then(|value| value.name.as_deref()) {
+    match known.and_then(|value| value.name()) {
         Some(name) => format!("%{name}"),
         None => value.to_string(),
     }

@@ -56,12 +56,11 @@ fn lengthen(graph: &mut Graph, made: NodeId, append: NodeId, element: ValueId) -
     let mut elements = graph.node(made).inputs().to_vec();
     elements.push(element);
     let ty = graph.ty(old).clone();
-    let name = graph.value(old).name.clone();
     let new = Op::of("prim::ListConstruct");
     let new = graph.insert(At::Before(append), new, &elements, [ty]);
-    graph.set_loc(new, graph.node(made).loc);
+    graph.set_loc(new, graph.node(made).loc());
     let list = graph.output(new);
-    graph.set_name(list, name.as_deref());
+    graph.copy_name(old, list);
     let appended = graph.output(append);
     graph.replace_all_uses(appended, list);
     graph.erase(append);
@@ -112,7 +111,7 @@ fn divide(graph: &mut Graph, made: NodeId) -> usize {
             if current == list {
                 let new = Op::of("prim::ListConstruct");
                 let new = graph.insert(At::Before(user), new, &elements, [ty.clone()]);
-                graph.set_loc(new, graph.node(made).loc);
+                graph.set_loc(new, graph.node(made).loc());
                 current = graph.output(new);
             }
             let mut inputs = graph.node(user).inputs().to_vec();

@@ -220,7 +220,7 @@ fn replace_by_constants(
         let output = graph.node(node).outputs()[index];
         next.extend(users(graph, output));
         let ty = graph.ty(output).clone();
-        let loc = graph.node(node).loc;
+        let loc = graph.node(node).loc();
         let constant = graph.insert_typed_constant(At::Before(node), literal, ty);
         graph.copy_name(output, constant);
         if let Some(producer) = graph.producer(constant) {

@@ -160,7 +160,7 @@ impl Coverage {
             method: method.to_owned(),
             op,
             value,
-            loc: node.loc,
+            loc: node.loc(),
             multiplies: weighted.is_some(),
             rule,
             reason,

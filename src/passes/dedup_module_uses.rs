@@ -148,7 +148,7 @@ fn give_its_own(module: &mut GraphModule, id: MethodId, call: &Call) {
         [ty],
     );
     graph.set_attr(new, "name", Literal::str(name.as_str()));
-    graph.set_loc(new, graph.node(read).loc);
+    graph.set_loc(new, graph.node(read).loc());
     let new = graph.output(new);
     graph.set_name(new, Some(name.as_str()));
     graph.set_input(call.node, 0, new);

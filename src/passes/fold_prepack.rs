@@ -265,7 +265,7 @@ fn read_attribute(graph: &mut Graph, prepack: NodeId, name: Sym) {
     let ty = graph.ty(graph.output(prepack)).clone();
     let read = graph.insert(At::Before(prepack), Op::of("prim::GetAttr"), &[this], [ty]);
     graph.set_attr(read, "name", Literal::str(name.as_str()));
-    graph.set_loc(read, graph.node(prepack).loc);
+    graph.set_loc(read, graph.node(prepack).loc());
     let (old, new) = (graph.output(prepack), graph.output(read));
     graph.set_name(new, Some(name.as_str()));
     graph.replace_all_uses(old, new);
@@ -284,7 +284,7 @@ fn hash_packed(params: &PackedParams) -> u64 {
 
 fn describe(graph: &Graph, id: NodeId) -> String {
     let node = graph.node(id);
-    node.loc.map_or_else(
+    node.loc().map_or_else(
         || node.op().to_string(),
         |loc| format!("{} ({loc})", node.op()),
     )

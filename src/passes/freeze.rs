@@ -277,7 +277,7 @@ fn who_changes(
     read: ValueId,
 ) -> Option<String> {
     let place = |id| {
-        let loc = graph.node(id).loc;
+        let loc = graph.node(id).loc();
         loc.map(|loc| format!(" ({loc})")).unwrap_or_default()
     };
     graph.walk().into_iter().find_map(|id| {

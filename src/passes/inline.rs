@@ -218,7 +218,7 @@ fn refuse_assigned_module(
         return Ok(());
     }
     let class = module.module(owner).class;
-    let place = graph.node(node).loc;
+    let place = graph.node(node).loc();
     let place = place.map(|loc| format!(" ({loc})")).unwrap_or_default();
     Err(PassError::Refused(format!(
         "inline the calls of {class}.{name}: another module is assigned to it{place}, so that it is not known which one a call means; choose between two modules with a branch instead"

@@ -98,7 +98,7 @@ impl Remark {
             node: id,
             op: node.op().name().to_string(),
             value: value.unwrap_or_default(),
-            loc: node.loc,
+            loc: node.loc(),
             reason: reason.into(),
         }
     }

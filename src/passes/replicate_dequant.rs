@@ -73,10 +73,10 @@ fn replicate(graph: &mut Graph, id: NodeId) {
     let (op, from, loc) = (
         graph.node(id).op(),
         graph.node(id).inputs()[0],
-        graph.node(id).loc,
+        graph.node(id).loc(),
     );
     let output = graph.output(id);
-    let (ty, name) = (graph.ty(output).clone(), graph.value(output).name.clone());
+    let ty = graph.ty(output).clone();
     for (number, at) in graph.value(output).uses().to_vec().into_iter().enumerate() {
         let place = match at {
             Use::Input(user, _) => At::Before(user),
@@ -85,7 +85,8 @@ fn replicate(graph: &mut Graph, id: NodeId) {
         let copy = graph.insert(place, op, &[from], [ty.clone()]);
         graph.set_loc(copy, loc);
         let copy = graph.output(copy);
-        let name = name.as_ref().map(|name| format!("{name}.dequant.{number}"));
+        let name = graph.value(output).name();
+        let name = name.map(|name| format!("{name}.dequant.{number}"));
         graph.set_name(copy, name.as_deref());
         graph.set_use(at, copy);
     }

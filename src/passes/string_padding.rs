@@ -101,7 +101,7 @@ fn pad_far_sides(graph: &mut Graph, node: NodeId, more: &[i64]) {
     let amounts = graph.insert_constant(before, Literal::ints(&amounts));
     let zero = graph.insert_constant(before, Literal::Int(0));
     let input = graph.node(node).inputs()[INPUT];
-    let (ty, loc) = (Type::TENSOR, graph.node(node).loc);
+    let (ty, loc) = (Type::TENSOR, graph.node(node).loc());
     let pad = Op::of("aten::constant_pad_nd");
     let padded = graph.insert(before, pad, &[input, amounts, zero], [ty]);
     graph.set_loc(padded, loc);

@@ -53,7 +53,7 @@ fn swap(graph: &mut Graph, id: NodeId) -> bool {
     {
         return false;
     }
-    let (function, loc, mut inputs) = (*function, node.loc, vec![*x, *weight]);
+    let (function, loc, mut inputs) = (*function, node.loc(), vec![*x, *weight]);
     inputs.push(match bias {
         [bias] => *bias,
         _ => graph.insert_constant(At::Before(id), Literal::None),
@@ -62,8 +62,8 @@ fn swap(graph: &mut Graph, id: NodeId) -> bool {
     let ty = graph.ty(old).clone();
     let linear = graph.insert(At::Before(id), Op::of("aten::linear"), &inputs, [ty]);
     graph.set_loc(linear, loc);
-    let (new, name) = (graph.output(linear), graph.value(old).name.clone());
-    graph.set_name(new, name.as_deref());
+    let new = graph.output(linear);
+    graph.copy_name(old, new);
     graph.replace_all_uses(old, new);
     graph.erase(id);
     if let Some(constant) = graph.producer(function)

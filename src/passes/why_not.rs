@@ -145,7 +145,10 @@ pub fn node_text(graph: &Graph, node: NodeId) -> String {
         let labels = values.iter().map(|value| graph.label(*value));
         labels.collect::<Vec<_>>().join(", ")
     };
-    let loc = node.loc.map(|loc| format!(" ({loc})")).unwrap_or_default();
+    let loc = node
+        .loc()
+        .map(|loc| format!(" ({loc})"))
+        .unwrap_or_default();
     let (outputs, inputs) = (labels(node.outputs()), labels(node.inputs()));
     format!("{outputs} = {}({inputs}){loc}", node.op())
 }

@@ -145,7 +145,7 @@ impl<'a> Builder<'a> {
         Ok(known(literal))
     }
 
-    fn get_attr(&self, node: &Node) -> Result<Step, RunError> {
+    fn get_attr(&self, node: Node<'_>) -> Result<Step, RunError> {
         let Some((module, name)) = self.attribute(node) else {
             return Err(not_of_a_module(node));
         };
@@ -162,7 +162,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Where the attribute stands that a node reads or writes.
-    fn slot(&self, node: &Node) -> Result<usize, RunError> {
+    fn slot(&self, node: Node<'_>) -> Result<usize, RunError> {
         let attribute = self.attribute(node);
         let slot = self
             .state
@@ -172,7 +172,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The module and name of the attribute that a node reads or writes.
-    fn attribute(&self, node: &Node) -> Option<(ModuleId, Sym)> {
+    fn attribute(&self, node: Node<'_>) -> Option<(ModuleId, Sym)> {
         if !node.op().is("prim::GetAttr") && !node.op().is("prim::SetAttr") {
             return None;
         }
@@ -233,13 +233,13 @@ impl<'a> Builder<'a> {
     }
 
     /// The root's attribute that holds a node's packed weight, and is not assigned.
-    fn weight_attribute(&self, node: &Node) -> Option<Sym> {
+    fn weight_attribute(&self, node: Node<'_>) -> Option<Sym> {
         let read = self.graph.producer(*node.inputs().get(1)?)?;
         let found = self.attribute(self.graph.node(read))?;
         (found.0 == self.module.root() && !self.state.contains(&found)).then_some(found.1)
     }
 
-    fn weight(&self, node: &Node) -> Result<Weight, RunError> {
+    fn weight(&self, node: Node<'_>) -> Result<Weight, RunError> {
         let name = self
             .weight_attribute(node)
             .ok_or(RunError::Weight("it is not an attribute of the root"))?;
@@ -259,7 +259,7 @@ impl<'a> Builder<'a> {
         let node = self.graph.node(id);
         Fallback {
             node: node
-                .loc
+                .loc()
                 .map_or_else(|| self.name(node), |loc| loc.to_string()),
             op: node.op().to_string(),
             reason: reason.to_owned(),
@@ -267,11 +267,11 @@ impl<'a> Builder<'a> {
     }
 
     /// What a node's output is called.
-    fn name(&self, node: &Node) -> String {
+    fn name(&self, node: Node<'_>) -> String {
         let Some(value) = node.outputs().first() else {
             return node.op().to_string();
         };
-        match self.graph.value(*value).name.as_deref() {
+        match self.graph.value(*value).name() {
             Some(name) => format!("%{name}"),
             None => value.to_string(),
         }
@@ -284,7 +284,7 @@ fn missing(name: Sym) -> RunError {
     ))
 }
 
-fn not_of_a_module(node: &Node) -> RunError {
+fn not_of_a_module(node: Node<'_>) -> RunError {
     let name = node.str_attr("name").unwrap_or_default();
     RunError::Program(format!(
         "it reads or assigns the attribute {name} of an object that is no module"

@@ -274,7 +274,7 @@ fn check_nesting(graph: &Graph) -> Result<(), RunError> {
 }
 
 /// Whether outputs of a node may share storage with its inputs: it reads and makes something that holds tensors.
-fn holds_tensors(graph: &Graph, node: &Node) -> bool {
+fn holds_tensors(graph: &Graph, node: Node<'_>) -> bool {
     let holds = |value: &ValueId| {
         !matches!(
             graph.ty(*value),

@@ -108,7 +108,7 @@ impl<'p, 's> Run<'p, 's> {
         Ok(outputs)
     }
 
-    fn branch(&mut self, node: &Node) -> Result<Vec<Value>, RunError> {
+    fn branch(&mut self, node: Node<'_>) -> Result<Vec<Value>, RunError> {
         let Value::Bool(condition) = self.get(node.inputs()[0])? else {
             return Err(RunError::Shape(
                 "branch on a value that is not a bool".to_owned(),
@@ -117,7 +117,7 @@ impl<'p, 's> Run<'p, 's> {
         self.block(node.blocks()[usize::from(!condition)])
     }
 
-    fn repeat(&mut self, node: &Node) -> Result<Vec<Value>, RunError> {
+    fn repeat(&mut self, node: Node<'_>) -> Result<Vec<Value>, RunError> {
         let body = node.blocks()[0];
         let mut inputs = self.inputs(node)?;
         let (Some(Value::Int(trips)), Some(Value::Bool(mut go_on))) =
@@ -150,7 +150,7 @@ impl<'p, 's> Run<'p, 's> {
         Ok(carried)
     }
 
-    fn inputs(&self, node: &Node) -> Result<Vec<Value>, RunError> {
+    fn inputs(&self, node: Node<'_>) -> Result<Vec<Value>, RunError> {
         node.inputs().iter().map(|value| self.get(*value)).collect()
     }
 
@@ -178,7 +178,7 @@ fn at(graph: &Graph, id: NodeId, error: RunError) -> RunError {
     }
     let node = graph.node(id);
     let place = node
-        .loc
+        .loc()
         .map_or_else(String::new, |loc| format!(" at {loc}"));
     RunError::At {
         op: node.op().to_string(),

@@ -239,7 +239,8 @@ fn exchange(graph: &mut Graph, places: &[ValueId], old: &[ValueId]) {
         .iter()
         .map(|value| {
             let value = graph.value(*value);
-            (value.uses().to_vec(), value.ty.clone(), value.name.clone())
+            let name = value.name().map(str::to_owned);
+            (value.uses().to_vec(), value.ty().clone(), name)
         })
         .collect();
     for (place, (uses, ty, name)) in places.iter().zip(state) {

@@ -206,7 +206,7 @@ impl Emitter<'_, '_> {
         let temporary = name
             .strip_prefix('_')
             .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()));
-        if temporary || self.graph.value(value).name.is_some() || !self.is_local(value) {
+        if temporary || self.graph.value(value).name().is_some() || !self.is_local(value) {
             return;
         }
         let count = self.names.entry(name.to_owned()).or_default();

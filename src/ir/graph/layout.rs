@@ -1,21 +1,6 @@
 //! In which order nodes stand: the chains of nodes in blocks.
-//!
-//! It is kept apart from what nodes are. Every pass walks over all nodes, from one to the next; a node is large, and a walk that had to read
-//! it for its successor would wait for memory at each step.
 
 use crate::{BlockId, Graph, NodeId};
-
-/// Where a node stands.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    pub(crate) block: BlockId,
-    pub(crate) prev: Option<NodeId>,
-    pub(crate) next: Option<NodeId>,
-    /// Whether it still stands there.
-    pub(crate) live: bool,
-    /// Whether blocks are nested in it: a walk reads nothing else of a node.
-    pub(crate) nests: bool,
-}
 
 /// A place between nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,31 +19,31 @@ impl Graph {
     /// Whether the node still stands in the graph.
     #[inline]
     pub fn is_live(&self, id: NodeId) -> bool {
-        self.places[id].live
+        self.nodes.heads[id].live
     }
 
     /// The block that a node stands in.
     #[inline]
     pub fn block_of(&self, id: NodeId) -> BlockId {
-        self.places[id].block
+        self.nodes.heads[id].block
     }
 
     /// The node before this one in its block.
     #[inline]
     pub fn prev(&self, id: NodeId) -> Option<NodeId> {
-        self.places[id].prev
+        self.nodes.heads[id].prev
     }
 
     /// The node after this one in its block.
     #[inline]
     pub fn next(&self, id: NodeId) -> Option<NodeId> {
-        self.places[id].next
+        self.nodes.heads[id].next
     }
 
     /// The nodes of a block, in order, without those nested in them.
     #[inline]
     pub fn nodes(&self, block: BlockId) -> impl Iterator<Item = NodeId> + '_ {
-        std::iter::successors(self.blocks[block].first, |id| self.places[*id].next)
+        std::iter::successors(self.blocks[block].first, |id| self.nodes.heads[*id].next)
     }
 
     /// All nodes in program order: a node comes before those nested in it.
@@ -77,15 +62,15 @@ impl Graph {
                 stack.pop();
                 continue;
             };
-            let place = self.places[id];
+            let place = self.nodes.heads[id];
             *top = place.next;
             order.push(id);
             if !place.nests {
                 continue;
             }
             stack.extend(
-                self.nodes[id]
-                    .blocks()
+                self.nodes.margins[id]
+                    .blocks
                     .iter()
                     .rev()
                     .map(|block| self.blocks[*block].first),
@@ -111,54 +96,45 @@ impl Graph {
         }
     }
 
-    /// Puts a node that was just made in its place.
-    pub(super) fn place(&mut self, id: NodeId, at: At) {
-        let block = match at {
-            At::Start(block) | At::End(block) => block,
-            At::Before(node) | At::After(node) => self.places[node].block,
-        };
-        let made = self.places.push(Place {
-            block,
-            prev: None,
-            next: None,
-            live: true,
-            nests: false,
-        });
-        debug_assert_eq!(made, id, "every node has a place");
-        self.link(id, at);
-    }
-
-    fn link(&mut self, id: NodeId, at: At) {
+    pub(super) fn link(&mut self, id: NodeId, at: At) {
         let (block, prev, next) = match at {
             At::Start(block) => (block, None, self.blocks[block].first),
             At::End(block) => (block, self.blocks[block].last, None),
-            At::Before(node) => (self.places[node].block, self.places[node].prev, Some(node)),
-            At::After(node) => (self.places[node].block, Some(node), self.places[node].next),
+            At::Before(node) => (
+                self.nodes.heads[node].block,
+                self.nodes.heads[node].prev,
+                Some(node),
+            ),
+            At::After(node) => (
+                self.nodes.heads[node].block,
+                Some(node),
+                self.nodes.heads[node].next,
+            ),
         };
-        let place = &mut self.places[id];
+        let place = &mut self.nodes.heads[id];
         (place.block, place.prev, place.next) = (block, prev, next);
         match prev {
-            Some(prev) => self.places[prev].next = Some(id),
+            Some(prev) => self.nodes.heads[prev].next = Some(id),
             None => self.blocks[block].first = Some(id),
         }
         match next {
-            Some(next) => self.places[next].prev = Some(id),
+            Some(next) => self.nodes.heads[next].prev = Some(id),
             None => self.blocks[block].last = Some(id),
         }
     }
 
     pub(super) fn unlink(&mut self, id: NodeId) {
         let (block, prev, next) = (
-            self.places[id].block,
-            self.places[id].prev,
-            self.places[id].next,
+            self.nodes.heads[id].block,
+            self.nodes.heads[id].prev,
+            self.nodes.heads[id].next,
         );
         match prev {
-            Some(prev) => self.places[prev].next = next,
+            Some(prev) => self.nodes.heads[prev].next = next,
             None => self.blocks[block].first = next,
         }
         match next {
-            Some(next) => self.places[next].prev = prev,
+            Some(next) => self.nodes.heads[next].prev = prev,
             None => self.blocks[block].last = prev,
         }
     }

@@ -5,23 +5,22 @@ use crate::{BlockId, Graph, NodeId, Use, ValueId};
 impl Graph {
     /// Adds an input at the end of a node's inputs.
     pub fn push_input(&mut self, node: NodeId, value: ValueId) {
-        let index = self.nodes[node].inputs.len() as u32;
+        let index = self.nodes.operands[node].inputs.len() as u32;
         let slot = self.add_use(value, Use::Input(node, index));
-        let node = &mut self.nodes[node];
-        node.inputs.push(value);
-        node.slots.push(slot);
+        self.nodes.operands[node].inputs.push(value);
+        self.nodes.margins[node].slots.push(slot);
     }
 
     /// Replaces one input of a node.
     pub fn set_input(&mut self, node: NodeId, index: usize, value: ValueId) {
         let (old, slot) = (
-            self.nodes[node].inputs[index],
-            self.nodes[node].slots[index],
+            self.nodes.operands[node].inputs[index],
+            self.nodes.margins[node].slots[index],
         );
         self.remove_use(old, slot);
         let slot = self.add_use(value, Use::Input(node, index as u32));
-        self.nodes[node].inputs[index] = value;
-        self.nodes[node].slots[index] = slot;
+        self.nodes.operands[node].inputs[index] = value;
+        self.nodes.margins[node].slots[index] = slot;
     }
 
     /// Replaces all inputs of a node.
@@ -77,7 +76,7 @@ impl Graph {
         if old == new {
             return;
         }
-        while let Some(at) = self.values[old].uses.last().copied() {
+        while let Some(at) = self.values.uses[old].last().copied() {
             self.set_use(at, new);
         }
     }
@@ -91,34 +90,34 @@ impl Graph {
 
     /// Removes one input of a node.
     pub fn remove_input(&mut self, node: NodeId, index: usize) {
-        let mut inputs = self.nodes[node].inputs.clone();
+        let mut inputs = self.nodes.operands[node].inputs.clone();
         inputs.remove(index);
         self.set_inputs(node, &inputs);
     }
 
     pub(super) fn drop_inputs(&mut self, node: NodeId) {
         // From the last: a removal may move the slot of an earlier input, never of a removed one.
-        while let Some(value) = self.nodes[node].inputs.last().copied() {
-            let slot = self.nodes[node].slots[self.nodes[node].inputs.len() - 1];
+        while let Some(value) = self.nodes.operands[node].inputs.last().copied() {
+            let slot = self.nodes.margins[node].slots[self.nodes.operands[node].inputs.len() - 1];
             self.remove_use(value, slot);
-            self.nodes[node].inputs.pop();
-            self.nodes[node].slots.pop();
+            self.nodes.operands[node].inputs.pop();
+            self.nodes.margins[node].slots.pop();
         }
     }
 
     fn add_use(&mut self, value: ValueId, at: Use) -> u32 {
-        let uses = &mut self.values[value].uses;
+        let uses = &mut self.values.uses[value];
         uses.push(at);
         (uses.len() - 1) as u32
     }
 
     /// Constant time: the last use takes the place of the removed one and is told of its new slot.
     fn remove_use(&mut self, value: ValueId, slot: u32) {
-        let uses = &mut self.values[value].uses;
+        let uses = &mut self.values.uses[value];
         uses.swap_remove(slot as usize);
         if let Some(moved) = uses.get(slot as usize).copied() {
             match moved {
-                Use::Input(node, index) => self.nodes[node].slots[index as usize] = slot,
+                Use::Input(node, index) => self.nodes.margins[node].slots[index as usize] = slot,
                 Use::Result(block, index) => self.blocks[block].result_slots[index as usize] = slot,
             }
         }

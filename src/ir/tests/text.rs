@@ -125,9 +125,15 @@ fn what_pytorch_prints_and_does_not_read_is_read() {
     );
     let nodes = graph.walk();
     assert_eq!(nodes.len(), 8);
-    assert_eq!(graph.node(nodes[1]).loc.unwrap().to_string(), "net.py:3:4");
-    assert_eq!(graph.node(nodes[2]).loc.unwrap().to_string(), "net.py:4:8");
-    let name = |at: usize| graph.value(graph.output(nodes[at])).name.as_deref();
+    assert_eq!(
+        graph.node(nodes[1]).loc().unwrap().to_string(),
+        "net.py:3:4"
+    );
+    assert_eq!(
+        graph.node(nodes[2]).loc().unwrap().to_string(),
+        "net.py:4:8"
+    );
+    let name = |at: usize| graph.value(graph.output(nodes[at])).name();
     assert_eq!(name(4), Some("x.2_scale_0"));
     assert_eq!(
         graph.constant(graph.output(nodes[5])).unwrap().ty(),

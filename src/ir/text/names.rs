@@ -92,7 +92,7 @@ pub(super) fn faithful(graph: &Graph, events: &[Event]) -> Names {
     // The copies that a name has so far: a layer that stands in a network a thousand times has a thousand of each.
     let mut copies: HashMap<Arc<str>, u32, RandomState> = HashMap::default();
     for value in &values {
-        let Some(name) = &graph.value(*value).name else {
+        let Some(name) = &graph.values.names[*value] else {
             continue;
         };
         let wanted = match printable(name) {

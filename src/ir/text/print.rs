@@ -196,7 +196,7 @@ impl<'b> Printer<'b> {
                 self.put(format_args!(" # @overload={}", overload(op)));
             }
             let loc = node
-                .loc
+                .loc()
                 .filter(|loc| !loc.file.as_str().contains(['\n', '#']));
             if let Some(loc) = loc {
                 self.put(format_args!(" # {loc}"));
@@ -205,7 +205,7 @@ impl<'b> Printer<'b> {
         self.out.push('\n');
     }
 
-    fn attrs(&mut self, graph: &Graph, node: &Node) {
+    fn attrs(&mut self, graph: &Graph, node: Node<'_>) {
         let mut separator = "[";
         let declared = match node.outputs() {
             [output, ..] if node.op().is("prim::Constant") => Some(graph.ty(*output).clone()),
@@ -245,7 +245,7 @@ impl<'b> Printer<'b> {
     }
 
     /// The graphs that a node carries, each in a clause after the graph in which the node stands.
-    fn bodies(&mut self, label: &str, node: &Node) {
+    fn bodies(&mut self, label: &str, node: Node<'_>) {
         // The clause of `Subgraph` ends the search for the node's clauses, so it comes last.
         let (last, first): (Vec<_>, Vec<_>) = node
             .attrs()
@@ -295,13 +295,13 @@ fn told_from_literal(types: String) -> String {
 }
 
 /// How a node that carries graphs is named in the text, when it does.
-fn graph_label(node: &Node, number: usize) -> Option<String> {
+fn graph_label(node: Node<'_>, number: usize) -> Option<String> {
     let carries = node.attrs().any(|(_, attr)| matches!(attr, Attr::Graph(_)));
     carries.then(|| format!("{}_{number}", node.op().name()))
 }
 
 /// The function that a node makes, when it is a constant of which nothing else is to be said.
-fn function_name(graph: &Graph, node: &Node) -> Option<&'static str> {
+fn function_name(graph: &Graph, node: Node<'_>) -> Option<&'static str> {
     match (node.literal("value"), node.outputs()) {
         (Some(Literal::Function(name)), [output])
             if node.op().is("prim::Constant")

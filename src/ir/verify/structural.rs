@@ -265,7 +265,7 @@ impl<'a> Rule<'_, 'a> {
         self.report.node(self.id, message);
     }
 
-    fn node(&self) -> &'a Node {
+    fn node(&self) -> Node<'a> {
         self.report.graph.node(self.id)
     }
 

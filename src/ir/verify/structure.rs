@@ -70,7 +70,7 @@ fn check_node(report: &mut Report<'_>, id: NodeId, block: BlockId, prev: Option<
     if report.graph.prev(id) != prev {
         report.node(id, "the node before it does not link to it");
     }
-    if node.slots.len() != node.inputs().len() {
+    if node.slots().len() != node.inputs().len() {
         report.node(id, "there is not one slot for each input");
     }
     for (index, output) in node.outputs().iter().enumerate() {

@@ -62,25 +62,25 @@ fn a_sound_graph_has_no_errors() {
 #[test]
 fn every_node_stands_in_one_place() {
     let mut s = sample();
-    s.graph.raw_place(s.relu).next = Some(s.relu);
+    s.graph.nodes.heads[s.relu].next = Some(s.relu);
     broken(&s.graph, "the node stands in two places");
 
     let mut s = sample();
-    s.graph.raw_place(s.relu).next = None;
+    s.graph.nodes.heads[s.relu].next = None;
     broken(&s.graph, "the last node is not the end");
     broken(&s.graph, "the node stands in no block");
 
     let mut s = sample();
-    s.graph.raw_place(s.branch).prev = None;
+    s.graph.nodes.heads[s.branch].prev = None;
     broken(&s.graph, "the node before it does not link to it");
 
     let mut s = sample();
-    s.graph.raw_place(s.relu).live = false;
+    s.graph.nodes.heads[s.relu].live = false;
     broken(&s.graph, "erased but still stands in a block");
 
     let mut s = sample();
     let nested = s.graph.node(s.branch).blocks()[0];
-    s.graph.raw_place(s.relu).block = nested;
+    s.graph.nodes.heads[s.relu].block = nested;
     broken(&s.graph, "takes itself to stand in");
 }
 
@@ -93,35 +93,35 @@ fn every_block_is_nested_once_and_knows_where() {
 
     let mut s = sample();
     let entry = s.graph.entry();
-    let blocks = s.graph.raw_node(s.branch).blocks.as_mut();
-    blocks.expect("it has blocks")[0] = entry;
+    let blocks = &mut s.graph.nodes.margins[s.branch].blocks;
+    blocks[0] = entry;
     broken(&s.graph, "the block is nested twice");
 }
 
 #[test]
 fn definitions_know_where_they_stand() {
     let mut s = sample();
-    s.graph.raw_value(s.x).def = Def::Output(s.relu, 0);
+    s.graph.values.defs[s.x] = Def::Output(s.relu, 0);
     broken(&s.graph, "takes itself to be");
 
     let mut s = sample();
-    s.graph.raw_node(s.relu).inputs[0] = crate::entity::EntityId::from_index(999);
+    s.graph.nodes.operands[s.relu].inputs[0] = crate::entity::EntityId::from_index(999);
     broken(&s.graph, "input 0 is a value of another graph");
 }
 
 #[test]
 fn use_lists_mirror_operands() {
     let mut s = sample();
-    s.graph.raw_value(s.x).uses.pop();
+    s.graph.values.uses[s.x].pop();
     broken(&s.graph, "does not stand in the value's use list");
 
     let mut s = sample();
     let stale = Use::Input(s.relu, 0);
-    s.graph.raw_value(s.x).uses.push(stale);
+    s.graph.values.uses[s.x].push(stale);
     broken(&s.graph, "the use list has 3 entries for 2 uses");
 
     let mut s = sample();
-    s.graph.raw_node(s.relu).slots[0] = 1;
+    s.graph.nodes.margins[s.relu].slots[0] = 1;
     broken(&s.graph, "does not stand in the value's use list");
 
     let mut s = sample();

@@ -64,7 +64,7 @@ fn check_outputs(report: &mut Report<'_>, id: NodeId, schema: &Schema) {
     }
 }
 
-fn input_types<'g>(graph: &'g Graph, node: &'g Node) -> impl ExactSizeIterator<Item = &'g Type> {
+fn input_types<'g>(graph: &'g Graph, node: Node<'g>) -> impl ExactSizeIterator<Item = &'g Type> {
     node.inputs().iter().map(|value| graph.ty(*value))
 }
 

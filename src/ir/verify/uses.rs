@@ -13,7 +13,7 @@ pub(super) fn check(report: &mut Report<'_>, nodes: &[NodeId]) {
     for id in nodes {
         let node = graph.node(*id);
         blocks.extend(node.blocks());
-        for (index, (value, slot)) in node.inputs().iter().zip(&node.slots).enumerate() {
+        for (index, (value, slot)) in node.inputs().iter().zip(node.slots()).enumerate() {
             let at = Use::Input(*id, index as u32);
             if is_listed(report, *value, *slot, at) {
                 found[value.index()] += 1;

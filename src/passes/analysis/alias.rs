@@ -153,7 +153,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn loop_node(&mut self, node: &Node) {
+    fn loop_node(&mut self, node: Node<'_>) {
         let Some(body) = node.blocks().first().map(|body| self.graph.block(*body)) else {
             return;
         };
@@ -172,7 +172,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn get_attr(&mut self, id: NodeId, node: &Node) {
+    fn get_attr(&mut self, id: NodeId, node: Node<'_>) {
         let output = node.outputs()[0];
         match attribute_read(self.graph, self.objects, id) {
             Some(key) => {
@@ -183,7 +183,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn set_attr(&mut self, id: NodeId, node: &Node) {
+    fn set_attr(&mut self, id: NodeId, node: Node<'_>) {
         let (object, value) = (node.inputs()[0], node.inputs()[1]);
         if let Some(key) = attribute_write(self.graph, self.objects, id) {
             let class = self.attribute(key);
@@ -200,7 +200,7 @@ impl<'a> Builder<'a> {
         *self.attributes.entry(key).or_insert_with(|| sets.new_set())
     }
 
-    fn by_declaration(&mut self, id: NodeId, node: &Node) {
+    fn by_declaration(&mut self, id: NodeId, node: Node<'_>) {
         let op = node.op();
         if op.info().shares_nothing {
             return;

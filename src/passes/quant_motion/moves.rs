@@ -123,7 +123,7 @@ impl Placing<'_> {
         let moved = self
             .graph
             .insert(place, dequantize, &[self.on_codes[&floats]], [ty]);
-        let loc = self.graph.node(from).loc;
+        let loc = self.graph.node(from).loc();
         self.graph.set_loc(moved, loc);
         self.graph.set_use(to, self.graph.output(moved));
         self.instead
@@ -137,7 +137,7 @@ impl Placing<'_> {
         let top = past.first().map(|node| self.graph.node(*node).inputs()[0]);
         self.left.push(operands[0]);
         operands[0] = top.unwrap_or(operands[0]);
-        let (op, loc) = (self.graph.node(from).op(), self.graph.node(from).loc);
+        let (op, loc) = (self.graph.node(from).op(), self.graph.node(from).loc());
         let old = self.graph.output(from);
         let ty = self.graph.ty(old).clone();
         let moved = self.graph.insert(At::Before(from), op, &operands, [ty]);
@@ -163,7 +163,7 @@ impl Placing<'_> {
             .iter()
             .map(|output| self.graph.ty(*output).clone())
             .collect();
-        let (op, loc) = (self.graph.node(node).op(), self.graph.node(node).loc);
+        let (op, loc) = (self.graph.node(node).op(), self.graph.node(node).loc());
         let copy = self.graph.insert(at, op, &operands, types);
         self.graph.set_loc(copy, loc);
         for (old, new) in outputs.iter().zip(self.graph.node(copy).outputs().to_vec()) {

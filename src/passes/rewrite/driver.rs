@@ -107,8 +107,8 @@ fn apply(
     let old = graph.output(root);
     let loc = graph
         .node(found.nodes[rule.core()])
-        .loc
-        .or(graph.node(root).loc);
+        .loc()
+        .or(graph.node(root).loc());
     let mut values = found.values.clone();
     let mut made = Vec::new();
     for step in &rule.replacement {

@@ -442,7 +442,10 @@ impl Why<'_> {
             Self::Irrelevant => "the rule does not apply".to_owned(),
             Self::Written(node) => {
                 let node = graph.node(*node);
-                let place = node.loc.map(|loc| format!(" ({loc})")).unwrap_or_default();
+                let place = node
+                    .loc()
+                    .map(|loc| format!(" ({loc})"))
+                    .unwrap_or_default();
                 format!(
                     "{}{place}, which stands in between, may write to an operand",
                     node.op()

@@ -95,10 +95,10 @@ impl Region {
             let types = node.outputs().iter().map(|value| from.ty(*value).clone());
             let end = At::End(region.graph.entry());
             let copy = region.graph.insert(end, node.op(), &operands, types);
-            region.graph.set_loc(copy, node.loc);
+            region.graph.set_loc(copy, node.loc());
             for (index, old) in node.outputs().iter().enumerate() {
                 let new = region.graph.node(copy).outputs()[index];
-                let name = from.value(*old).name.as_deref();
+                let name = from.value(*old).name();
                 region.graph.set_name(new, name);
                 known.insert(*old, new);
             }
@@ -130,7 +130,7 @@ impl Region {
             self.inputs.push(value);
             self.graph.add_param(entry, ty)
         };
-        self.graph.set_name(new, from.value(value).name.as_deref());
+        self.graph.set_name(new, from.value(value).name());
         known.insert(value, new);
         new
     }

@@ -36,7 +36,7 @@ fn same_block(
             return Err(format!("{} is missing", theirs.op()));
         };
         let ours = found.node(node);
-        let place = ours.loc.map_or(String::new(), |loc| format!("{loc}: "));
+        let place = ours.loc().map_or(String::new(), |loc| format!("{loc}: "));
         if !same_op(ours.op(), theirs.op(), found, ours.inputs()) {
             return Err(format!("{place}{} instead of {}", ours.op(), theirs.op()));
         }
@@ -72,8 +72,8 @@ fn same_block(
 
 /// Compares what two forks run. Some numbers that PyTorch hands to a fork as inputs are constants inside ours.
 fn same_fork(
-    (found, ours, body): (&Graph, &Node, &Graph),
-    (wanted, theirs, wanted_body): (&Graph, &Node, &Graph),
+    (found, ours, body): (&Graph, Node<'_>, &Graph),
+    (wanted, theirs, wanted_body): (&Graph, Node<'_>, &Graph),
     pairs: &Pairs,
 ) -> Result<(), String> {
     let mut wanted_body = wanted_body.clone();
