@@ -12,8 +12,15 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) struct Admission {
     most: usize,
-    under_way: Mutex<usize>,
+    crowd: Mutex<Crowd>,
     room: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Crowd {
+    under_way: usize,
+    /// How many threads sleep until there is room.
+    waiting: usize,
 }
 
 /// One job's right to be under way, until this is dropped.
@@ -24,42 +31,45 @@ impl Admission {
     pub(crate) fn new(most: usize) -> Self {
         Self {
             most: most.max(1),
-            under_way: Mutex::new(0),
+            crowd: Mutex::default(),
             room: Condvar::new(),
         }
     }
 
     /// Waits for room.
     pub(crate) fn enter(self: &Arc<Self>) -> Pass {
-        let full = |under_way: &mut usize| *under_way >= self.most && !ANSWERS.get();
-        let waited = self.room.wait_while(self.lock(), full);
-        *waited.unwrap_or_else(PoisonError::into_inner) += 1;
+        let mut crowd = self.lock();
+        while crowd.under_way >= self.most && !ANSWERS.get() {
+            crowd.waiting += 1;
+            let waited = self.room.wait(crowd);
+            crowd = waited.unwrap_or_else(PoisonError::into_inner);
+            crowd.waiting -= 1;
+        }
+        crowd.under_way += 1;
         Pass(Arc::clone(self))
     }
 
     /// Does not wait.
     pub(crate) fn try_enter(self: &Arc<Self>) -> Option<Pass> {
-        let mut under_way = self.lock();
-        if *under_way >= self.most {
+        let mut crowd = self.lock();
+        if crowd.under_way >= self.most {
             return None;
         }
-        *under_way += 1;
+        crowd.under_way += 1;
         Some(Pass(Arc::clone(self)))
     }
 
-    fn lock(&self) -> MutexGuard<'_, usize> {
-        self.under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Crowd> {
+        self.crowd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        let mut under_way = self.0.lock();
-        *under_way -= 1;
-        if *under_way < self.0.most {
-            drop(under_way);
+        let mut crowd = self.0.lock();
+        crowd.under_way -= 1;
+        if crowd.waiting > 0 && crowd.under_way < self.0.most {
+            drop(crowd);
             self.0.room.notify_one();
         }
     }

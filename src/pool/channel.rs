@@ -1,13 +1,14 @@
 //! The worker's end of the socket: whole frames in, whole frames out, and interrupts between.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
+use crate::patience::Patience;
 use crate::wire::{Decoder, Frame, FrameKind, Note, WireError};
 
 /// Bytes that are read at a time, and after which answers are not held back any longer.
@@ -15,7 +16,8 @@ const PIECE: usize = 64 << 10;
 
 /// A socket that speaks frames.
 ///
-/// Answers are held back while further orders have arrived already, and sent together.
+/// Answers are held back while further orders have arrived already, and sent together. After an answer
+/// the next order is looked for before it is slept for.
 #[derive(Debug)]
 pub(crate) struct Channel {
     stream: UnixStream,
@@ -27,6 +29,9 @@ pub(crate) struct Channel {
     outgoing: Vec<u8>,
     buffer: Box<[u8]>,
     ended: bool,
+    /// Something was sent since the last order was waited for.
+    answered: bool,
+    patience: Patience,
 }
 
 /// What can stop a running job: a frame that cancels it, or the end of the pool.
@@ -47,6 +52,8 @@ impl Channel {
             outgoing: Vec::new(),
             buffer: vec![0; PIECE].into(),
             ended: false,
+            answered: false,
+            patience: Patience::of_this_process(),
         }
     }
 
@@ -66,13 +73,7 @@ impl Channel {
                     error => Err(error),
                 };
             }
-            match self.stream.read(&mut self.buffer) {
-                Ok(0) => self.ended = true,
-                Ok(count) => self.decoder.push(&self.buffer[..count]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // A reset connection is one whose other side is gone.
-                Err(_) => self.ended = true,
-            }
+            self.wait();
         }
     }
 
@@ -85,6 +86,7 @@ impl Channel {
 
     /// Sends a frame, at the latest before the next order is waited for.
     pub(crate) fn send(&mut self, frame: &Frame) -> Result<(), WireError> {
+        self.answered = true;
         if frame.payload.len() < PIECE {
             frame.encode(&mut self.outgoing)?;
             if self.outgoing.len() < PIECE {
@@ -96,6 +98,35 @@ impl Channel {
         self.flush()?;
         let sent = self.stream.write_all(&frame.payload);
         sent.map_err(|_| WireError::Closed)
+    }
+
+    /// Takes in what arrives next.
+    fn wait(&mut self) {
+        if std::mem::take(&mut self.answered)
+            && let Some(look) = self.patience.begin()
+        {
+            loop {
+                if self.read(RecvFlags::DONTWAIT) {
+                    return;
+                }
+                if !look.goes_on() {
+                    break;
+                }
+            }
+        }
+        while !self.read(RecvFlags::empty()) {}
+    }
+
+    /// Takes in what has arrived, and says whether anything has, be it the end.
+    fn read(&mut self, flags: RecvFlags) -> bool {
+        match rustix::net::recv(&self.stream, &mut self.buffer[..], flags) {
+            Ok((_, 0)) => self.ended = true,
+            Ok((_, count)) => self.decoder.push(&self.buffer[..count]),
+            Err(Errno::AGAIN | Errno::INTR) => return false,
+            // A reset connection is one whose other side is gone.
+            Err(_) => self.ended = true,
+        }
+        true
     }
 
     fn flush(&mut self) -> Result<(), WireError> {
@@ -130,17 +161,7 @@ impl Interrupts<'_> {
 
     /// Takes in what has arrived, without waiting.
     pub(crate) fn read(&mut self) {
-        let channel = &mut *self.channel;
-        match rustix::net::recv(
-            &channel.stream,
-            &mut channel.buffer[..],
-            RecvFlags::DONTWAIT,
-        ) {
-            Ok((_, 0)) => channel.ended = true,
-            Ok((_, count)) => channel.decoder.push(&channel.buffer[..count]),
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => channel.ended = true,
-        }
+        self.channel.read(RecvFlags::DONTWAIT);
     }
 
     /// Tells the pool something of the job, now. A pool that is gone is noticed by [`Self::pending`].

@@ -2,7 +2,7 @@
 //! actions into system calls.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,9 +19,9 @@ use crate::remains::Usage;
 use crate::sandbox::Sandbox;
 use crate::scratch::Scratch;
 use crate::spans::Spans;
-use crate::supervisor::{Seen, Watch};
 use crate::ticket::Promise;
 use crate::verdict::job_error;
+use crate::watch::{Seen, Watch};
 use crate::width::Width;
 use crate::wire::{FrameKind, WireError};
 use crate::worker::Handlers;
@@ -76,13 +76,12 @@ pub(crate) struct Ears {
 /// for it, reaping it) is left to the supervisor's thread, which calls [`Core::supervise`].
 pub(crate) struct Core {
     state: State,
-    messages: Receiver<Message>,
     means: Means,
     workers: Vec<Option<Worker>>,
     fork_server: Option<ForkServer>,
     /// Workers to start: their slots and generations.
     starts: Vec<(usize, u64)>,
-    jobs: BTreeMap<u64, Job>,
+    jobs: BTreeMap<u64, Box<Job>>,
     promises: BTreeMap<u64, Promise>,
     /// What a lookup found, until its run is resolved.
     found: BTreeMap<u64, Entry>,
@@ -104,14 +103,13 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(rules: Rules, messages: Receiver<Message>, means: Means, ears: Ears) -> Self {
+    pub(crate) fn new(rules: Rules, means: Means, ears: Ears) -> Self {
         let room = means.cache.as_ref().map(Cache::quarantine);
         let width = Event::Width(means.width.at_first());
         Self {
             workers: (0..rules.slots).map(|_| None).collect(),
             state: State::new(rules),
             quarantine: Quarantine::new(room),
-            messages,
             means,
             starts: Vec::new(),
             fork_server: None,
@@ -131,8 +129,12 @@ impl Core {
     }
 
     /// Handles what has been asked, and sends what goes without waiting.
-    pub(crate) fn take_messages(&mut self) {
-        while let Ok(message) = self.messages.try_recv() {
+    pub(crate) fn take(&mut self, watch: &Watch, messages: Vec<Message>) {
+        for message in messages {
+            // Dropping it answers it.
+            if self.closed {
+                continue;
+            }
             let event = match message {
                 Message::Submit {
                     ticket,
@@ -141,7 +143,7 @@ impl Core {
                 } => {
                     let wish = job.wish(self.means.wall);
                     let key = promise.key();
-                    self.jobs.insert(ticket, *job);
+                    self.jobs.insert(ticket, job);
                     self.promises.insert(ticket, promise);
                     Event::Submit { ticket, key, wish }
                 }
@@ -157,9 +159,15 @@ impl Core {
             self.events.push_back(event);
             self.handle_events();
         }
-        self.measure();
-        self.flush();
-        self.tell_who_waits_for_the_end();
+        self.settle(watch);
+    }
+
+    /// Hears the workers that have said something.
+    pub(crate) fn listen(&mut self, watch: &Watch, seen: &[Seen]) {
+        for seen in seen {
+            self.attend(watch, *seen);
+        }
+        self.settle(watch);
     }
 
     /// Whether there is something to do that only the supervisor's thread can.
@@ -169,31 +177,22 @@ impl Core {
             || !self.starts.is_empty()
             || self.state.next_deadline().is_some_and(late)
             || self.heartbeat_is_needed()
-            || self.talks().any(WorkerProc::wants_to_write)
     }
 
-    /// What the supervisor's thread does when it wakes: takes messages, hears the workers that have
-    /// something to say, and starts those that are needed. True when the pool is closed.
+    /// What the supervisor's thread does when it wakes: hears the workers that have something to say,
+    /// and starts those that are needed. True when the pool is closed.
     pub(crate) fn supervise(&mut self, watch: &Watch, seen: &[Seen]) -> bool {
-        self.take_messages();
         for seen in seen {
             self.attend(watch, *seen);
         }
         self.events.push_back(Event::Tick);
         self.handle_events();
-        self.measure();
         while let Some((slot, generation)) = self.starts.pop() {
             self.start(watch, slot, generation);
             self.handle_events();
         }
-        self.flush();
-        self.tell_who_waits_for_the_end();
+        self.settle(watch);
         self.beat(Instant::now());
-        for (slot, worker) in self.workers.iter_mut().enumerate() {
-            if let Some(worker) = worker {
-                watch.room_to_write(slot, worker.generation, &mut worker.proc);
-            }
-        }
         self.closed
     }
 
@@ -214,7 +213,6 @@ impl Core {
         self.starts.clear();
         self.workers.iter_mut().for_each(|worker| *worker = None);
         self.fork_server = None;
-        while self.messages.try_recv().is_ok() {}
         self.promises.clear();
         self.jobs.clear();
         self.claims.clear();
@@ -240,14 +238,16 @@ impl Core {
         }
     }
 
-    fn talks(&self) -> impl Iterator<Item = &WorkerProc> {
-        self.workers.iter().flatten().map(|worker| &worker.proc)
-    }
-
-    fn flush(&mut self) {
-        for worker in self.workers.iter_mut().flatten() {
-            worker.proc.flush();
+    /// After anything has happened.
+    fn settle(&mut self, watch: &Watch) {
+        self.measure();
+        for (slot, worker) in self.workers.iter_mut().enumerate() {
+            if let Some(worker) = worker {
+                worker.proc.flush();
+                watch.room_to_write(slot, worker.generation, &mut worker.proc);
+            }
         }
+        self.tell_who_waits_for_the_end();
     }
 
     /// Reads what a worker sent, and reaps it if it has ended.
@@ -462,14 +462,14 @@ impl Core {
                 })
                 .ok_or(End::Closed),
             (End::Made { bytes, after }, Some(key)) => {
-                Ok(self.made(job.as_ref(), key, bytes, after, learned))
+                Ok(self.made(job.as_deref(), key, bytes, after, learned))
             }
             (end, _) => Err(end),
         };
         if result != Err(End::Cancelled) {
             self.end_claim(run, result.as_ref().err());
         }
-        let limits = self.limits(job.as_ref());
+        let limits = self.limits(job.as_deref());
         for ticket in tickets {
             let Some(promise) = self.promises.remove(ticket) else {
                 continue;

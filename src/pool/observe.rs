@@ -142,7 +142,8 @@ pub enum WorkerStatus {
 }
 
 /// Hears every [`Report`]. Called on the submitting thread for [`Status::Submitted`], and for the
-/// others on the pool's own thread or on one that asks something of the pool; always one at a time.
+/// others on the pool's own thread or on one that asks something of the pool or waits for a ticket;
+/// always one at a time.
 /// It must be quick and must not wait for a ticket.
 pub trait Observer: Send + Sync {
     /// Takes one report of a job.

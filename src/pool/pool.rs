@@ -390,9 +390,9 @@ impl Builder {
             spans: Spans::default(),
             heartbeat: self.heartbeat.unwrap_or(Duration::from_secs(60)),
         };
-        let mailbox = Mailbox::new(|messages| Core::new(rules, messages, means, ears));
+        let mailbox = Mailbox::new(Core::new(rules, means, ears));
         let mailbox = Arc::new(mailbox.map_err(unavailable)?);
-        let supervisor = Supervisor::new(Arc::clone(&mailbox)).map_err(unavailable)?;
+        let supervisor = Supervisor::new(Arc::clone(&mailbox));
         let supervisor = std::thread::Builder::new()
             .name("planish-pool".to_owned())
             .spawn(move || supervisor.run())

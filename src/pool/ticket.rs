@@ -48,6 +48,8 @@ struct Shared {
 #[derive(Default)]
 struct Held {
     answer: Option<Answer>,
+    /// How many threads sleep until it is there.
+    waiting: usize,
     /// Who is told of the answer besides those that wait for it.
     listeners: Vec<Listener>,
 }
@@ -99,27 +101,32 @@ pub(crate) fn ticket(
 impl Ticket {
     /// Waits for the result.
     pub fn wait(&self) -> Result<Artefact, JobError> {
+        self.hear_the_workers(None);
         let mut held = self.shared.lock();
+        held.waiting += 1;
         loop {
             if let Some(answer) = &held.answer {
                 return answer.result.clone();
             }
-            held = self
-                .shared
-                .answered
-                .wait(held)
-                .unwrap_or_else(PoisonError::into_inner);
+            let waited = self.shared.answered.wait(held);
+            held = waited.unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// Waits for the result, at most so long.
     pub fn wait_timeout(&self, time: Duration) -> Option<Result<Artefact, JobError>> {
-        let held = self.shared.lock();
-        let (held, _) = self
-            .shared
-            .answered
-            .wait_timeout_while(held, time, |held| held.answer.is_none())
-            .unwrap_or_else(PoisonError::into_inner);
+        // A time beyond what the clock can express is no time that anybody will see.
+        let until = Instant::now().checked_add(time);
+        self.hear_the_workers(until);
+        let left = until.map_or(time, |until| {
+            until.saturating_duration_since(Instant::now())
+        });
+        let mut held = self.shared.lock();
+        held.waiting += 1;
+        let waited =
+            (self.shared.answered).wait_timeout_while(held, left, |held| held.answer.is_none());
+        let (mut held, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        held.waiting -= 1;
         held.answer.as_ref().map(|answer| answer.result.clone())
     }
 
@@ -170,6 +177,16 @@ impl Ticket {
     /// When the job was submitted.
     pub fn submitted(&self) -> Instant {
         self.shared.submitted
+    }
+
+    /// Does the pool's part of it, for a while: what this thread hears itself need not wake it.
+    fn hear_the_workers(&self, until: Option<Instant>) {
+        let late = || until.is_some_and(|until| Instant::now() >= until);
+        if !self.shared.is_answered()
+            && let Some(mailbox) = self.mailbox.upgrade()
+        {
+            mailbox.hear_until(|| self.shared.is_answered() || late());
+        }
     }
 
     /// When the ticket was answered.
@@ -250,6 +267,10 @@ impl Shared {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_answered(&self) -> bool {
+        self.lock().answer.is_some()
+    }
+
     /// The first answer stands.
     fn answer(&self, result: Result<Artefact, JobError>) {
         let mut held = self.lock();
@@ -262,8 +283,11 @@ impl Shared {
             result,
             at: Instant::now(),
         });
+        let waiting = held.waiting > 0;
         drop(held);
-        self.answered.notify_all();
+        if waiting {
+            self.answered.notify_all();
+        }
         // Outside the lock: who is told may look at the ticket.
         for (listener, result) in listeners.into_iter().zip(told.iter().cycle()) {
             let told = catch_unwind(AssertUnwindSafe(|| {

@@ -26,7 +26,7 @@ pub(super) struct Learned {
 
 impl Core {
     pub(super) fn look_up(&mut self, run: u64) {
-        let cacheable = self.jobs.get(&run).is_some_and(Job::cacheable);
+        let cacheable = self.jobs.get(&run).is_some_and(|job| job.cacheable());
         let key = self.promises.get(&run).map(Promise::key);
         let given_up = key
             .filter(|_| cacheable)

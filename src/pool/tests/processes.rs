@@ -34,6 +34,8 @@ mod survivors;
 mod tasks;
 #[path = "processes/triton.rs"]
 mod triton;
+#[path = "processes/waiting.rs"]
+mod waiting;
 #[path = "processes/width.rs"]
 mod width;
 
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         tasks::tests(),
         survivors::tests(),
         triton::tests(),
+        waiting::tests(),
         width::tests(),
     ];
     let mut arguments = Arguments::from_args();
