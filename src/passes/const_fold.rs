@@ -11,8 +11,12 @@
 //! after:  %2 : int[] = prim::Constant[value=[2, 2]]()
 //! ```
 
+use foldhash::fast::FixedState;
+use indexmap::IndexMap;
 use planish_eval::{Contract, Value};
-use planish_ir::{At, Effects, Graph, GraphModule, Literal, NodeId, Type, Use, ValueId};
+use planish_ir::{
+    At, Effects, Graph, GraphModule, Literal, NodeId, SecondaryMap, Type, Use, ValueId,
+};
 
 use crate::analysis::alias::Aliases;
 use crate::analysis::objects::{Objects, objects};
@@ -38,7 +42,7 @@ impl Pass for ConstFold {
         for (name, id) in module.root_methods() {
             let objects = objects(module, module.root(), &module.method(id).graph);
             let graph = &mut module.method_mut(id).graph;
-            let aliases = Aliases::new(graph, &objects);
+            let aliases = Aliases::of_writes(graph, &objects);
             let folded = fold_constants(graph, &objects, &aliases, cx.options.contract);
             folded.remark(graph, name.as_str(), cx.remarks);
             changed += folded.count;
@@ -52,12 +56,16 @@ const NAME: &str = "const-fold";
 /// Operators that are never computed ahead: their outputs are wanted as they are written.
 const LEFT_ALONE: [&str; 3] = ["prim::Constant", "aten::dequantize", "prim::Uninitialized"];
 
+/// Nodes that are looked at together: few enough that they stay in the processor's caches from the first look to the last.
+const PIECE: usize = 2048;
+
 /// What folding came to.
+#[derive(Default)]
 pub(crate) struct Folded {
     /// Operations that went.
     pub(crate) count: usize,
-    /// Operations whose computation fails, and why; in program order.
-    failed: Vec<(NodeId, String)>,
+    /// Operations whose computation fails, and why; in the order in which they were tried.
+    failed: IndexMap<NodeId, String, FixedState>,
 }
 
 /// Computes what depends on constants alone.
@@ -67,46 +75,72 @@ pub(crate) fn fold_constants(
     aliases: &Aliases,
     contract: Contract,
 ) -> Folded {
-    let mut folded = Folded {
-        count: 0,
-        failed: Vec::new(),
-    };
+    let mut folded = Folded::default();
     let mut wave = graph.walk();
     while !wave.is_empty() {
-        let mut next = Vec::new();
+        // Operations of this wave whose turn is still to come.
+        let mut waiting: SecondaryMap<NodeId, bool> = SecondaryMap::new();
         for node in &wave {
+            waiting[*node] = true;
+        }
+        let mut next = Vec::new();
+        for piece in wave.chunks(PIECE) {
+            for node in piece {
+                waiting[*node] = false;
+            }
+            let enabled = folded.piece(graph, (objects, aliases), piece, contract);
+            next.extend(enabled.into_iter().filter(|node| !waiting[*node]));
+        }
+        next.sort_unstable();
+        next.dedup();
+        wave = next;
+    }
+    folded.failed.retain(|node, _| graph.is_live(*node));
+    folded
+}
+
+impl Folded {
+    /// Folds what can be folded of these nodes; returns who reads it.
+    fn piece(
+        &mut self,
+        graph: &mut Graph,
+        (objects, aliases): (&Objects, &Aliases),
+        nodes: &[NodeId],
+        contract: Contract,
+    ) -> Vec<NodeId> {
+        let mut enabled = Vec::new();
+        for node in nodes {
             if graph.is_live(*node) {
-                folded.count += usize::from(simplify_control_flow(graph, *node, &mut next));
+                self.count += usize::from(simplify_control_flow(graph, *node, &mut enabled));
             }
         }
-        wave.retain(|node| graph.is_live(*node) && is_foldable(graph, objects, aliases, *node));
-        let jobs: Vec<_> = wave
-            .iter()
-            .map(|node| (*node, constant_inputs(graph, *node)))
+        let foldable = nodes.iter().copied().filter(|node| {
+            graph.is_live(*node)
+                && is_foldable(graph, objects, aliases, *node)
+                && !self.failed.contains_key(node)
+        });
+        let jobs: Vec<_> = foldable
+            .map(|node| (node, constant_inputs(graph, node)))
             .collect();
         let results = compute_all(
             &jobs,
             |(_, inputs)| inputs.iter().map(elements).sum(),
             |(node, inputs)| compute(graph, *node, inputs, contract),
         );
-        for (node, result) in wave.into_iter().zip(results) {
+        for ((node, _), result) in jobs.into_iter().zip(results) {
             match result {
                 Ok(literals) => {
-                    replace_by_constants(graph, node, literals, &mut next);
-                    folded.count += 1;
+                    replace_by_constants(graph, node, literals, &mut enabled);
+                    self.count += 1;
                 }
-                Err(reason) => folded.failed.push((node, reason)),
+                Err(reason) => {
+                    self.failed.insert(node, reason);
+                }
             }
         }
-        next.sort_unstable();
-        next.dedup();
-        wave = next;
+        enabled
     }
-    folded.failed.retain(|(node, _)| graph.is_live(*node));
-    folded
-}
 
-impl Folded {
     /// Whether every operation that could be tried could be computed.
     pub(crate) fn is_complete(&self) -> bool {
         self.failed.is_empty()
@@ -114,7 +148,7 @@ impl Folded {
 
     /// Says which operations could not be computed.
     pub(crate) fn remark(&self, graph: &Graph, method: &str, remarks: &mut Remarks) {
-        let failed = self.failed.iter().filter(|(node, _)| graph.is_live(*node));
+        let failed = self.failed.iter().filter(|(node, _)| graph.is_live(**node));
         for (node, reason) in failed {
             let at = (method, graph, *node);
             remarks.push(Remark::at(RemarkKind::Missed, NAME, "compute", at, reason));

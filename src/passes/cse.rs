@@ -16,8 +16,6 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use foldhash::fast::FixedState;
 use planish_ir::{At, Attr, BlockId, Effects, Graph, GraphModule, Literal, NodeId, Tensor};
 
-use smallvec::SmallVec;
-
 use crate::analysis::alias::Aliases;
 use crate::analysis::objects::{Objects, objects};
 use crate::pass::{Changed, Pass, PassCx, PassError};
@@ -41,44 +39,57 @@ impl Pass for Cse {
             let objects = objects(module, module.root(), &module.method(id).graph);
             let graph = &mut module.method_mut(id).graph;
             changed += pool_constants(graph);
-            let aliases = Aliases::new(graph, &objects);
+            let aliases = Aliases::of_writes(graph, &objects);
             changed += eliminate_common_subexpressions(graph, &objects, &aliases);
         }
         Ok(Changed(changed))
     }
 }
 
-/// Nodes by a hash of what they are; seldom more than one of a hash.
-type ByHash = HashMap<u64, SmallVec<[NodeId; 1]>, FixedState>;
+/// Nodes that differ from each other, by a hash of what they are. Of two with one hash the later stands at the next number that is free.
+#[derive(Default)]
+struct Distinct(HashMap<u64, NodeId, FixedState>);
+
+impl Distinct {
+    /// The node that equals this one, or else the number at which it would stand.
+    fn find(&self, graph: &Graph, node: NodeId, hash: u64) -> Result<NodeId, u64> {
+        let mut number = hash;
+        while let Some(other) = self.0.get(&number) {
+            if are_equal(graph, *other, node) {
+                return Ok(*other);
+            }
+            number = number.wrapping_add(1);
+        }
+        Err(number)
+    }
+}
 
 /// Moves constants to the top of the graph and keeps the first of equal ones; returns how many were removed.
 pub(crate) fn pool_constants(graph: &mut Graph) -> usize {
     let entry = graph.entry();
-    let mut kept = ByHash::default();
+    let mut kept = Distinct::default();
     let mut top: Option<NodeId> = None;
     let mut removed = 0;
     for node in graph.walk() {
         if !graph.node(node).op().is("prim::Constant") {
             continue;
         }
-        let same = kept.entry(hash_node(graph, node)).or_default();
-        if let Some(first) = same
-            .iter()
-            .copied()
-            .find(|first| are_equal(graph, *first, node))
-        {
-            replace(graph, node, first);
-            removed += 1;
-            continue;
+        match kept.find(graph, node, hash_node(graph, node)) {
+            Ok(first) => {
+                replace(graph, node, first);
+                removed += 1;
+            }
+            Err(number) => {
+                kept.0.insert(number, node);
+                graph.move_node(node, top.map_or(At::Start(entry), At::After));
+                top = Some(node);
+            }
         }
-        same.push(node);
-        graph.move_node(node, top.map_or(At::Start(entry), At::After));
-        top = Some(node);
     }
     removed
 }
 
-/// Replaces operations by equal ones that stand before them; returns how many were removed.
+/// Replaces operations by equal ones that stand before them; returns how many were removed. Constants are as [`pool_constants`] has left them.
 pub(crate) fn eliminate_common_subexpressions(
     graph: &mut Graph,
     objects: &Objects,
@@ -86,8 +97,11 @@ pub(crate) fn eliminate_common_subexpressions(
 ) -> usize {
     let mut removed = 0;
     // One table for each block on the way down to the current one.
-    let mut scopes: Vec<(BlockId, ByHash)> = Vec::new();
+    let mut scopes: Vec<(BlockId, Distinct)> = Vec::new();
     for id in graph.walk() {
+        if graph.node(id).op().is("prim::Constant") {
+            continue;
+        }
         let block = graph.block_of(id);
         while scopes
             .last()
@@ -96,7 +110,7 @@ pub(crate) fn eliminate_common_subexpressions(
             scopes.pop();
         }
         if scopes.last().is_none_or(|(scope, _)| *scope != block) {
-            scopes.push((block, ByHash::default()));
+            scopes.push((block, Distinct::default()));
         }
         let node = graph.node(id);
         if !node.blocks().is_empty()
@@ -107,17 +121,19 @@ pub(crate) fn eliminate_common_subexpressions(
             continue;
         }
         let hash = hash_node(graph, id);
-        let first = scopes
-            .iter()
-            .filter_map(|(_, table)| table.get(&hash))
-            .flatten()
-            .copied()
-            .find(|first| are_equal(graph, *first, id));
-        if let Some(first) = first {
-            replace(graph, id, first);
-            removed += 1;
-        } else if let Some((_, table)) = scopes.last_mut() {
-            table.entry(hash).or_default().push(id);
+        let known = scopes.iter().map(|(_, table)| table.find(graph, id, hash));
+        match known.reduce(|outer, inner| outer.or(inner)) {
+            Some(Ok(first)) => {
+                replace(graph, id, first);
+                removed += 1;
+            }
+            Some(Err(number)) => {
+                // The innermost table's number, since the tables outside of it were asked before.
+                if let Some((_, table)) = scopes.last_mut() {
+                    table.0.insert(number, id);
+                }
+            }
+            None => {}
         }
     }
     removed

@@ -36,7 +36,7 @@ impl Pass for Dce {
         for (_, id) in module.root_methods() {
             let objects = objects(module, module.root(), &module.method(id).graph);
             let graph = &mut module.method_mut(id).graph;
-            let aliases = Aliases::new(graph, &objects);
+            let aliases = Aliases::of_writes(graph, &objects);
             changed += eliminate_dead_code(graph, &aliases);
         }
         Ok(Changed(changed))

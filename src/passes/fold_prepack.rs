@@ -10,7 +10,7 @@
 //! after:  %p : __torch__.torch.classes.quantized.Conv2dPackedParamsBase = prim::GetAttr[name="quantized_forward._jit_pass_packed_weight_0"](%self)
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ impl Pass for FoldPrepack {
             changed += fold_dequantize(graph, cx.options.contract)?;
             let objects = objects(module, module.root(), &module.method(id).graph);
             let graph = &mut module.method_mut(id).graph;
-            let aliases = Aliases::new(graph, &objects);
+            let aliases = Aliases::of_writes(graph, &objects);
             eliminate_dead_code(graph, &aliases);
         }
         pack_other_attributes(module, &attributes, cx)?;
@@ -67,25 +67,25 @@ impl Pass for FoldPrepack {
     }
 }
 
-/// Packed weights that have become attributes, by a hash of what they are.
+/// Packed weights that have become attributes.
 #[derive(Default)]
-struct Attributes(HashMap<u64, Vec<(Sym, Arc<PackedParams>)>>);
+struct Attributes {
+    /// By a hash of what they are; of two with one hash the later stands at the next number that is free.
+    known: HashMap<u64, (Sym, Arc<PackedParams>), FixedState>,
+    names: HashSet<Sym, FixedState>,
+}
 
 impl Attributes {
-    fn find(&self, params: &PackedParams) -> Option<Sym> {
-        let same = self.0.get(&hash_packed(params))?;
-        let found = same.iter().find(|(_, other)| **other == *params);
-        found.map(|(name, _)| *name)
-    }
-
-    fn has(&self, params: &Arc<PackedParams>) -> bool {
-        let same = self.0.get(&hash_packed(params));
-        same.is_some_and(|same| same.iter().any(|(_, other)| Arc::ptr_eq(other, params)))
-    }
-
-    fn insert(&mut self, name: Sym, params: Arc<PackedParams>) {
-        let same = self.0.entry(hash_packed(&params)).or_default();
-        same.push((name, params));
+    /// The attribute that holds equal weights, or else the number at which these would stand.
+    fn find(&self, params: &PackedParams) -> Result<Sym, u64> {
+        let mut number = hash_packed(params);
+        while let Some((name, other)) = self.known.get(&number) {
+            if **other == *params {
+                return Ok(*name);
+            }
+            number = number.wrapping_add(1);
+        }
+        Err(number)
     }
 }
 
@@ -138,16 +138,18 @@ fn fold(
     let method = module.method(id).name;
     let mut uid = 0;
     for (node, params) in nodes.iter().zip(packed) {
-        let name = if let Some(name) = attributes.find(&params) {
-            name
-        } else {
-            let name = new_attribute(module, method, &mut uid, &params);
-            cx.kernels.pack(&params).map_err(|reason| PassError::Pack {
-                node: describe(&module.method(id).graph, *node),
-                reason,
-            })?;
-            attributes.insert(name, params);
-            name
+        let name = match attributes.find(&params) {
+            Ok(name) => name,
+            Err(number) => {
+                let name = new_attribute(module, method, &mut uid, &params);
+                cx.kernels.pack(&params).map_err(|reason| PassError::Pack {
+                    node: describe(&module.method(id).graph, *node),
+                    reason,
+                })?;
+                attributes.known.insert(number, (name, params));
+                attributes.names.insert(name);
+                name
+            }
         };
         read_attribute(&mut module.method_mut(id).graph, *node, name);
     }
@@ -194,7 +196,7 @@ fn pack_other_attributes(
 ) -> Result<(), PassError> {
     for (name, value) in &module.module(module.root()).attrs {
         if let Literal::Packed(params) = value
-            && !done.has(params)
+            && !done.names.contains(name)
         {
             cx.kernels.pack(params).map_err(|reason| PassError::Pack {
                 node: format!("the attribute {name}"),

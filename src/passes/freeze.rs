@@ -12,7 +12,7 @@
 
 mod overlaps;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use foldhash::fast::FixedState;
 use indexmap::{IndexMap, IndexSet};
@@ -21,7 +21,7 @@ use planish_ir::{
 };
 
 use crate::analysis::alias::Aliases;
-use crate::analysis::objects::{Objects, attribute_read, attribute_write, objects};
+use crate::analysis::objects::{AttributeMap, Objects, attribute_read, attribute_write, objects};
 use crate::kept::{self, Kept, KeptKind};
 use crate::optimize::optimize;
 use crate::pass::{Changed, Pass, PassCx, PassError};
@@ -108,7 +108,7 @@ fn analyse(module: &GraphModule, methods: &[MethodId]) -> Vec<(Objects, Aliases)
     let analyses = methods.iter().map(|id| {
         let graph = &module.method(*id).graph;
         let objects = objects(module, module.root(), graph);
-        let aliases = Aliases::new(graph, &objects);
+        let aliases = Aliases::of_writes(graph, &objects);
         (objects, aliases)
     });
     analyses.collect()
@@ -204,8 +204,7 @@ fn propagate_attributes(
             reads.push((node, key));
         }
     }
-    let mut constants: HashMap<(ModuleId, Sym), ValueId, FixedState> =
-        HashMap::with_capacity_and_hasher(reads.len(), FixedState::default());
+    let mut constants: AttributeMap<ValueId> = AttributeMap::default();
     let mut changed = 0;
     for (node, key) in reads {
         let Some(literal) = attribute(module, key).cloned() else {
@@ -214,8 +213,8 @@ fn propagate_attributes(
         let graph = &mut module.method_mut(id).graph;
         let output = graph.output(node);
         changed += 1;
-        if let Some(constant) = constants.get(&key) {
-            graph.replace_all_uses(output, *constant);
+        if let Some(constant) = constants.get(key) {
+            graph.replace_all_uses(output, constant);
             graph.erase(node);
             continue;
         }

@@ -54,7 +54,7 @@ pub(crate) fn optimize(
         let (objects, aliases) = known.take().unwrap_or_else(|| {
             let graph = &module.method(id).graph;
             let objects = objects(module, module.root(), graph);
-            let aliases = Aliases::new(graph, &objects);
+            let aliases = Aliases::of_writes(graph, &objects);
             (objects, aliases)
         });
         let graph = &mut module.method_mut(id).graph;
@@ -95,7 +95,7 @@ fn run(
             Step::Plain(step) => step(graph),
             Step::Aliased(step) => match lasting {
                 Some(aliases) => step(graph, objects, aliases),
-                None => step(graph, objects, &Aliases::new(graph, objects)),
+                None => step(graph, objects, &Aliases::of_writes(graph, objects)),
             },
         };
         if made > 0 {

@@ -35,7 +35,7 @@ impl Pass for Peephole {
         for (_, id) in module.root_methods() {
             let objects = objects(module, module.root(), &module.method(id).graph);
             let graph = &mut module.method_mut(id).graph;
-            let aliases = Aliases::new(graph, &objects);
+            let aliases = Aliases::of_writes(graph, &objects);
             changed += simplify(graph, &aliases);
         }
         Ok(Changed(changed))

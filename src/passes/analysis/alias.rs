@@ -6,13 +6,12 @@
 
 use std::collections::HashSet;
 
-use foldhash::fast::FixedState;
-use indexmap::{IndexMap, IndexSet};
+use indexmap::IndexSet;
 use petgraph::unionfind::UnionFind;
 use planish_ir::entity::EntityId;
 use planish_ir::{Effects, Graph, ModuleId, Node, NodeId, Sym, Type, ValueId};
 
-use super::objects::{Objects, attribute_read, attribute_write};
+use super::objects::{AttributeMap, Objects, attribute_read, attribute_write};
 
 /// Which values of a graph may share storage, and which storage is written to.
 pub struct Aliases {
@@ -30,6 +29,24 @@ impl Aliases {
             builder.node(node);
         }
         builder.finish()
+    }
+
+    /// The same for who asks what is written to, and not what shares storage with what: nothing where nothing writes.
+    pub(crate) fn of_writes(graph: &Graph, objects: &Objects) -> Self {
+        let writes = |id: NodeId| {
+            let declared = graph.node(id).op().info().effects;
+            !matches!(declared, Effects::Pure | Effects::Nondeterministic)
+                && graph.effects(id) != Effects::Pure
+        };
+        if graph.walk().into_iter().any(writes) {
+            return Self::new(graph, objects);
+        }
+        Self {
+            classes: Vec::new(),
+            written: Vec::new(),
+            outside: Vec::new(),
+            written_attributes: IndexSet::new(),
+        }
     }
 
     /// Whether the two values may share storage.
@@ -108,8 +125,9 @@ struct Builder<'a> {
     written: Vec<usize>,
     /// An element for everything that no value of this graph names.
     world: usize,
-    /// The element that stands for an attribute's storage.
-    attributes: IndexMap<(ModuleId, Sym), usize, FixedState>,
+    /// The attributes that are read or assigned, in program order, each with the element that stands for its storage.
+    attributes: Vec<((ModuleId, Sym), usize)>,
+    elements: AttributeMap<usize>,
     assigned: HashSet<(ModuleId, Sym)>,
 }
 
@@ -122,7 +140,8 @@ impl<'a> Builder<'a> {
             sets: UnionFind::new(world + 1),
             written: Vec::new(),
             world,
-            attributes: IndexMap::default(),
+            attributes: Vec::new(),
+            elements: AttributeMap::default(),
             assigned: HashSet::new(),
         };
         // Two inputs may be one tensor.
@@ -196,8 +215,12 @@ impl<'a> Builder<'a> {
     }
 
     fn attribute(&mut self, key: (ModuleId, Sym)) -> usize {
-        let sets = &mut self.sets;
-        *self.attributes.entry(key).or_insert_with(|| sets.new_set())
+        self.elements.get(key).unwrap_or_else(|| {
+            let element = self.sets.new_set();
+            self.elements.insert(key, element);
+            self.attributes.push((key, element));
+            element
+        })
     }
 
     fn by_declaration(&mut self, id: NodeId, node: Node<'_>) {
@@ -253,7 +276,8 @@ impl<'a> Builder<'a> {
             written[classes[*element]] = true;
         }
         let mut outside = vec![false; classes.len()];
-        for element in self.attributes.values().chain([&self.world]) {
+        let attributes = self.attributes.iter().map(|(_, element)| element);
+        for element in attributes.chain([&self.world]) {
             outside[classes[*element]] = true;
         }
         let assigned = self.assigned;

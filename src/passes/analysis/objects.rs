@@ -1,9 +1,56 @@
 //! Which values are modules, and which attributes of which module a graph reads.
 
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
 use planish_ir::{Graph, GraphModule, Literal, ModuleId, NodeId, SecondaryMap, Sym, Type, ValueId};
 
 /// The module that each value of a graph is, for the values that are modules.
 pub type Objects = SecondaryMap<ValueId, Option<ModuleId>>;
+
+/// Notes on attributes, module by module: what a graph reads together stands together, however many modules there are.
+#[derive(Clone, Debug)]
+pub(crate) struct AttributeMap<V> {
+    /// The first attributes of each module that were noted.
+    near: SecondaryMap<ModuleId, Vec<(Sym, V)>>,
+    /// The further ones of modules that have many.
+    far: HashMap<(ModuleId, Sym), V, FixedState>,
+}
+
+impl<V: Copy> AttributeMap<V> {
+    /// Attributes that are found by looking at one after another.
+    const NEAR: usize = 16;
+
+    /// What was noted of an attribute.
+    pub(crate) fn get(&self, (owner, name): (ModuleId, Sym)) -> Option<V> {
+        let near = &self.near[owner];
+        let found = near.iter().find(|(known, _)| *known == name);
+        match found {
+            Some((_, note)) => Some(*note),
+            None if near.len() < Self::NEAR => None,
+            None => self.far.get(&(owner, name)).copied(),
+        }
+    }
+
+    /// Notes something of an attribute of which nothing was noted.
+    pub(crate) fn insert(&mut self, (owner, name): (ModuleId, Sym), note: V) {
+        let near = &mut self.near[owner];
+        if near.len() < Self::NEAR {
+            near.push((name, note));
+        } else {
+            self.far.insert((owner, name), note);
+        }
+    }
+}
+
+impl<V: Clone> Default for AttributeMap<V> {
+    fn default() -> Self {
+        Self {
+            near: SecondaryMap::with_default(Vec::new()),
+            far: HashMap::default(),
+        }
+    }
+}
 
 /// Follows the attribute reads from the first parameter of a method of `owner`.
 pub fn objects(module: &GraphModule, owner: ModuleId, graph: &Graph) -> Objects {
