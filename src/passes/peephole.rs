@@ -64,7 +64,7 @@ pub(crate) fn simplify(graph: &mut Graph, aliases: &Aliases) -> usize {
 }
 
 /// Whether an operator drops elements in training, in place or not.
-fn is_dropout(op: Op) -> bool {
+pub(crate) fn is_dropout(op: Op) -> bool {
     let name = op.name().as_str();
     matches!(
         name.strip_suffix('_').unwrap_or(name),

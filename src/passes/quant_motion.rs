@@ -1,5 +1,7 @@
 //! `quant-motion`: carries dequantizing down and quantizing up past operators that compute nothing, and drops pairs that undo each other.
 //!
+//! Before that, dropout that does not train goes, and what puts a dequantized copy's elements elsewhere in place does so out of place.
+//!
 //! Fusion takes an operator whose operands are dequantized right before it and whose result is quantized right behind it. Between them may
 //! stand operators that only put elements elsewhere: they do the same to codes, and on codes they cost a quarter. Which moves lead to
 //! something is found by trying all of them on a copy of the graph: those whose dequantize or quantize a rule takes are made, besides those
@@ -14,6 +16,7 @@
 //!         %3 : Tensor = aten::conv2d(%1, %w, %b, …)
 //! ```
 
+mod in_place;
 mod moves;
 mod sites;
 
@@ -51,7 +54,8 @@ impl Pass for QuantMotion {
             return Ok(Changed(0));
         }
         let changed = scope::each_method(module, &methods, cx, |mut scope, graph, cx| {
-            let mut changed = drop_pairs(&mut scope, graph, cx);
+            let mut changed = in_place::clear_way(&mut scope, graph, cx);
+            changed += drop_pairs(&mut scope, graph, cx);
             let moved = carry(&scope, graph, cx);
             if moved > 0 {
                 scope.facts = scope.facts.again(graph);

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use planish_ir::{Graph, Literal, NodeId, Op, Use, ValueId};
 
+use super::in_place::may_stand_aside;
 use super::moves::{Fate, Move};
 use crate::analysis::codes::{
     CHOOSES_ELEMENTS, PADS_ELEMENTS, keeps_elements, may_grow, plain_among,
@@ -57,6 +58,7 @@ pub(super) fn may_be(graph: &Graph) -> bool {
             || op.is("aten::quantize_per_tensor")
             || op.is("aten::quantize_per_channel")
             || is_mover(op.name().as_str())
+            || may_stand_aside(op)
     };
     graph.walk().into_iter().any(|id| {
         let node = graph.node(id);
@@ -72,8 +74,9 @@ pub(super) fn may_be(graph: &Graph) -> bool {
             .and_then(|input| graph.producer(*input));
         quantizes
             && behind.is_some_and(|behind| {
-                let name = graph.node(behind).op().name();
-                is_mover(name.as_str()) && !CHOOSES_ELEMENTS.contains(&name.as_str())
+                let op = graph.node(behind).op();
+                let name = op.name().as_str();
+                may_stand_aside(op) || is_mover(name) && !CHOOSES_ELEMENTS.contains(&name)
             })
     })
 }
@@ -350,7 +353,10 @@ fn movers_behind(graph: &Graph, value: ValueId) -> Vec<NodeId> {
         Use::Input(user, 0) => Some(*user),
         _ => None,
     });
-    let moves = |user: &NodeId| is_mover(graph.node(*user).op().name().as_str());
+    let moves = |user: &NodeId| {
+        let op = graph.node(*user).op();
+        is_mover(op.name().as_str()) || may_stand_aside(op)
+    };
     users.filter(moves).collect()
 }
 
@@ -358,11 +364,6 @@ fn movers_behind(graph: &Graph, value: ValueId) -> Vec<NodeId> {
 fn obstacle(graph: &Graph, facts: &Facts<'_>, id: NodeId) -> Option<&'static str> {
     let node = graph.node(id);
     let pads = |value: usize| pads_with_zeros(graph, facts, node.inputs().get(value));
-    let trains = || {
-        let trains = node.inputs().get(2);
-        let trains = trains.and_then(|trains| facts.literal(graph, *trains));
-        trains != Some(&Literal::Bool(false))
-    };
     let outputs = node.outputs();
     match node.op().name().as_str() {
         _ if outputs.iter().any(|output| facts.is_written(*output)) => {
@@ -371,7 +372,8 @@ fn obstacle(graph: &Graph, facts: &Facts<'_>, id: NodeId) -> Option<&'static str
         "aten::view" if node.op() != Op::of("aten::view") => {
             Some("it looks at the elements as another type")
         }
-        "aten::dropout" if trains() => Some("it may train"),
+        // Otherwise it is gone by now.
+        "aten::dropout" => Some("it may train"),
         "aten::constant_pad_nd" if !pads(2) => Some("it puts other numbers around than zeros"),
         "aten::pad" if !pads(3) => Some("it puts other numbers around than zeros"),
         _ => None,
