@@ -80,7 +80,9 @@ fn every_case_is_fused_at_least_as_far_as_by_pytorch() {
         let want = |op: &str| wanted.get(op).copied().unwrap_or_default();
         let mut wrong = Vec::new();
         for op in wanted.keys().filter(|op| op.starts_with("quantized::")) {
-            if found(op) < want(op) {
+            // Where PyTorch leaves a relu behind an operator, planish makes one of both.
+            let both = format!("{op}_relu");
+            if found(op) < want(op) && found(op) + found(&both) < want(op) + want(&both) {
                 wrong.push(format!("{op}: {} instead of {}", found(op), want(op)));
             }
         }

@@ -1,8 +1,8 @@
 //! `peephole`: small simplifications that need no evaluation.
 //!
 //! Taking apart what was just put together (tuples, and lists that nothing writes to), comparing with `None` what cannot be `None`, casts
-//! to the type that a value has anyway, branches that give back their condition, the rank of what a quantized convolution makes, dropout
-//! that does not train, and numbers that tracing turned into tensors and back.
+//! to the type that a value has anyway, branches that give back their condition, the rank of what a quantized convolution makes, the sizes of
+//! a new tensor, comparing a value with itself, dropout that does not train, and numbers that tracing turned into tensors and back.
 //!
 //! ```text
 //! before: %t : (int, int) = prim::TupleConstruct(%a, %b)
@@ -125,6 +125,18 @@ fn replacement(graph: &mut Graph, aliases: &Aliases, id: NodeId) -> Option<Vec<V
             let rank = Literal::Int(rank(graph, aliases, first)?);
             Some(vec![graph.insert_constant(At::Before(id), rank)])
         }
+        "aten::size" if node.inputs().len() == 1 => {
+            let asked = sizes_asked_for(graph, first)?;
+            let written = [first, asked, node.outputs()[0]];
+            let written = written.iter().any(|value| aliases.is_written(*value));
+            (!written).then_some(vec![asked])
+        }
+        "aten::eq" | "aten::ne" if node.inputs().get(1) == Some(&first) => {
+            let answer = equals_itself(graph.ty(first)).then(|| node.op().is("aten::eq"))?;
+            Some(vec![
+                graph.insert_constant(At::Before(id), Literal::Bool(answer)),
+            ])
+        }
         "aten::Int" => number_of(graph, id, first),
         "prim::If" if node.outputs().len() == 1 => {
             let result = |block: usize| {
@@ -205,12 +217,47 @@ fn number_of(graph: &mut Graph, id: NodeId, tensor: ValueId) -> Option<Vec<Value
     Some(vec![graph.output(quotient)])
 }
 
+/// The list of sizes by which a tensor was made.
+fn sizes_asked_for(graph: &Graph, tensor: ValueId) -> Option<ValueId> {
+    const MAKES: [&str; 5] = [
+        "aten::empty",
+        "aten::full",
+        "aten::ones",
+        "aten::rand",
+        "aten::zeros",
+    ];
+    let maker = graph.node(graph.producer(tensor)?);
+    let asked = *maker.inputs().first()?;
+    let is_list = matches!(graph.ty(asked), Type::List(_));
+    (is_list && MAKES.iter().any(|op| maker.op().is(op))).then_some(asked)
+}
+
+/// Whether a value of this type is equal to itself, which a NaN and a tensor of numbers are not.
+fn equals_itself(ty: &Type) -> bool {
+    match ty {
+        Type::Int | Type::Bool | Type::Str | Type::None | Type::Device => true,
+        Type::List(element) => equals_itself(element),
+        _ => false,
+    }
+}
+
 /// How many dimensions a tensor has, when what made it says so.
 fn rank(graph: &Graph, aliases: &Aliases, tensor: ValueId) -> Option<i64> {
-    /// Operators looked through on the way up.
-    const MAX_STEPS: usize = 32;
+    /// Operators looked at on the way up: far enough for the networks that there are.
+    const MOST: usize = 256;
+    let mut left = MOST;
+    rank_within(graph, aliases, tensor, &mut left)
+}
+
+fn rank_within(
+    graph: &Graph,
+    aliases: &Aliases,
+    tensor: ValueId,
+    left: &mut usize,
+) -> Option<i64> {
     let mut at = tensor;
-    for _ in 0..MAX_STEPS {
+    loop {
+        *left = left.checked_sub(1)?;
         // In-place forms of `unsqueeze` and its kin change the number of dimensions.
         if aliases.is_written(at) {
             return None;
@@ -225,6 +272,12 @@ fn rank(graph: &Graph, aliases: &Aliases, tensor: ValueId) -> Option<i64> {
             "conv2d" | "conv2d_relu" | "conv_transpose2d" => return quantized_rank(name, 4),
             "conv3d" | "conv3d_relu" | "conv_transpose3d" => return quantized_rank(name, 5),
             _ if KEEPS_RANK.contains(&name) => at = *node.inputs().first()?,
+            // The smaller one is broadcast to the larger one.
+            "add" | "add_relu" | "mul" | "mul_relu" => {
+                let other = rank_within(graph, aliases, *node.inputs().get(1)?, left)?;
+                let one = rank_within(graph, aliases, *node.inputs().first()?, left)?;
+                return Some(one.max(other));
+            }
             // Joining ignores tensors of one dimension without elements; none of more dimensions is.
             "cat" | "cat_relu" => {
                 let list = *node.inputs().first()?;
@@ -236,7 +289,6 @@ fn rank(graph: &Graph, aliases: &Aliases, tensor: ValueId) -> Option<i64> {
             _ => return None,
         }
     }
-    None
 }
 
 /// Quantized convolutions take batches alone; those of floats take a single image too.
