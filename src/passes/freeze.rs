@@ -10,6 +10,7 @@
 //! after:  %q : QInt8(8, 4, …) = prim::Constant[value=<Tensor>]()
 //! ```
 
+mod classes;
 mod overlaps;
 
 use std::collections::HashSet;
@@ -380,4 +381,5 @@ fn remove_unused(module: &mut GraphModule, methods: &[MethodId], kept: &[Kept]) 
         // Every call of a kept method is inlined.
         module.functions.clear();
     }
+    classes::remove_unspoken(module);
 }

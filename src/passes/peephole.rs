@@ -249,12 +249,7 @@ fn rank(graph: &Graph, aliases: &Aliases, tensor: ValueId) -> Option<i64> {
     rank_within(graph, aliases, tensor, &mut left)
 }
 
-fn rank_within(
-    graph: &Graph,
-    aliases: &Aliases,
-    tensor: ValueId,
-    left: &mut usize,
-) -> Option<i64> {
+fn rank_within(graph: &Graph, aliases: &Aliases, tensor: ValueId, left: &mut usize) -> Option<i64> {
     let mut at = tensor;
     loop {
         *left = left.checked_sub(1)?;
