@@ -1,6 +1,7 @@
 //! `quant-motion`: carries dequantizing down and quantizing up past operators that compute nothing, and drops pairs that undo each other.
 //!
-//! Before that, dropout that does not train goes, and what puts a dequantized copy's elements elsewhere in place does so out of place.
+//! Before that, dropout that does not train goes, and what puts a dequantized copy's elements elsewhere in place does so out of place;
+//! tensors that are dequantized one by one and then joined are dequantized as a list.
 //!
 //! Fusion takes an operator whose operands are dequantized right before it and whose result is quantized right behind it. Between them may
 //! stand operators that only put elements elsewhere: they do the same to codes, and on codes they cost a quarter. Which moves lead to
@@ -17,6 +18,7 @@
 //! ```
 
 mod in_place;
+mod joined;
 mod moves;
 mod sites;
 
@@ -55,6 +57,7 @@ impl Pass for QuantMotion {
         }
         let changed = scope::each_method(module, &methods, cx, |mut scope, graph, cx| {
             let mut changed = in_place::clear_way(&mut scope, graph, cx);
+            changed += joined::dequantize_lists(&mut scope, graph, cx);
             changed += drop_pairs(&mut scope, graph, cx);
             let moved = carry(&scope, graph, cx);
             if moved > 0 {

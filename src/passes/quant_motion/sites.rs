@@ -57,6 +57,7 @@ pub(super) fn may_be(graph: &Graph) -> bool {
         op.is("aten::dequantize")
             || op.is("aten::quantize_per_tensor")
             || op.is("aten::quantize_per_channel")
+            || op.is("prim::ListConstruct")
             || is_mover(op.name().as_str())
             || may_stand_aside(op)
     };

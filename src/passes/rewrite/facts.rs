@@ -61,7 +61,7 @@ impl<'m> Facts<'m> {
     }
 
     /// How the elements of a tensor are quantized, as far as it is the same on every run.
-    pub(super) fn grid(&self, graph: &Graph, value: ValueId) -> Option<Grid> {
+    pub(crate) fn grid(&self, graph: &Graph, value: ValueId) -> Option<Grid> {
         Grid::of(graph, &|value| self.literal(graph, value), value)
     }
 
