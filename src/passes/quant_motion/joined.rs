@@ -124,7 +124,7 @@ fn quantizer(graph: &Graph, id: NodeId) -> Option<NodeId> {
 
 fn dequantize_list(graph: &mut Graph, cat: NodeId, list: NodeId, codes: &[ValueId]) {
     let floats = graph.output(list);
-    let (ty, loc) = (graph.ty(floats).clone(), graph.node(list).loc);
+    let (ty, loc) = (graph.ty(floats).clone(), graph.node(list).loc());
     let op = graph.node(list).op();
     let made = graph.insert(At::Before(list), op, codes, [ty.clone()]);
     let codes = graph.output(made);
