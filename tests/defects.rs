@@ -373,7 +373,7 @@ fn finalize(
 fn ops(module: &GraphModule) -> Vec<String> {
     let forward = module.root_method("forward").expect("every case has one");
     let graph = &module.method(forward).graph;
-    let nodes = graph.walk().into_iter();
+    let nodes = graph.walk();
     nodes
         .map(|node| graph.node(node).op().name().to_string())
         .collect()

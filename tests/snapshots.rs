@@ -80,7 +80,7 @@ fn name_every_value(module: &mut GraphModule) {
     for id in module.named_methods() {
         let graph = &mut module.method_mut(id).graph;
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for node in graph.walk() {
+        for node in graph.walk().collect::<Vec<_>>() {
             graph.set_loc(node, None);
             let op = graph.node(node).op().name().to_string();
             let op = op.rsplit(':').next().unwrap_or_default().to_lowercase();

@@ -26,7 +26,7 @@ impl Graph {
         for (param, arg) in params.iter().zip(args) {
             renaming[*param] = Some(*arg);
         }
-        self.copy(at, callee, callee.entry(), &callee.walk(), &mut renaming);
+        self.copy(at, callee, callee.entry(), callee.walk(), &mut renaming);
         let results = callee.results().iter();
         results.map(|value| renamed(&renaming, *value)).collect()
     }
@@ -41,21 +41,27 @@ impl Graph {
     ) -> NodeId {
         let mut nodes = vec![node];
         for block in from.node(node).blocks() {
-            from.walk_block(*block, &mut nodes);
+            nodes.extend(from.walk_block(*block));
         }
         let mut renaming = Renaming::new();
         for value in from.reads_from_outside(&nodes, &[], &[]) {
             renaming[value] = Some(input(value));
         }
-        self.copy(at, from, from.block_of(node), &nodes, &mut renaming)
-            .expect("the first of the nodes stands in the block that is copied from")
+        self.copy(
+            at,
+            from,
+            from.block_of(node),
+            nodes.iter().copied(),
+            &mut renaming,
+        )
+        .expect("the first of the nodes stands in the block that is copied from")
     }
 
     /// A block as a graph on its own, and the values that it reads from outside: the graph has the block's parameters first, then one for
     /// each of those values.
     pub fn outlined(&self, block: BlockId) -> (Self, Vec<ValueId>) {
         let mut nodes = Vec::new();
-        self.walk_block(block, &mut nodes);
+        nodes.extend(self.walk_block(block));
         let (params, results) = (self.block(block).params(), self.block(block).results());
         let outside = self.reads_from_outside(&nodes, params, results);
         let mut graph = Self::new();
@@ -66,7 +72,13 @@ impl Graph {
             graph.set_name(new, self.value(*old).name());
             renaming[*old] = Some(new);
         }
-        graph.copy(At::End(entry), self, block, &nodes, &mut renaming);
+        graph.copy(
+            At::End(entry),
+            self,
+            block,
+            nodes.iter().copied(),
+            &mut renaming,
+        );
         for old in results {
             graph.push_result(entry, renamed(&renaming, *old));
         }
@@ -120,28 +132,28 @@ impl Graph {
         mut at: At,
         from: &Graph,
         block: BlockId,
-        nodes: &[NodeId],
+        nodes: impl Iterator<Item = NodeId>,
         renaming: &mut Renaming,
     ) -> Option<NodeId> {
         let mut first = None;
         let mut nested: Vec<(BlockId, BlockId)> = Vec::new();
         let mut copies = SecondaryMap::<BlockId, Option<BlockId>>::new();
         for id in nodes {
-            let node = from.node(*id);
+            let node = from.node(id);
             let inputs = node.inputs().iter();
             let inputs: SmallVec<[ValueId; 8]> =
                 inputs.map(|value| renamed(renaming, *value)).collect();
             let types = node.outputs().iter().map(|value| from.ty(*value).clone());
-            let place = match copies[from.block_of(*id)] {
+            let place = match copies[from.block_of(id)] {
                 Some(copy) => At::End(copy),
                 None => at,
             };
             let copy = self.insert(place, node.op(), &inputs, types);
-            if from.block_of(*id) == block {
+            if from.block_of(id) == block {
                 at = At::After(copy);
                 first = first.or(Some(copy));
             }
-            self.copy_description(from, *id, copy);
+            self.copy_description(from, id, copy);
             for (old, new) in node.outputs().iter().zip(self.node(copy).outputs()) {
                 renaming[*old] = Some(*new);
             }

@@ -14,7 +14,7 @@ impl Graph {
         }
         let mut nodes = vec![node];
         for block in self.node(node).blocks() {
-            self.walk_block(*block, &mut nodes);
+            nodes.extend(self.walk_block(*block));
         }
         let effects = nodes.into_iter().map(|node| self.own_effects(node));
         effects.max().unwrap_or(Effects::Pure)

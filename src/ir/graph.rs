@@ -15,7 +15,7 @@ use std::sync::{Arc, LazyLock};
 
 use smallvec::SmallVec;
 
-pub use layout::At;
+pub use layout::{At, Walk};
 use tables::{Head, Nodes, Values};
 
 use crate::entity::PrimaryMap;
@@ -321,7 +321,7 @@ impl Graph {
         }
         let mut nodes = vec![node];
         for block in self.node(node).blocks() {
-            self.walk_block(*block, &mut nodes);
+            nodes.extend(self.walk_block(*block));
         }
         for id in &nodes {
             for block in self.node(*id).blocks().to_vec() {
@@ -504,7 +504,7 @@ mod tests {
             let out = graph.output(inner);
             graph.push_result(block, out);
         }
-        assert_eq!(graph.walk().len(), 3);
+        assert_eq!(graph.walk().count(), 3);
         graph.erase(branch);
         assert!(graph.is_empty() && graph.value(cond).uses().is_empty());
     }

@@ -136,7 +136,8 @@ mod tests {
         let value = |node| graph.output(node);
 
         let order = ProgramOrder::new(&graph);
-        assert_eq!(graph.walk(), [before, branch, inside, beside, after]);
+        let nodes: Vec<_> = graph.walk().collect();
+        assert_eq!(nodes, [before, branch, inside, beside, after]);
         assert!(order.before(branch, inside) && order.before(inside, beside));
         assert!(order.before(beside, after) && !order.before(after, before));
         assert!(!order.before(after, after));

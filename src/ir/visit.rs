@@ -11,7 +11,7 @@ use petgraph::visit::{
 };
 
 use crate::entity::EntityId;
-use crate::{Graph, NodeId, Use, ValueId};
+use crate::{Graph, NodeId, Use, ValueId, Walk};
 
 /// The nodes that an algorithm met.
 #[derive(Clone, Debug, Default)]
@@ -97,11 +97,11 @@ impl NodeCount for Graph {
     }
 }
 
-impl IntoNodeIdentifiers for &Graph {
-    type NodeIdentifiers = std::vec::IntoIter<NodeId>;
+impl<'g> IntoNodeIdentifiers for &'g Graph {
+    type NodeIdentifiers = Walk<'g>;
 
     fn node_identifiers(self) -> Self::NodeIdentifiers {
-        self.walk().into_iter()
+        self.walk()
     }
 }
 

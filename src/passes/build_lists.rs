@@ -14,6 +14,10 @@ use planish_ir::{At, Graph, NodeId, Op, Use, ValueId};
 
 /// Builds lists at once; returns how many appends went.
 pub(crate) fn build_lists(graph: &mut Graph) -> usize {
+    let appends = |id| graph.node(id).op().is("aten::append");
+    if !graph.walk().any(appends) {
+        return 0;
+    }
     build_at_once(graph) + build_for_each_reader(graph)
 }
 
@@ -21,7 +25,7 @@ fn build_at_once(graph: &mut Graph) -> usize {
     // Lists that nobody has read since they were made, by the node that made them.
     let mut fresh: HashMap<ValueId, NodeId, FixedState> = HashMap::default();
     let mut changed = 0;
-    for id in graph.walk() {
+    for id in graph.walk().collect::<Vec<_>>() {
         let node = graph.node(id);
         if node.op().is("aten::append")
             && let [list, element] = *node.inputs()
@@ -82,11 +86,7 @@ const MOST_OPERANDS: usize = 1 << 16;
 
 /// Makes a list for each reader of a list that grows between them, where everything about it happens in one block.
 fn build_for_each_reader(graph: &mut Graph) -> usize {
-    let lists: Vec<NodeId> = graph
-        .walk()
-        .into_iter()
-        .filter(|id| graph.node(*id).op().is("prim::ListConstruct"))
-        .collect();
+    let lists = graph.find_all("prim::ListConstruct");
     lists.into_iter().map(|made| divide(graph, made)).sum()
 }
 

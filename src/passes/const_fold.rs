@@ -76,7 +76,7 @@ pub(crate) fn fold_constants(
     contract: Contract,
 ) -> Folded {
     let mut folded = Folded::default();
-    let mut wave = graph.walk();
+    let mut wave: Vec<NodeId> = graph.walk().collect();
     while !wave.is_empty() {
         // Operations of this wave whose turn is still to come.
         let mut waiting: SecondaryMap<NodeId, bool> = SecondaryMap::new();

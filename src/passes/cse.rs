@@ -70,10 +70,7 @@ pub(crate) fn pool_constants(graph: &mut Graph) -> usize {
     let mut kept = Distinct::default();
     let mut top: Option<NodeId> = None;
     let mut removed = 0;
-    for node in graph.walk() {
-        if !graph.node(node).op().is("prim::Constant") {
-            continue;
-        }
+    for node in graph.find_all("prim::Constant") {
         match kept.find(graph, node, hash_node(graph, node)) {
             Ok(first) => {
                 replace(graph, node, first);
@@ -98,10 +95,9 @@ pub(crate) fn eliminate_common_subexpressions(
     let mut removed = 0;
     // One table for each block on the way down to the current one.
     let mut scopes: Vec<(BlockId, Distinct)> = Vec::new();
-    for id in graph.walk() {
-        if graph.node(id).op().is("prim::Constant") {
-            continue;
-        }
+    let others = graph.walk();
+    let others = others.filter(|id| !graph.node(*id).op().is("prim::Constant"));
+    for id in others.collect::<Vec<_>>() {
         let block = graph.block_of(id);
         while scopes
             .last()

@@ -47,7 +47,7 @@ impl Pass for Dce {
 pub(crate) fn eliminate_dead_code(graph: &mut Graph, aliases: &Aliases) -> usize {
     let before = graph.len();
     let Needed { nodes, values, .. } = Needed::of(graph, aliases);
-    let order = graph.walk();
+    let order: Vec<NodeId> = graph.walk().collect();
     for node in order.iter().filter(|node| nodes[**node]) {
         drop_dead_results(graph, *node, &values);
     }

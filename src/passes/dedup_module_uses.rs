@@ -114,7 +114,7 @@ fn changes(module: &GraphModule, callee: ModuleId) -> bool {
                         })
                     }
             };
-            if graph.walk().into_iter().any(lasting) {
+            if graph.walk().any(lasting) {
                 return true;
             }
         }

@@ -123,9 +123,7 @@ fn split(module: &mut GraphModule, id: MethodId, name: Sym) -> Result<usize, Pas
 }
 
 fn prepacks(graph: &Graph) -> Vec<NodeId> {
-    let mut nodes = graph.walk();
-    nodes.retain(|node| graph.node(*node).op().is("quantized::linear_prepack"));
-    nodes
+    graph.find_all("quantized::linear_prepack")
 }
 
 /// Adds an attribute of the root for a packed weight; before packing it is `None`.
@@ -181,7 +179,7 @@ fn weight_of(graph: &Graph, prepack: NodeId) -> Option<(ValueId, String)> {
 
 /// Removes what only packing needs: assignments, and calls whose answers nobody reads, which are those of observers.
 fn strip(graph: &mut Graph) {
-    for id in graph.walk().into_iter().rev() {
+    for id in graph.walk().collect::<Vec<_>>().into_iter().rev() {
         let node = graph.node(id);
         let unread = node
             .outputs()

@@ -116,8 +116,10 @@ fn fold(
     cx: &mut PassCx<'_>,
 ) -> Result<usize, PassError> {
     let graph = &module.method(id).graph;
-    let mut nodes = graph.walk();
-    nodes.retain(|node| is_constant_weight(graph, *node));
+    let nodes = graph.walk();
+    let nodes: Vec<NodeId> = nodes
+        .filter(|node| is_constant_weight(graph, *node))
+        .collect();
     let this = graph.params().first();
     let has_module = this.is_some_and(|this| is_module(graph, *this));
     if let (Some(node), false) = (nodes.first(), has_module) {
@@ -162,7 +164,7 @@ fn fold_dequantize(graph: &mut Graph, contract: Contract) -> Result<usize, PassE
     const LARGE: usize = 1 << 16;
     let dequantize = Op::of("aten::dequantize.self");
     let mut folded = 0;
-    for id in graph.walk() {
+    for id in graph.find_all("aten::dequantize") {
         let node = graph.node(id);
         if node.op() != dequantize {
             continue;

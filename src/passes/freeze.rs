@@ -280,7 +280,7 @@ fn who_changes(
         let loc = graph.node(id).loc();
         loc.map(|loc| format!(" ({loc})")).unwrap_or_default()
     };
-    graph.walk().into_iter().find_map(|id| {
+    graph.walk().find_map(|id| {
         if attribute_write(graph, objects, id) == Some(key) {
             return Some(format!("it is assigned{}", place(id)));
         }

@@ -74,7 +74,7 @@ fn inline_calls(
     }];
     let mut frame_of: SecondaryMap<NodeId, usize> = SecondaryMap::with_default(0);
     // A body that was just inlined is looked at next: its own calls are met with the frame they came out of.
-    let mut work = graph.walk();
+    let mut work: Vec<NodeId> = graph.walk().collect();
     work.reverse();
     let mut objects = objects(module, module.root(), &graph);
     for node in &work {
@@ -276,9 +276,8 @@ fn replace_outputs(graph: &mut Graph, call: NodeId, results: &[ValueId]) {
 /// Once no fork is left, a future is the value that it stood for, and there is nothing to wait for.
 fn join_futures(graph: &mut Graph) {
     let mut values: Vec<ValueId> = graph.params().to_vec();
-    let order = graph.walk();
-    for id in &order {
-        let node = graph.node(*id);
+    for id in graph.walk() {
+        let node = graph.node(id);
         values.extend(node.outputs());
         for block in node.blocks() {
             values.extend(graph.block(*block).params());
@@ -288,26 +287,25 @@ fn join_futures(graph: &mut Graph) {
         let ty = without_futures(graph.ty(value));
         graph.set_ty(value, ty);
     }
-    for id in order {
-        if graph.node(id).op().is("aten::wait") {
-            let (output, value) = (graph.output(id), graph.node(id).inputs()[0]);
-            graph.replace_all_uses(output, value);
-            graph.erase(id);
-        }
+    for id in graph.find_all("aten::wait") {
+        let (output, value) = (graph.output(id), graph.node(id).inputs()[0]);
+        graph.replace_all_uses(output, value);
+        graph.erase(id);
     }
 }
 
 /// Nothing here records gradients: switches that say whether to do so mean nothing.
 fn forget_gradients(graph: &mut Graph) -> usize {
     let mut forgotten = 0;
-    for node in graph.walk() {
-        let op = graph.node(node).op();
-        if op.is("aten::is_grad_enabled") {
+    let switches = graph.walk().filter(|node| {
+        let op = graph.node(*node).op();
+        op.is("aten::is_grad_enabled") || op.is("aten::set_grad_enabled")
+    });
+    for node in switches.collect::<Vec<_>>() {
+        if graph.node(node).op().is("aten::is_grad_enabled") {
             let off = graph.insert_constant(At::Before(node), Literal::Bool(false));
             let output = graph.output(node);
             graph.replace_all_uses(output, off);
-        } else if !op.is("aten::set_grad_enabled") {
-            continue;
         }
         graph.erase(node);
         forgotten += 1;
@@ -336,7 +334,7 @@ fn nodes_between(graph: &Graph, before: Option<NodeId>, end: NodeId) -> Vec<Node
     while let Some(node) = at.filter(|node| *node != end) {
         nodes.push(node);
         for block in graph.node(node).blocks() {
-            graph.walk_block(*block, &mut nodes);
+            nodes.extend(graph.walk_block(*block));
         }
         at = graph.next(node);
     }

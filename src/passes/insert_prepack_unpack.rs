@@ -44,7 +44,7 @@ impl Pass for InsertPrepackUnpack {
     fn run(&self, module: &mut GraphModule, cx: &mut PassCx<'_>) -> Result<Changed, PassError> {
         let mut refused = None;
         let changed = scope::each_kept_method(module, cx, |mut scope, graph, cx| {
-            let mut nodes = graph.walk().into_iter();
+            let mut nodes = graph.walk();
             let found = nodes.find_map(|node| transposed_by_channel(graph, &scope, node));
             if refused.is_none() {
                 refused = found;

@@ -449,7 +449,7 @@ fn first_scale(
 ) -> Option<f64> {
     let recording = Recording::of(module, method, inputs, contract);
     let graph = &module.method(method).graph;
-    graph.walk().into_iter().find_map(|node| {
+    graph.walk().find_map(|node| {
         let node = graph.node(node);
         let first = node.inputs().first()?;
         if !node.op().is("aten::quantize_per_tensor") || !graph.params().contains(first) {

@@ -119,7 +119,7 @@ fn fates(scope: &Scope<'_>, graph: &Graph, moves: &[&Move], cx: &PassCx<'_>) -> 
     }
     // How often codes are dequantized still: equal operators are one in the end.
     let mut left: HashMap<ValueId, usize> = HashMap::new();
-    let stay = graph.walk().into_iter().filter(|node| {
+    let stay = graph.walk().filter(|node| {
         let dequantizes = graph.node(*node).op().is("aten::dequantize");
         dequantizes && is_read(&trial, *node)
     });

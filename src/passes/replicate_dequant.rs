@@ -41,10 +41,8 @@ impl Pass for ReplicateDequant {
             let objects = objects(module, module.root(), &module.method(id).graph);
             let graph = &mut module.method_mut(id).graph;
             let aliases = Aliases::new(graph, &objects);
-            for node in graph.walk() {
-                if !is_shared(graph, node) {
-                    continue;
-                }
+            let shared = graph.walk().filter(|node| is_shared(graph, *node));
+            for node in shared.collect::<Vec<_>>() {
                 let (from, to) = (graph.node(node).inputs()[0], graph.output(node));
                 if aliases.is_written(from) || aliases.is_written(to) {
                     let reason = "something writes to it: its readers must share it";

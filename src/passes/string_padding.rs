@@ -26,14 +26,13 @@ pub(crate) fn resolve(
     cx: &mut PassCx<'_>,
 ) -> usize {
     let mut resolved = 0;
-    for node in graph.walk() {
+    let words = graph.walk().filter_map(|node| {
+        let op = graph.node(node).op();
+        let dims = dimensions(op.name().as_str())?;
+        (op.info().overload == *"padding").then_some((node, dims))
+    });
+    for (node, dims) in words.collect::<Vec<_>>() {
         let name = graph.node(node).op().name();
-        let (Some(dims), true) = (
-            dimensions(name.as_str()),
-            graph.node(node).op().info().overload == *"padding",
-        ) else {
-            continue;
-        };
         let weight = graph.producer(graph.node(node).inputs()[WEIGHT]);
         if !weight.is_some_and(|weight| graph.node(weight).op().is("aten::dequantize")) {
             continue;

@@ -30,7 +30,7 @@ impl Pass for SwapFunctionalLinear {
         let mut changed = 0;
         for id in module.named_methods() {
             let graph = &mut module.method_mut(id).graph;
-            for node in graph.walk() {
+            for node in graph.find_all("prim::CallFunction") {
                 changed += usize::from(swap(graph, node));
             }
         }
@@ -49,8 +49,7 @@ fn swap(graph: &mut Graph, id: NodeId) -> bool {
         _ => return false,
     };
     let path = name.trim_start_matches("__torch__.");
-    if !node.op().is("prim::CallFunction") || path != "torch.nn.functional.linear" || bias.len() > 1
-    {
+    if path != "torch.nn.functional.linear" || bias.len() > 1 {
         return false;
     }
     let (function, loc, mut inputs) = (*function, node.loc(), vec![*x, *weight]);

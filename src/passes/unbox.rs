@@ -27,7 +27,7 @@ pub(crate) fn unbox_objects(module: &GraphModule, graph: &mut Graph) -> usize {
 }
 
 fn unbox_once(module: &GraphModule, graph: &mut Graph) -> usize {
-    let created = graph.walk().into_iter();
+    let created = graph.walk();
     let created: Vec<NodeId> = created
         .filter(|node| graph.node(*node).op().is("prim::CreateObject"))
         .collect();
@@ -139,7 +139,7 @@ impl Object<'_> {
     fn assigned(&self, graph: &Graph, node: NodeId) -> IndexSet<Sym> {
         let mut nested = Vec::new();
         for block in graph.node(node).blocks() {
-            graph.walk_block(*block, &mut nested);
+            nested.extend(graph.walk_block(*block));
         }
         let accesses = nested
             .into_iter()

@@ -18,7 +18,7 @@ const MAX_NODES: usize = 1024;
 /// Unrolls loops, inner ones in later calls; returns how many.
 pub(crate) fn unroll_loops(graph: &mut Graph) -> usize {
     let mut unrolled = 0;
-    for node in graph.walk() {
+    for node in graph.find_all("prim::Loop") {
         // A loop around it may have been unrolled, and this one with it.
         if graph.is_live(node)
             && let Some(rounds) = known_rounds(graph, node)
@@ -33,9 +33,6 @@ pub(crate) fn unroll_loops(graph: &mut Graph) -> usize {
 /// How many rounds a loop runs, when that is known and not too many.
 fn known_rounds(graph: &Graph, id: NodeId) -> Option<i64> {
     let node = graph.node(id);
-    if !node.op().is("prim::Loop") {
-        return None;
-    }
     let body = node.blocks()[0];
     let is_true = |value: &ValueId| graph.constant(*value) == Some(&Literal::Bool(true));
     if !is_true(&node.inputs()[1]) || !is_true(&graph.block(body).results()[0]) {
@@ -43,7 +40,7 @@ fn known_rounds(graph: &Graph, id: NodeId) -> Option<i64> {
     }
     let rounds = graph.constant(node.inputs()[0])?.as_int()?;
     let mut nodes = Vec::new();
-    graph.walk_block(body, &mut nodes);
+    nodes.extend(graph.walk_block(body));
     let fits = (1..=MAX_ROUNDS).contains(&rounds) && nodes.len() * rounds as usize <= MAX_NODES;
     fits.then_some(rounds)
 }

@@ -17,16 +17,15 @@ pub(crate) fn may_copy(
     pass: &'static str,
     cx: &mut PassCx<'_>,
 ) -> usize {
-    let nodes = graph.walk();
     let convolves = |node| {
         let name = graph.node(node).op().name();
         name.as_str().starts_with("quantized::conv")
     };
-    if !nodes.iter().copied().any(convolves) {
+    if !graph.walk().any(convolves) {
         return 0;
     }
     let (mut changed, plain, copies) = (0, Op::of("aten::view"), Op::of("aten::reshape"));
-    for node in nodes {
+    for node in graph.find_all("aten::view") {
         let view = graph.node(node);
         let (&[tensor, _], &[output]) = (view.inputs(), view.outputs()) else {
             continue;

@@ -417,7 +417,7 @@ fn tensor(view: &safetensors::tensor::TensorView<'_>) -> Tensor {
 }
 
 fn transposes(graph: &Graph) -> bool {
-    graph.walk().into_iter().any(|node| {
+    graph.walk().any(|node| {
         let name = graph.node(node).op().name();
         name.as_str().contains("quantized::conv_transpose")
     })

@@ -153,7 +153,7 @@ impl fmt::Display for Compiler {
 fn keeps_attributes(module: &GraphModule) -> bool {
     let forward = module.root_method("forward").into_iter();
     forward.map(|id| &module.method(id).graph).any(|graph| {
-        graph.walk().into_iter().any(|node| {
+        graph.walk().any(|node| {
             let node = graph.node(node);
             let packed = |value: &ValueId| {
                 matches!(graph.ty(*value), Type::Class(class) if class.as_str().contains("PackedParams"))

@@ -100,7 +100,7 @@ fn adds_in_place(
         return false;
     };
     let graph = &mut wrong.method_mut(forward).graph;
-    for node in graph.walk() {
+    for node in graph.walk().collect::<Vec<_>>() {
         let name = graph.node(node).op().name();
         if matches!(
             name.as_str(),
@@ -208,7 +208,7 @@ fn is_simulated(
 ) -> bool {
     let fused = |graphs: &[Graph]| -> usize {
         let nodes = graphs.iter().flat_map(|graph| {
-            let nodes = graph.walk().into_iter();
+            let nodes = graph.walk();
             nodes.filter(|node| on_codes(graph, *node))
         });
         nodes.count()
@@ -222,19 +222,17 @@ fn is_simulated(
         return false;
     };
     let graph = &mut simulated.method_mut(forward).graph;
-    for node in graph.walk() {
-        if on_codes(graph, node) {
-            simulate(graph, node);
-        }
+    let on_codes = graph.walk().filter(|node| on_codes(graph, *node));
+    for node in on_codes.collect::<Vec<_>>() {
+        simulate(graph, node);
     }
     equals(case, &simulated, "before", EXACT)
 }
 
 fn is_blended(case: &Case, ours: &GraphModule, found: &[(Kind, String)]) -> bool {
     let blends = forward(ours).iter().any(|graph| {
-        let nodes = graph.walk();
-        let mut blends = nodes.iter().filter(|node| on_codes(graph, **node));
-        blends.any(|node| graph.node(*node).op().is("aten::upsample_bilinear2d"))
+        let mut blends = graph.walk().filter(|node| on_codes(graph, *node));
+        blends.any(|node| graph.node(node).op().is("aten::upsample_bilinear2d"))
     });
     blends
         && only_outputs(found)

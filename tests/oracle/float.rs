@@ -188,7 +188,7 @@ pub(crate) fn tolerance<'g>(graphs: impl Iterator<Item = &'g Graph>, simulated: 
 
 /// The plain names of a graph's operators.
 fn names(graph: &Graph) -> impl Iterator<Item = &'static str> + '_ {
-    let nodes = graph.walk().into_iter();
+    let nodes = graph.walk();
     nodes.map(|node| plain(graph.node(node).op().name().as_str()))
 }
 

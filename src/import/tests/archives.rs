@@ -220,8 +220,7 @@ def double(x: Tensor, by: float=2.) -> Tensor:
     let forward = &model.method(model.root_method("forward").unwrap()).graph;
     let ops: Vec<&str> = forward
         .walk()
-        .iter()
-        .map(|n| forward.node(*n).op().name().as_str())
+        .map(|n| forward.node(n).op().name().as_str())
         .collect();
     let ops: Vec<&str> = ops
         .into_iter()
@@ -458,8 +457,7 @@ fn frozen_modules_keep_weights_in_constants() {
     let graph = &model.method(model.root_method("forward").unwrap()).graph;
     let literals: Vec<&Literal> = graph
         .walk()
-        .iter()
-        .filter_map(|n| graph.node(*n).literal("value"))
+        .filter_map(|n| graph.node(n).literal("value"))
         .collect();
     let packed: Vec<_> = literals
         .iter()

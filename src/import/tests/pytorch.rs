@@ -106,7 +106,7 @@ fn check_graphs(model: &GraphModule, text: &str) -> Result<(), String> {
 
 /// The declared operators in program order. PyTorch names the first overload of `EnumValue`, whatever the value.
 fn overloads(graph: &Graph) -> Vec<Op> {
-    let ops = graph.walk().into_iter().map(|node| graph.node(node).op());
+    let ops = graph.walk().map(|node| graph.node(node).op());
     ops.filter(|op| op.schema().is_some() && !op.is("prim::EnumValue"))
         .collect()
 }

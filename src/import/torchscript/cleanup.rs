@@ -16,9 +16,12 @@ pub(super) fn run(graph: &mut Graph) {
 /// Lets every user of an element of a tuple use the element itself, where the tuple's making is
 /// in sight.
 fn lower_tuples(graph: &mut Graph) {
-    for node in graph.walk() {
-        let op = graph.node(node).op();
-        if op.is("prim::TupleUnpack") {
+    let takes_apart = graph.walk().filter(|node| {
+        let op = graph.node(*node).op();
+        op.is("prim::TupleUnpack") || op.is("prim::TupleIndex")
+    });
+    for node in takes_apart.collect::<Vec<_>>() {
+        if graph.node(node).op().is("prim::TupleUnpack") {
             let tuple = graph.node(node).inputs()[0];
             let Some(parts) = parts(graph, tuple) else {
                 continue;
@@ -26,7 +29,7 @@ fn lower_tuples(graph: &mut Graph) {
             for (output, part) in graph.node(node).outputs().to_vec().into_iter().zip(parts) {
                 graph.replace_all_uses(output, part);
             }
-        } else if op.is("prim::TupleIndex") {
+        } else {
             let [tuple, index] = *graph.node(node).inputs() else {
                 continue;
             };
@@ -53,7 +56,10 @@ fn parts(graph: &Graph, tuple: ValueId) -> Option<Vec<ValueId>> {
 /// Outputs of a branch that are one value on both sides, and loop variables that never change, are
 /// what they were before.
 fn simplify_blocks(graph: &mut Graph) {
-    for node in graph.walk() {
+    let nests = graph
+        .walk()
+        .filter(|node| !graph.node(*node).blocks().is_empty());
+    for node in nests.collect::<Vec<_>>() {
         let blocks = graph.node(node).blocks().to_vec();
         match blocks[..] {
             [then, other] => {

@@ -1,6 +1,17 @@
 //! In which order nodes stand: the chains of nodes in blocks.
 
+use smallvec::SmallVec;
+
 use crate::{BlockId, Graph, NodeId};
+
+/// The nodes of a graph or a block, with those nested in them, in program order.
+#[derive(Clone, Debug)]
+pub struct Walk<'g> {
+    graph: &'g Graph,
+    next: Option<NodeId>,
+    /// Where the walk goes on when it comes to the end of a block. Not a recursion: nesting is as deep as the input file says.
+    outer: SmallVec<[Option<NodeId>; 4]>,
+}
 
 /// A place between nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,35 +57,23 @@ impl Graph {
         std::iter::successors(self.blocks[block].first, |id| self.nodes.heads[*id].next)
     }
 
-    /// All nodes in program order: a node comes before those nested in it.
-    pub fn walk(&self) -> Vec<NodeId> {
-        let mut order = Vec::with_capacity(self.live);
-        self.walk_block(self.entry, &mut order);
-        order
+    /// All nodes in program order: a node comes before those nested in it. Who changes the graph meanwhile collects them first.
+    pub fn walk(&self) -> Walk<'_> {
+        self.walk_block(self.entry)
+    }
+
+    /// The nodes whose operator has this qualified name, whatever its overload, in program order.
+    pub fn find_all(&self, op: &str) -> Vec<NodeId> {
+        let nodes = self.walk();
+        nodes.filter(|node| self.node(*node).op().is(op)).collect()
     }
 
     /// All nodes of `block` and of the blocks nested in it, in program order.
-    pub fn walk_block(&self, block: BlockId, order: &mut Vec<NodeId>) {
-        // An explicit stack: nesting is as deep as the input file says.
-        let mut stack = vec![self.blocks[block].first];
-        while let Some(top) = stack.last_mut() {
-            let Some(id) = *top else {
-                stack.pop();
-                continue;
-            };
-            let place = self.nodes.heads[id];
-            *top = place.next;
-            order.push(id);
-            if !place.nests {
-                continue;
-            }
-            stack.extend(
-                self.nodes.margins[id]
-                    .blocks
-                    .iter()
-                    .rev()
-                    .map(|block| self.blocks[*block].first),
-            );
+    pub fn walk_block(&self, block: BlockId) -> Walk<'_> {
+        Walk {
+            graph: self,
+            next: self.blocks[block].first,
+            outer: SmallVec::new(),
         }
     }
 
@@ -137,5 +136,28 @@ impl Graph {
             Some(next) => self.nodes.heads[next].prev = prev,
             None => self.blocks[block].last = prev,
         }
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = NodeId;
+
+    #[inline]
+    fn next(&mut self) -> Option<NodeId> {
+        let id = loop {
+            match self.next {
+                Some(id) => break id,
+                None => self.next = self.outer.pop()?,
+            }
+        };
+        let head = &self.graph.nodes.heads[id];
+        self.next = head.next;
+        if head.nests {
+            let blocks = self.graph.nodes.margins[id].blocks.iter().rev();
+            let firsts = blocks.map(|block| self.graph.blocks[*block].first);
+            self.outer.push(self.next.take());
+            self.outer.extend(firsts);
+        }
+        Some(id)
     }
 }

@@ -52,7 +52,7 @@ fn pick<T: Copy>(choices: &[T], number: u16) -> Option<T> {
 
 /// All tensors of the graph.
 fn tensors(graph: &Graph) -> Vec<ValueId> {
-    let outputs = graph.walk().into_iter();
+    let outputs = graph.walk();
     let outputs = outputs.flat_map(|node| graph.node(node).outputs().to_vec());
     let all = graph.params().iter().copied().chain(outputs);
     all.filter(|value| graph.ty(*value).is_tensor()).collect()
@@ -69,7 +69,7 @@ fn readable(graph: &Graph, node: NodeId, number: u16) -> Option<ValueId> {
 /// A new node somewhere, with one input.
 fn insert(graph: &mut Graph, place: u16, op: &str) -> NodeId {
     let x = graph.params()[0];
-    let at = match pick(&graph.walk(), place / 4) {
+    let at = match pick(&graph.walk().collect::<Vec<_>>(), place / 4) {
         None => At::End(graph.entry()),
         Some(node) => match place % 4 {
             0 => At::Before(node),
@@ -108,7 +108,7 @@ fn apply(graph: &mut Graph, edit: Edit) -> Option<()> {
             }
         }
         Edit::SetInput { node, value } => {
-            let node = pick(&graph.walk(), node)?;
+            let node = pick(&graph.walk().collect::<Vec<_>>(), node)?;
             if graph.node(node).op().is("mine::add") {
                 let index = usize::from(value) % graph.node(node).inputs().len();
                 let value = readable(graph, node, value / 4)?;
@@ -116,7 +116,7 @@ fn apply(graph: &mut Graph, edit: Edit) -> Option<()> {
             }
         }
         Edit::RemoveInput { node } => {
-            let node = pick(&graph.walk(), node)?;
+            let node = pick(&graph.walk().collect::<Vec<_>>(), node)?;
             if graph.node(node).op().is("mine::add") && graph.node(node).inputs().len() > 1 {
                 graph.remove_input(node, 0);
             }
@@ -133,7 +133,7 @@ fn apply(graph: &mut Graph, edit: Edit) -> Option<()> {
             graph.replace_all_uses(old, pick(&news, new)?);
         }
         Edit::Erase { node } => {
-            let node = pick(&graph.walk(), node)?;
+            let node = pick(&graph.walk().collect::<Vec<_>>(), node)?;
             let outputs = graph.node(node).outputs();
             if outputs
                 .iter()
@@ -144,7 +144,7 @@ fn apply(graph: &mut Graph, edit: Edit) -> Option<()> {
             }
         }
         Edit::Unnest { node } => {
-            let node = pick(&graph.walk(), node)?;
+            let node = pick(&graph.walk().collect::<Vec<_>>(), node)?;
             let block = *graph.node(node).blocks().first()?;
             let result = graph.block(block).results()[0];
             let out = graph.output(node);
@@ -165,7 +165,7 @@ fn apply(graph: &mut Graph, edit: Edit) -> Option<()> {
         }
         Edit::InlineItself { place } if graph.len() < 60 => {
             let callee = graph.clone();
-            let at = match pick(&graph.walk(), place) {
+            let at = match pick(&graph.walk().collect::<Vec<_>>(), place) {
                 Some(node) => At::Before(node),
                 None => At::End(graph.entry()),
             };
@@ -174,7 +174,7 @@ fn apply(graph: &mut Graph, edit: Edit) -> Option<()> {
             assert_eq!(results.len(), callee.results().len());
         }
         Edit::CopyNode { node } if graph.len() < 60 => {
-            let node = pick(&graph.walk(), node)?;
+            let node = pick(&graph.walk().collect::<Vec<_>>(), node)?;
             let from = graph.clone();
             graph.copy_node(At::After(node), &from, node, |value| value);
         }
@@ -191,12 +191,12 @@ proptest! {
         for edit in edits {
             // An edit that finds nothing to work on leaves what it did so far, which is lawful too.
             let _ = apply(&mut graph, edit);
-            let open = graph.walk().into_iter().any(|node| {
+            let open = graph.walk().any(|node| {
                 graph.node(node).op().is("prim::If") && graph.node(node).blocks().len() != 2
             });
             prop_assert!(!open, "an If always finds the parameter to give");
             prop_assert_eq!(verify_graph(&graph), Ok(()), "after {:?}", edit);
-            prop_assert_eq!(graph.walk().len(), graph.len());
+            prop_assert_eq!(graph.walk().count(), graph.len());
         }
         let compact = graph.compact();
         prop_assert_eq!(compact.len(), compact.node_capacity());

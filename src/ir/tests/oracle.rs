@@ -46,7 +46,7 @@ fn every_node_has_its_operator_and_the_graph_is_valid() {
             match text::parse_graph(&graph) {
                 Ok(graph) => {
                     count += graph.len();
-                    let nodes = graph.walk().into_iter();
+                    let nodes = graph.walk();
                     declared += nodes
                         .filter(|node| graph.node(*node).op().schema().is_some())
                         .count();

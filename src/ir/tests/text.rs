@@ -12,7 +12,7 @@ fn read(body: &str) -> Graph {
 /// The payload of the constant that a line makes.
 fn constant(ty: &str, value: &str) -> Literal {
     let graph = read(&format!("  %c : {ty} = prim::Constant[value={value}]()"));
-    let node = graph.walk()[0];
+    let node = graph.walk().next().unwrap();
     let literal = graph.constant(graph.output(node)).unwrap().clone();
     for text in [canonical(&graph), faithful(&graph)] {
         let again = parse_graph(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
@@ -123,7 +123,7 @@ fn what_pytorch_prints_and_does_not_read_is_read() {
     let graph = read(
         "  %c : bool = aten::Bool(%x)\n   = prim::If(%c) # net.py:3:4\n    block0():\n       = prim::RaiseException(%x, %x), scope: a/b[c] # net.py:4:8\n      -> ()\n    block1():\n      prim::Print(%x)\n      -> ()\n  %x.2_scale_0 : float = prim::GetAttr[name=\"x.2_scale_0\"](%self)\n  %f : Function = prim::Constant[name=\"interpolate\"]()\n  %s : Tensor = aten::add.Tensor(%x, %x, %c), scope: __module.conv\n  %onnx::Conv_3 : Tensor(a!) = aten::relu(%x)",
     );
-    let nodes = graph.walk();
+    let nodes = graph.walk().collect::<Vec<_>>();
     assert_eq!(nodes.len(), 8);
     assert_eq!(
         graph.node(nodes[1]).loc().unwrap().to_string(),
@@ -173,7 +173,7 @@ with prim::fork_1 = graph(%x : Tensor):
   return (%1)
 ";
     let graph = parse_graph(text).unwrap();
-    let node = graph.node(graph.walk()[0]);
+    let node = graph.node(graph.walk().next().unwrap());
     assert_eq!(node.op(), Op::of("prim::fork"));
     assert!(matches!(node.attr("Subgraph"), Some(Attr::Graph(body)) if body.len() == 2));
     assert_eq!(faithful(&graph), text);

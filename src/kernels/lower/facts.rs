@@ -335,7 +335,7 @@ const KEEPS_TYPE: [&str; 85] = [
 
 /// Names of the attributes that a graph assigns, to whatever object.
 fn written(graph: &Graph) -> Vec<Sym> {
-    let nodes = graph.walk().into_iter().map(|id| graph.node(id));
+    let nodes = graph.walk().map(|id| graph.node(id));
     let assigning = nodes.filter(|node| node.op().is("prim::SetAttr"));
     assigning
         .filter_map(|node| node.str_attr("name").map(Sym::new))

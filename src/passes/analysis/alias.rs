@@ -38,7 +38,7 @@ impl Aliases {
             !matches!(declared, Effects::Pure | Effects::Nondeterministic)
                 && graph.effects(id) != Effects::Pure
         };
-        if graph.walk().into_iter().any(writes) {
+        if graph.walk().any(writes) {
             return Self::new(graph, objects);
         }
         Self {

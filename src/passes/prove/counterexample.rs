@@ -71,7 +71,7 @@ pub(super) const ALONE: &str = "forward";
 pub(super) fn calls(module: &GraphModule) -> usize {
     let writes = module.named_methods().into_iter().any(|id| {
         let graph = &module.method(id).graph;
-        graph.walk().into_iter().any(|node| {
+        graph.walk().any(|node| {
             let op = graph.node(node).op();
             op.is("prim::SetAttr") || op.info().effects == Effects::Writes
         })

@@ -160,7 +160,7 @@ fn an_operator_that_moves_over_a_write_is_found() {
         rules: SQUARE,
         then: |graph| {
             let find = |op| {
-                let mut nodes = graph.walk().into_iter();
+                let mut nodes = graph.walk();
                 nodes.find(|node| graph.node(*node).op().is(op))
             };
             let (square, write) = (find("aten::mul"), find("aten::add_"));
@@ -203,7 +203,7 @@ fn other_steps_are_compared_on_the_whole_method_and_on_a_second_call() {
     let forgets = Trial {
         rules: SQUARE,
         then: |graph| {
-            let last = graph.walk().into_iter().last();
+            let last = graph.walk().last();
             let set = last.expect("there");
             assert!(graph.node(set).op().is("prim::SetAttr"));
             graph.erase(set);

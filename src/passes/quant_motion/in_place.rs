@@ -30,8 +30,10 @@ pub(super) fn may_stand_aside(op: Op) -> bool {
 
 /// Takes them out of the way; returns how many rewrites that were.
 pub(super) fn clear_way(scope: &mut Scope<'_>, graph: &mut Graph, cx: &mut PassCx<'_>) -> usize {
-    let mut nodes = graph.walk();
-    nodes.retain(|id| may_stand_aside(graph.node(*id).op()));
+    let nodes = graph.walk();
+    let nodes: Vec<NodeId> = nodes
+        .filter(|id| may_stand_aside(graph.node(*id).op()))
+        .collect();
     if nodes.is_empty() {
         return 0;
     }

@@ -26,7 +26,7 @@ pub(super) fn dequantize_lists(
     cx: &mut PassCx<'_>,
 ) -> usize {
     let mut changed = 0;
-    for cat in graph.walk() {
+    for cat in graph.find_all("aten::cat") {
         let Some(list) = list_of_dequantized(graph, cat) else {
             continue;
         };

@@ -61,7 +61,7 @@ pub(super) fn may_be(graph: &Graph) -> bool {
             || is_mover(op.name().as_str())
             || may_stand_aside(op)
     };
-    graph.walk().into_iter().any(|id| {
+    graph.walk().any(|id| {
         let node = graph.node(id);
         if node.op().is("aten::dequantize") {
             let uses = node.outputs().iter();

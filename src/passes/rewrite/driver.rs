@@ -36,7 +36,7 @@ pub(crate) fn rewrite<'r>(
     mut watch: Option<Watch<'_>>,
 ) -> Outcome<'r> {
     let mut outcome = Outcome::default();
-    let mut queue = VecDeque::from(graph.walk());
+    let mut queue = graph.walk().collect::<VecDeque<NodeId>>();
     let mut queued: SecondaryMap<NodeId, bool> = SecondaryMap::new();
     for node in &queue {
         queued[*node] = true;

@@ -163,7 +163,7 @@ impl<'m> Facts<'m> {
     pub(crate) fn may_write(&self, graph: &Graph, node: NodeId, values: &[ValueId]) -> bool {
         let mut nested = Vec::new();
         for block in graph.node(node).blocks() {
-            graph.walk_block(*block, &mut nested);
+            nested.extend(graph.walk_block(*block));
         }
         let mut nodes = std::iter::once(node).chain(nested);
         nodes.any(|id| self.may_itself_write(graph, id, values))

@@ -39,7 +39,7 @@ fn declared_operators_are_called_by_their_schema() {
     planish_ir::verify(&model).unwrap();
 
     let graph = &model.method(model.root_method("forward").unwrap()).graph;
-    let ours: Vec<_> = graph.walk();
+    let ours: Vec<_> = graph.walk().collect();
     let ours = ours.iter().map(|node| graph.node(*node));
     let ours: Vec<_> = ours
         .filter(|n| n.op().name().as_str().starts_with("import_test"))
@@ -70,7 +70,7 @@ fn declared_operators_are_called_by_their_schema() {
     let passes = Pipeline::new(FINALIZE).verify_each();
     passes.run(&mut model, &mut cx, &mut ()).unwrap();
     let graph = &model.method(model.root_method("forward").unwrap()).graph;
-    let left = graph.walk().into_iter().map(|node| graph.node(node).op());
+    let left = graph.walk().map(|node| graph.node(node).op());
     let left = left.filter(|op| op.name().as_str().starts_with("import_test"));
     assert_eq!(left.count(), 4);
 }
