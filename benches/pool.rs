@@ -268,7 +268,7 @@ fn kernels(count: usize) -> Answer {
         let mut loaded = Vec::new();
         for (kernel, ticket) in tickets {
             let artefact = ticket.wait()?;
-            let digest = (*artefact.digest.as_bytes()).into();
+            let digest = (*artefact.digest().as_bytes()).into();
             loaded.push(Library::load(&artefact.bytes, &digest, &[kernel])?);
         }
         times.push(start.elapsed());

@@ -62,7 +62,7 @@ impl Seeds {
             process: 7,
         };
         let echo = Echo {
-            payload: vec![1, 2, 3],
+            payload: vec![1, 2, 3].into(),
             hold_ms: 4,
         };
         let bounds = Bounds {
@@ -81,7 +81,7 @@ impl Seeds {
         };
         let frames = [
             Frame::with(FrameKind::Hello, 0, &welcome),
-            Frame::with(FrameKind::Job, 1, &order),
+            Frame::ordering(1, &order),
             Frame::with(FrameKind::Failed, 1, &failure),
             Ok(Frame::new(FrameKind::Cancel, 2, Vec::new())),
             Ok(Frame::new(FrameKind::Done, 3, b"object".to_vec())),

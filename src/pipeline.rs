@@ -367,7 +367,7 @@ fn weights(params: &PackedParams) -> Result<Vec<i8>, String> {
 
 /// Loads a kernel that the pool has just made.
 pub(crate) fn load(kernel: Kernel, artefact: &Artefact) -> Result<Entry, planish_runtime::Error> {
-    let digest = blake3::Hash::from_bytes(*artefact.digest.as_bytes());
+    let digest = blake3::Hash::from_bytes(*artefact.digest().as_bytes());
     Library::load(&artefact.bytes, &digest, &[kernel])?.entry(kernel)
 }
 

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use planish_pool::wire::{Decoder, Failure, Frame, FrameKind, Hello, Order, Welcome, WireError};
+use planish_pool::wire::{Decoder, Failure, Frame, FrameKind, Hello, Welcome, WireError};
 
 fuzz_target!(|data: &[u8]| {
     let Some((piece, bytes)) = data.split_first() else {
@@ -47,7 +47,7 @@ fn read_message(frame: &Frame) {
             let _ = frame.message::<Hello>("a hello");
             let _ = frame.message::<Welcome>("a welcome");
         }
-        FrameKind::Job => drop(frame.message::<Order>("an order")),
+        FrameKind::Job => drop(frame.order()),
         FrameKind::Failed => drop(frame.message::<Failure>("a failure")),
         _ => {}
     }

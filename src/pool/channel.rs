@@ -1,17 +1,18 @@
 //! The worker's end of the socket: whole frames in, whole frames out, and interrupts between.
 
 use std::collections::VecDeque;
-use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
+use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
-use rustix::net::RecvFlags;
+use rustix::net::{RecvFlags, SendFlags};
 
+use crate::outgoing::Outgoing;
 use crate::patience::Patience;
 use crate::wire::{Decoder, Frame, FrameKind, Note, WireError};
 
-/// Bytes that are read at a time, and after which answers are not held back any longer.
+/// Bytes after which answers are not held back any longer.
 const PIECE: usize = 64 << 10;
 
 /// A socket that speaks frames.
@@ -26,8 +27,7 @@ pub(crate) struct Channel {
     waiting: VecDeque<Frame>,
     /// Those among them that were cancelled since.
     cancelled: Vec<u64>,
-    outgoing: Vec<u8>,
-    buffer: Box<[u8]>,
+    outgoing: Outgoing,
     ended: bool,
     /// Something was sent since the last order was waited for.
     answered: bool,
@@ -49,8 +49,7 @@ impl Channel {
             decoder: Decoder::default(),
             waiting: VecDeque::new(),
             cancelled: Vec::new(),
-            outgoing: Vec::new(),
-            buffer: vec![0; PIECE].into(),
+            outgoing: Outgoing::default(),
             ended: false,
             answered: false,
             patience: Patience::of_this_process(),
@@ -87,17 +86,12 @@ impl Channel {
     /// Sends a frame, at the latest before the next order is waited for.
     pub(crate) fn send(&mut self, frame: &Frame) -> Result<(), WireError> {
         self.answered = true;
-        if frame.payload.len() < PIECE {
-            frame.encode(&mut self.outgoing)?;
-            if self.outgoing.len() < PIECE {
-                return Ok(());
-            }
-            return self.flush();
+        frame.encode_before_payload(self.outgoing.tail())?;
+        self.outgoing.attach(&frame.payload);
+        if self.outgoing.len() < PIECE {
+            return Ok(());
         }
-        self.outgoing.extend_from_slice(&frame.header()?);
-        self.flush()?;
-        let sent = self.stream.write_all(&frame.payload);
-        sent.map_err(|_| WireError::Closed)
+        self.flush()
     }
 
     /// Takes in what arrives next.
@@ -119,9 +113,10 @@ impl Channel {
 
     /// Takes in what has arrived, and says whether anything has, be it the end.
     fn read(&mut self, flags: RecvFlags) -> bool {
-        match rustix::net::recv(&self.stream, &mut self.buffer[..], flags) {
+        let room = spare_capacity(self.decoder.room());
+        match rustix::net::recv(&self.stream, room, flags) {
             Ok((_, 0)) => self.ended = true,
-            Ok((_, count)) => self.decoder.push(&self.buffer[..count]),
+            Ok(_) => {}
             Err(Errno::AGAIN | Errno::INTR) => return false,
             // A reset connection is one whose other side is gone.
             Err(_) => self.ended = true,
@@ -130,12 +125,11 @@ impl Channel {
     }
 
     fn flush(&mut self) -> Result<(), WireError> {
-        if self.outgoing.is_empty() {
-            return Ok(());
-        }
-        let sent = self.stream.write_all(&self.outgoing);
-        self.outgoing.clear();
-        sent.map_err(|_| WireError::Closed)
+        let sent = self.outgoing.send(&self.stream, SendFlags::empty());
+        sent.map_err(|_| {
+            self.outgoing.clear();
+            WireError::Closed
+        })
     }
 
     /// The socket.
@@ -167,7 +161,7 @@ impl Interrupts<'_> {
     /// Tells the pool something of the job, now. A pool that is gone is noticed by [`Self::pending`].
     pub(crate) fn tell(&mut self, note: &Note) {
         let channel = &mut *self.channel;
-        if Frame::encode_message(&mut channel.outgoing, FrameKind::Note, self.job, note).is_ok() {
+        if Frame::encode_message(channel.outgoing.tail(), FrameKind::Note, self.job, note).is_ok() {
             let _ = channel.flush();
         }
     }

@@ -159,6 +159,7 @@ impl Core {
             self.events.push_back(event);
             self.handle_events();
         }
+        self.measure();
         self.settle(watch);
     }
 
@@ -167,6 +168,7 @@ impl Core {
         for seen in seen {
             self.attend(watch, *seen);
         }
+        self.measure();
         self.settle(watch);
     }
 
@@ -187,6 +189,8 @@ impl Core {
         }
         self.events.push_back(Event::Tick);
         self.handle_events();
+        self.measure();
+        // After everything that asks for workers: nobody else starts them.
         while let Some((slot, generation)) = self.starts.pop() {
             self.start(watch, slot, generation);
             self.handle_events();
@@ -238,9 +242,8 @@ impl Core {
         }
     }
 
-    /// After anything has happened.
+    /// After anything has happened: sends what there is, and lets those go who wait for the end.
     fn settle(&mut self, watch: &Watch) {
-        self.measure();
         for (slot, worker) in self.workers.iter_mut().enumerate() {
             if let Some(worker) = worker {
                 worker.proc.flush();
@@ -392,7 +395,7 @@ impl Core {
         }?;
         if let Some(job) = &self.means.first_job {
             let order = job.order(self.means.wall);
-            let sent = proc.send(FrameKind::Job, FIRST_JOB, &order);
+            let sent = proc.order(FIRST_JOB, order);
             sent.map_err(std::io::Error::other)?;
         }
         Ok(proc)
@@ -406,7 +409,7 @@ impl Core {
         let sent = match &mut self.workers[slot] {
             Some(worker) => {
                 worker.phase = None;
-                worker.proc.send(FrameKind::Job, run, &order)
+                worker.proc.order(run, order)
             }
             None => Ok(()),
         };
@@ -453,7 +456,7 @@ impl Core {
             (End::Cached, Some(key)) => found
                 .map(|entry| Artefact {
                     bytes: entry.bytes.into(),
-                    digest: entry.digest,
+                    digest: Some(entry.digest),
                     key,
                     from_cache: true,
                     seconds: 0.0,

@@ -21,6 +21,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use crate::hash::JobKey;
 use crate::wire::{Failure, WireError};
 
@@ -359,7 +361,7 @@ impl State {
         }
     }
 
-    fn answer(&mut self, now: Instant, slot: usize, run: u64, result: Result<Vec<u8>, Failure>) {
+    fn answer(&mut self, now: Instant, slot: usize, run: u64, result: Result<Bytes, Failure>) {
         match &mut self.slots[slot].life {
             Life::Busy {
                 run: busy,

@@ -53,8 +53,8 @@ pub struct Limits {
 pub struct Artefact {
     /// The bytes; for a C job an ELF shared object.
     pub bytes: Bytes,
-    /// The digest of exactly these bytes.
-    pub digest: Digest,
+    /// The digest of exactly these bytes, if somebody has asked for it.
+    pub(crate) digest: Option<Digest>,
     /// The key of the job.
     pub key: JobKey,
     /// Whether the bytes come from the cache.
@@ -66,6 +66,14 @@ pub struct Artefact {
     /// The instruction set of the processor on which it was proven that this is what the job
     /// [claims](Job::claiming); `None` if it claims nothing.
     pub proven: Option<String>,
+}
+
+impl Artefact {
+    /// The digest of exactly these bytes. What goes through the cache has it already; of what is never
+    /// cached it is computed here.
+    pub fn digest(&self) -> Digest {
+        self.digest.unwrap_or_else(|| Digest::of(&self.bytes))
+    }
 }
 
 impl Job {
@@ -119,7 +127,7 @@ impl Job {
     /// Give `payload` back after `hold`. For tests and measurements; it is never cached.
     pub fn echo(payload: impl Into<Vec<u8>>, hold: Duration) -> Self {
         Self::of(JobKind::Echo(Echo {
-            payload: payload.into(),
+            payload: Bytes::from(payload.into()),
             hold_ms: milliseconds(hold),
         }))
     }
@@ -131,7 +139,7 @@ impl Job {
     pub fn task(task: impl Into<String>, payload: impl Into<Vec<u8>>) -> Self {
         Self::of(JobKind::Task(Task {
             name: task.into(),
-            payload: payload.into(),
+            payload: Bytes::from(payload.into()),
         }))
     }
 

@@ -15,7 +15,7 @@
 //!     .build()?;
 //! let ticket = pool.submit(Job::cc(&toolchain, "int seven(void) { return 7; }", ["-O2"]).named("seven"));
 //! let artefact = ticket.wait()?;
-//! println!("{} bytes, {}", artefact.bytes.len(), artefact.digest);
+//! println!("{} bytes, {}", artefact.bytes.len(), artefact.digest());
 //! # Ok(())
 //! # }
 //! ```
@@ -57,6 +57,7 @@ mod jobserver;
 mod mailbox;
 mod observe;
 mod os;
+mod outgoing;
 mod patience;
 mod pool;
 mod proof;

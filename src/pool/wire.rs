@@ -13,11 +13,14 @@
 //!
 //! A frame that is truncated, oversized, of another version or random is a [`WireError`]; it is
 //! never a panic, and never more memory written to than bytes that really arrived.
+//!
+//! A job's own payload follows its order in the same frame, as it is: it is sent from where the caller
+//! has put it, and used where it arrived.
 
 use std::ffi::OsString;
 use std::fmt;
 
-use postcard::ser_flavors::Flavor;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Process;
@@ -25,15 +28,17 @@ use crate::remains::{Remains, Resource};
 use crate::sandbox::Sandbox;
 
 mod decoder;
+mod encoder;
 mod note;
 mod triton;
 
 pub use decoder::Decoder;
+use encoder::{append, encode, unencodable};
 pub use note::{Level, Note};
 pub use triton::{CompileTriton, TritonTools};
 
 /// The version of the protocol. Both sides must have the same one.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// The bytes a frame starts with.
 pub const MAGIC: [u8; 4] = *b"PLNW";
 /// Bytes before the payload.
@@ -73,7 +78,7 @@ pub struct Frame {
     /// The job it belongs to; 0 for [`FrameKind::Hello`].
     pub job: u64,
     /// Its content.
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
 }
 
 /// Why bytes are not a frame, or a frame not the expected one.
@@ -212,9 +217,9 @@ pub struct CompileC {
 /// Bytes to give back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Echo {
-    /// The bytes.
-    #[serde(with = "serde_bytes")]
-    pub payload: Vec<u8>,
+    /// The bytes. They travel behind the order.
+    #[serde(skip)]
+    pub payload: Bytes,
     /// Milliseconds to wait first.
     pub hold_ms: u64,
 }
@@ -225,9 +230,9 @@ pub struct Echo {
 pub struct Task {
     /// What does it.
     pub name: String,
-    /// What it is to be done with.
-    #[serde(with = "serde_bytes")]
-    pub payload: Vec<u8>,
+    /// What it is to be done with. It travels behind the order.
+    #[serde(skip)]
+    pub payload: Bytes,
 }
 
 /// Limits of one job as they travel.
@@ -319,7 +324,8 @@ pub enum Failure {
 
 impl Frame {
     /// A frame around `payload`.
-    pub fn new(kind: FrameKind, job: u64, payload: Vec<u8>) -> Self {
+    pub fn new(kind: FrameKind, job: u64, payload: impl Into<Bytes>) -> Self {
+        let payload = payload.into();
         Self { kind, job, payload }
     }
 
@@ -329,20 +335,34 @@ impl Frame {
         Ok(Self::new(kind, job, payload))
     }
 
-    /// Appends the frame's bytes to `out`.
-    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
-        encode(out, self.kind, self.job, |out| {
-            out.extend_from_slice(&self.payload);
-            Ok(())
-        })
+    /// A frame around an order.
+    pub fn ordering(job: u64, order: &Order) -> Result<Self, WireError> {
+        let mut payload = postcard::to_stdvec(order).map_err(|error| unencodable(&error))?;
+        payload.extend_from_slice(order.kind.payload());
+        Ok(Self::new(FrameKind::Job, job, payload))
     }
 
-    /// The bytes before the payload.
-    pub(crate) fn header(&self) -> Result<[u8; HEADER], WireError> {
-        let mut header = [0; HEADER];
-        begin(&mut header, self.kind, self.job);
-        seal(&mut header, &self.payload)?;
-        Ok(header)
+    /// Appends the frame's bytes to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
+        self.encode_before_payload(out)?;
+        out.extend_from_slice(&self.payload);
+        Ok(())
+    }
+
+    /// Appends the frame's bytes but those of its payload, which follow.
+    pub(crate) fn encode_before_payload(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
+        encode(out, self.kind, self.job, &self.payload, |_| Ok(()))
+    }
+
+    /// Appends a frame around an order but the payload of its job, which follows.
+    pub(crate) fn encode_order(
+        out: &mut Vec<u8>,
+        job: u64,
+        order: OrderRef<'_>,
+    ) -> Result<(), WireError> {
+        encode(out, FrameKind::Job, job, order.kind.payload(), |out| {
+            append(order, out)
+        })
     }
 
     /// Appends a frame around the encoding of `message` to `out`.
@@ -352,9 +372,25 @@ impl Frame {
         job: u64,
         message: &T,
     ) -> Result<(), WireError> {
-        encode(out, kind, job, |out| {
-            postcard::serialize_with_flavor(message, Tail(out)).map_err(|error| unencodable(&error))
-        })
+        encode(out, kind, job, &[], |out| append(message, out))
+    }
+
+    /// The order in the payload, and behind it the payload of its job, which is not copied.
+    pub fn order(&self) -> Result<Order, WireError> {
+        let expected = "an order";
+        let (mut order, rest): (Order, _) =
+            postcard::take_from_bytes(&self.payload).map_err(|error| WireError::Payload {
+                expected,
+                detail: error.to_string(),
+            })?;
+        let rest = self.payload.slice_ref(rest);
+        match &mut order.kind {
+            JobKind::Echo(Echo { payload, .. }) | JobKind::Task(Task { payload, .. }) => {
+                *payload = rest;
+            }
+            JobKind::CompileC(_) | JobKind::CompileTriton(_) => nothing_behind(expected, &rest)?,
+        }
+        Ok(order)
     }
 
     /// The message in the payload; `expected` names it in the error.
@@ -367,14 +403,8 @@ impl Frame {
                 expected,
                 detail: error.to_string(),
             })?;
-        if rest.is_empty() {
-            Ok(message)
-        } else {
-            Err(WireError::Payload {
-                expected,
-                detail: format!("{} bytes too many", rest.len()),
-            })
-        }
+        nothing_behind(expected, rest)?;
+        Ok(message)
     }
 }
 
@@ -467,81 +497,23 @@ impl JobKind {
             Self::CompileTriton(_) => "compile-triton",
         }
     }
-}
 
-/// Appends a frame whose payload is what `fill` appends.
-fn encode(
-    out: &mut Vec<u8>,
-    kind: FrameKind,
-    job: u64,
-    fill: impl FnOnce(&mut Vec<u8>) -> Result<(), WireError>,
-) -> Result<(), WireError> {
-    let start = out.len();
-    let mut header = [0; HEADER];
-    begin(&mut header, kind, job);
-    out.extend_from_slice(&header);
-    let filled = fill(out).and_then(|()| {
-        let payload = &out[start + HEADER..];
-        seal(&mut header, payload)
-    });
-    match filled {
-        Ok(()) => out[start..start + HEADER].copy_from_slice(&header),
-        Err(_) => out.truncate(start),
-    }
-    filled
-}
-
-fn begin(header: &mut [u8; HEADER], kind: FrameKind, job: u64) {
-    header[..4].copy_from_slice(&MAGIC);
-    header[4..6].copy_from_slice(&VERSION.to_le_bytes());
-    header[6..8].copy_from_slice(&(kind as u16).to_le_bytes());
-    header[8..16].copy_from_slice(&job.to_le_bytes());
-}
-
-/// Length and checksum.
-fn seal(header: &mut [u8; HEADER], payload: &[u8]) -> Result<(), WireError> {
-    if payload.len() > MAX_PAYLOAD {
-        return Err(WireError::Length { got: payload.len() });
-    }
-    header[16..CHECKED].copy_from_slice(&(payload.len() as u32).to_le_bytes());
-    let checksum = checksum(&header[..CHECKED], payload);
-    header[CHECKED..].copy_from_slice(&checksum);
-    Ok(())
-}
-
-/// Where an encoded message goes. What postcard has for this takes byte after byte.
-struct Tail<'a>(&'a mut Vec<u8>);
-
-impl Flavor for Tail<'_> {
-    type Output = ();
-
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
-    }
-
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
+    /// What travels behind the order.
+    pub(crate) fn payload(&self) -> &Bytes {
+        static NOTHING: Bytes = Bytes::new();
+        match self {
+            Self::Echo(Echo { payload, .. }) | Self::Task(Task { payload, .. }) => payload,
+            Self::CompileC(_) | Self::CompileTriton(_) => &NOTHING,
+        }
     }
 }
 
-fn unencodable(error: &postcard::Error) -> WireError {
-    WireError::Payload {
-        expected: "an encodable message",
-        detail: error.to_string(),
+fn nothing_behind(expected: &'static str, rest: &[u8]) -> Result<(), WireError> {
+    if rest.is_empty() {
+        return Ok(());
     }
-}
-
-fn checksum(header: &[u8], payload: &[u8]) -> [u8; 4] {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(header);
-    hasher.update(&payload[..payload.len().min(SAMPLED)]);
-    hasher.finalize().to_le_bytes()
+    let detail = format!("{} bytes too many", rest.len());
+    Err(WireError::Payload { expected, detail })
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use crate::channel::{Channel, Interrupts};
 use crate::child::{Ended, Launcher, Program, Trial};
 use crate::fork_server::{self, FORK_SERVER};
@@ -36,7 +38,7 @@ pub trait Handler: Send {
     fn takes(&self, kind: &JobKind) -> bool;
 
     /// Does one job. A panic here ends the worker, and the pool reports it as a crash.
-    fn run(&self, kind: &JobKind, context: &mut JobContext<'_>) -> Result<Vec<u8>, Failure>;
+    fn run(&self, kind: &JobKind, context: &mut JobContext<'_>) -> Result<Bytes, Failure>;
 }
 
 /// What a worker can do: a list of handlers, asked in order.
@@ -310,7 +312,7 @@ fn answer_orders(
 ) -> Result<(), WireError> {
     while let Some(frame) = channel.receive()? {
         let order: Order = match frame.kind {
-            FrameKind::Job => frame.message("an order")?,
+            FrameKind::Job => frame.order()?,
             // It crossed the answer on its way, or its order was never begun.
             FrameKind::Cancel => continue,
             got => {
@@ -341,7 +343,7 @@ fn obey(
     channel: &mut Channel,
     handlers: &Handlers,
     place: &Place,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<Bytes, Failure> {
     let handler = handlers
         .handlers
         .iter()

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use serde::Serialize;
@@ -20,8 +21,9 @@ use crate::dispatch::Death;
 use crate::error::Error;
 use crate::fork_server::ForkServer;
 use crate::os::{self, Exit, Process};
+use crate::outgoing::Outgoing;
 use crate::sandbox::Sandbox;
-use crate::wire::{Decoder, Frame, FrameKind, Hello, WireError};
+use crate::wire::{Decoder, Frame, FrameKind, Hello, OrderRef, WireError};
 use crate::worker::{self, Handlers};
 
 /// Bytes of a dead worker's output that are kept.
@@ -32,10 +34,9 @@ pub(crate) const KEEP_MEMORY: (&str, &str) = (
     "GLIBC_TUNABLES",
     "glibc.malloc.mmap_threshold=67108864:glibc.malloc.trim_threshold=4194304",
 );
-/// Room for outgoing bytes that is kept for the next ones.
-const KEPT: usize = 4 << 20;
-/// Bytes that are read at a time.
-const READ: usize = 64 << 10;
+/// Bytes that a socket holds until they are read, if the system allows it: a large payload goes at once, and nobody is woken for its
+/// second half.
+const IN_THE_SOCKET: usize = 4 << 20;
 
 /// How to start a worker: a program, and the arguments that make it one.
 ///
@@ -64,10 +65,7 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) struct WorkerProc {
     socket: UnixStream,
     decoder: Decoder,
-    incoming: Box<[u8]>,
-    outgoing: Vec<u8>,
-    /// How much of it is sent.
-    sent: usize,
+    outgoing: Outgoing,
     /// The supervisor is told when there is room for the rest.
     pub(crate) waits_for_room: bool,
     /// The worker closed its end, or broke the protocol: nothing more is read.
@@ -188,7 +186,7 @@ impl WorkerProc {
         surroundings: Surroundings<'_>,
         start: impl FnOnce(OwnedFd, &File) -> io::Result<Process>,
     ) -> io::Result<Self> {
-        let (socket, other) = UnixStream::pair()?;
+        let (socket, other) = connected()?;
         // A file instead of a pipe: nobody has to read it while the worker lives, and a worker that
         // writes much is not stopped by it. It has no name, so it goes with its descriptors.
         let stderr = tempfile::tempfile_in(surroundings.scratch)?;
@@ -204,7 +202,7 @@ impl WorkerProc {
         surroundings: Surroundings<'_>,
         handlers: Handlers,
     ) -> io::Result<Self> {
-        let (socket, other) = UnixStream::pair()?;
+        let (socket, other) = connected()?;
         let thread = std::thread::Builder::new()
             .name("planish-worker".to_owned())
             .spawn(move || {
@@ -223,34 +221,33 @@ impl WorkerProc {
         job: u64,
         message: &T,
     ) -> Result<(), WireError> {
-        Frame::encode_message(&mut self.outgoing, kind, job, message)
+        Frame::encode_message(self.outgoing.tail(), kind, job, message)
+    }
+
+    /// Puts an order into them.
+    pub(crate) fn order(&mut self, job: u64, order: OrderRef<'_>) -> Result<(), WireError> {
+        Frame::encode_order(self.outgoing.tail(), job, order)?;
+        self.outgoing.attach(order.kind.payload());
+        Ok(())
     }
 
     /// Puts a frame without a payload into the outgoing bytes.
     pub(crate) fn send_bare(&mut self, kind: FrameKind, job: u64) {
         // What is empty is not too long.
-        let _ = Frame::new(kind, job, Vec::new()).encode(&mut self.outgoing);
+        let _ = Frame::new(kind, job, Vec::new()).encode(self.outgoing.tail());
     }
 
     /// Sends what goes without waiting. A closed socket is noticed by reading.
     pub(crate) fn flush(&mut self) {
-        while self.wants_to_write() {
-            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            match rustix::net::send(&self.socket, &self.outgoing[self.sent..], flags) {
-                Ok(count) => self.sent += count,
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return,
-                Err(_) => self.sent = self.outgoing.len(),
-            }
+        match self.outgoing.send(&self.socket, SendFlags::DONTWAIT) {
+            Ok(()) | Err(Errno::AGAIN) => {}
+            Err(_) => self.outgoing.clear(),
         }
-        self.outgoing.clear();
-        self.outgoing.shrink_to(KEPT);
-        self.sent = 0;
     }
 
     /// Whether there is something left to send.
     pub(crate) fn wants_to_write(&self) -> bool {
-        self.sent < self.outgoing.len()
+        !self.outgoing.is_empty()
     }
 
     /// The frames that have arrived, and the error that ends them, if one does. Of a worker that has
@@ -258,12 +255,12 @@ impl WorkerProc {
     pub(crate) fn read(&mut self, has_ended: bool) -> (Vec<Frame>, Option<WireError>) {
         let mut frames = Vec::new();
         while !self.silent {
-            let buffer = &mut self.incoming[..];
-            let most = match rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT) {
-                Ok((_, count)) if count > 0 => {
-                    self.decoder.push(&buffer[..count]);
-                    count == READ
-                }
+            let room = self.decoder.room();
+            let offered = room.capacity() - room.len();
+            let received =
+                rustix::net::recv(&self.socket, spare_capacity(room), RecvFlags::DONTWAIT);
+            let all = match received {
+                Ok((count, _)) if count > 0 => count < offered,
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => break,
                 Ok(_) | Err(_) => {
@@ -282,7 +279,7 @@ impl WorkerProc {
                 }
             }
             // A short read has emptied the socket; what comes now is told of again.
-            if !most && !has_ended {
+            if all && !has_ended {
                 break;
             }
         }
@@ -306,7 +303,6 @@ impl WorkerProc {
     /// Asks the worker to stop: it sees the end of its input, ends its job and exits.
     pub(crate) fn stop(&mut self) {
         self.outgoing.clear();
-        self.sent = 0;
         // Only our direction: the worker's own end tells us when a thread is gone.
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
     }
@@ -351,9 +347,7 @@ impl WorkerProc {
         Self {
             socket,
             decoder: Decoder::default(),
-            incoming: vec![0; READ].into(),
-            outgoing: Vec::new(),
-            sent: 0,
+            outgoing: Outgoing::default(),
             waits_for_room: false,
             silent: false,
             body,
@@ -387,6 +381,14 @@ impl Drop for WorkerProc {
             process.reap();
         }
     }
+}
+
+fn connected() -> io::Result<(UnixStream, UnixStream)> {
+    let (here, there) = UnixStream::pair()?;
+    for end in [&here, &there] {
+        rustix::net::sockopt::set_socket_send_buffer_size(end, IN_THE_SOCKET)?;
+    }
+    Ok((here, there))
 }
 
 pub(crate) fn end_of(file: &File) -> String {

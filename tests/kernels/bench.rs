@@ -178,7 +178,7 @@ fn program(module: &GraphModule, isa: Isa) -> Program {
 }
 
 fn load(kernel: Kernel, artefact: &Artefact) -> Entry {
-    let digest = blake3::Hash::from_bytes(*artefact.digest.as_bytes());
+    let digest = blake3::Hash::from_bytes(*artefact.digest().as_bytes());
     let library = Library::load(&artefact.bytes, &digest, &[kernel]);
     let entry = library.and_then(|library| library.entry(kernel));
     entry.unwrap_or_else(|error| panic!("{kernel}: {}", chain(&error)))

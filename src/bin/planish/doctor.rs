@@ -235,7 +235,7 @@ fn kernel(pool: &Pool, toolchain: &Toolchain) -> Found {
     let flags = target.isa.flags().iter().copied();
     let job = Job::cc(toolchain, kernel.source(), flags).named(kernel.to_string());
     let artefact = pool.submit(job).wait().map_err(|error| failed(&error))?;
-    let digest = (*artefact.digest.as_bytes()).into();
+    let digest = (*artefact.digest().as_bytes()).into();
     Library::load(&artefact.bytes, &digest, &[kernel])
         .and_then(|library| library.entry(kernel))
         .map_err(|error| failed(&error))?;

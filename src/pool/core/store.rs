@@ -2,11 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
+
 use super::Core;
 use crate::cache::{Claimed, Lookup};
 use crate::dispatch::{Death, End, Event, Sought};
 use crate::error::Process;
-use crate::hash::Digest;
 use crate::job::{Artefact, Job};
 use crate::observe::Status;
 use crate::quarantine::Cause;
@@ -152,7 +153,7 @@ impl Core {
         &self,
         job: Option<&Job>,
         key: crate::JobKey,
-        bytes: Vec<u8>,
+        bytes: Bytes,
         after: Duration,
         Learned { usage, proven }: Learned,
     ) -> Artefact {
@@ -167,19 +168,20 @@ impl Core {
                 if job
                     .is_some_and(|job| job.cacheable() && (proven.is_some() || !job.claims())) =>
             {
-                cache.put_proven(&key, &bytes, proven.as_deref())
+                let stored = cache.put_proven(&key, &bytes, proven.as_deref());
+                stored.map(Some)
             }
-            _ => Ok(Digest::of(&bytes)),
+            _ => Ok(None),
         };
         let digest = stored.unwrap_or_else(|error| {
             self.count(|stats| {
                 stats.cache_unwritten += 1;
                 stats.cache_complaint = Some(error.to_string());
             });
-            Digest::of(&bytes)
+            None
         });
         Artefact {
-            bytes: bytes.into(),
+            bytes,
             digest,
             key,
             from_cache: false,

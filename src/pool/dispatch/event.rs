@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use crate::hash::JobKey;
 use crate::quarantine::Evidence;
 use crate::wire::{Failure, WireError};
@@ -70,7 +72,7 @@ pub(crate) enum Event {
         slot: usize,
         generation: u64,
         run: u64,
-        result: Result<Vec<u8>, Failure>,
+        result: Result<Bytes, Failure>,
     },
     /// A worker broke the protocol or closed its end.
     Broken {
@@ -156,7 +158,7 @@ pub(crate) enum End {
     /// The cache has it. The bytes are where the lookup left them.
     Cached,
     /// A worker made it.
-    Made { bytes: Vec<u8>, after: Duration },
+    Made { bytes: Bytes, after: Duration },
     /// A worker says why not.
     Failed(Failure),
     /// Its worker died on it, as often as is allowed.

@@ -106,7 +106,7 @@ impl Bench {
             slot,
             generation,
             run,
-            result: Ok(vec![7]),
+            result: Ok(vec![7].into()),
         })
     }
 
@@ -148,7 +148,7 @@ fn resolve(run: u64, end: End) -> Action {
 
 fn made() -> End {
     End::Made {
-        bytes: vec![7],
+        bytes: vec![7].into(),
         after: Duration::ZERO,
     }
 }

@@ -9,6 +9,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use bytes::Bytes;
+
 use crate::child::{Ended, Program, Trial};
 use crate::error::Process;
 use crate::remains::{Remains, Resource, Usage};
@@ -32,7 +34,7 @@ impl Handler for CompileCJobs {
         matches!(kind, JobKind::CompileC(_))
     }
 
-    fn run(&self, kind: &JobKind, context: &mut JobContext<'_>) -> Result<Vec<u8>, Failure> {
+    fn run(&self, kind: &JobKind, context: &mut JobContext<'_>) -> Result<Bytes, Failure> {
         let JobKind::CompileC(job) = kind else {
             return Err(Failure::Unsupported {
                 kind: kind.name().to_owned(),
@@ -71,7 +73,7 @@ impl Handler for CompileCJobs {
             let command = program.command_line();
             proven(trial, usage, command)?;
         }
-        Ok(bytes)
+        Ok(bytes.into())
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use crate::remains::{Remains, Resource};
 use crate::wire::{Failure, JobKind};
 use crate::worker::{Handler, JobContext};
@@ -15,7 +17,7 @@ impl Handler for EchoJobs {
         matches!(kind, JobKind::Echo(_))
     }
 
-    fn run(&self, kind: &JobKind, context: &mut JobContext<'_>) -> Result<Vec<u8>, Failure> {
+    fn run(&self, kind: &JobKind, context: &mut JobContext<'_>) -> Result<Bytes, Failure> {
         let JobKind::Echo(job) = kind else {
             return Err(Failure::Unsupported {
                 kind: kind.name().to_owned(),

@@ -1,5 +1,7 @@
 //! Work that the program around this crate has given a name.
 
+use bytes::Bytes;
+
 use crate::wire::{Failure, JobKind};
 use crate::worker::{Handler, JobContext};
 
@@ -17,11 +19,13 @@ where
         matches!(kind, JobKind::Task(task) if task.name == self.name)
     }
 
-    fn run(&self, kind: &JobKind, context: &mut JobContext<'_>) -> Result<Vec<u8>, Failure> {
+    fn run(&self, kind: &JobKind, context: &mut JobContext<'_>) -> Result<Bytes, Failure> {
         let JobKind::Task(task) = kind else {
             let kind = kind.name().to_owned();
             return Err(Failure::Unsupported { kind });
         };
-        (self.run)(&task.payload, context).map_err(|reason| Failure::Task { reason })
+        let done = (self.run)(&task.payload, context);
+        done.map(Bytes::from)
+            .map_err(|reason| Failure::Task { reason })
     }
 }

@@ -8,6 +8,8 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::error::Process;
 use crate::remains::{Remains, Resource, Usage};
 use crate::triton::resident::{Ended, NoEnd, Resident};
@@ -31,7 +33,7 @@ impl Handler for CompileTritonJobs {
         matches!(kind, JobKind::CompileTriton(_))
     }
 
-    fn run(&self, kind: &JobKind, context: &mut JobContext<'_>) -> Result<Vec<u8>, Failure> {
+    fn run(&self, kind: &JobKind, context: &mut JobContext<'_>) -> Result<Bytes, Failure> {
         let JobKind::CompileTriton(job) = kind else {
             return Err(Failure::Unsupported {
                 kind: kind.name().to_owned(),
@@ -60,7 +62,8 @@ impl Handler for CompileTritonJobs {
         if !said.trim().is_empty() {
             context.log(Level::Warn, TARGET, said.trim());
         }
-        collect(job, directory.path(), context.bounds().output)
+        let made = collect(job, directory.path(), context.bounds().output)?;
+        Ok(made.into())
     }
 }
 

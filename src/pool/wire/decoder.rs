@@ -1,6 +1,7 @@
 //! From bytes, as they arrive, to frames.
 
-use super::{CHECKED, Frame, FrameKind, HEADER, MAGIC, MAX_PAYLOAD, VERSION, WireError, checksum};
+use super::encoder::checksum;
+use super::{CHECKED, Frame, FrameKind, HEADER, MAGIC, MAX_PAYLOAD, VERSION, WireError};
 
 /// Takes bytes in pieces of any size and gives frames.
 #[derive(Debug, Default)]
@@ -21,15 +22,22 @@ struct Large {
 
 /// Payloads above this size do not go through the buffer.
 const LARGE: usize = 64 << 10;
+/// Least room for what comes next.
+const PIECE: usize = 64 << 10;
 
 impl Decoder {
     /// Takes bytes as they come.
-    pub fn push(&mut self, mut bytes: &[u8]) {
-        if let Some(large) = &mut self.large {
-            let missing = large.length - large.payload.len();
-            let (first, rest) = bytes.split_at(missing.min(bytes.len()));
-            large.payload.extend_from_slice(first);
-            bytes = rest;
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.room().extend_from_slice(bytes);
+    }
+
+    /// Where the bytes that come next are to be appended: there is room for some, and they are not
+    /// moved any more if they belong to a large payload.
+    pub fn room(&mut self) -> &mut Vec<u8> {
+        if let Some(large) = &mut self.large
+            && large.payload.len() < large.length
+        {
+            return &mut large.payload;
         }
         if self.start == self.buffer.len() {
             self.buffer.clear();
@@ -38,15 +46,20 @@ impl Decoder {
             self.buffer.drain(..self.start);
             self.start = 0;
         }
-        self.buffer.extend_from_slice(bytes);
+        self.buffer.reserve(PIECE);
+        &mut self.buffer
     }
 
     /// The next whole frame, if it has arrived.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, WireError> {
-        if let Some(large) = self
+        if let Some(mut large) = self
             .large
-            .take_if(|large| large.length == large.payload.len())
+            .take_if(|large| large.length <= large.payload.len())
         {
+            // Room is never less than what was asked for, but may be more.
+            self.buffer
+                .extend_from_slice(&large.payload[large.length..]);
+            large.payload.truncate(large.length);
             return frame(&large.header, large.kind, large.payload).map(Some);
         }
         if self.large.is_some() {
@@ -107,7 +120,7 @@ impl Decoder {
 }
 
 fn frame(header: &[u8; HEADER], kind: FrameKind, payload: Vec<u8>) -> Result<Frame, WireError> {
-    if checksum(&header[..CHECKED], &payload) != header[CHECKED..] {
+    if checksum(&header[..CHECKED], &payload, &[]) != header[CHECKED..] {
         return Err(WireError::Checksum);
     }
     let mut job = [0; 8];

@@ -92,8 +92,9 @@ fn text_is_recognised_from_its_first_bytes() {
 
 #[test]
 fn bytes_after_a_message_are_an_error() {
-    let mut frame = failure();
-    frame.payload.push(0);
+    let mut payload = failure().payload.to_vec();
+    payload.push(0);
+    let frame = Frame::new(FrameKind::Failed, 7, payload);
     assert!(matches!(
         frame.message::<Failure>("a failure"),
         Err(WireError::Payload { .. })
@@ -102,13 +103,60 @@ fn bytes_after_a_message_are_an_error() {
 
 #[test]
 fn a_payload_that_claims_a_huge_vector_allocates_nothing() {
-    // Variant 1 (Echo) with a payload length of 2^63.
-    let payload = vec![1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
+    // Variant 0 (CompileC) with a source length of 2^63.
+    let payload = vec![0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
     let frame = Frame::new(FrameKind::Job, 1, payload);
-    assert!(matches!(
-        frame.message::<JobKind>("a job"),
-        Err(WireError::Payload { .. })
-    ));
+    assert!(matches!(frame.order(), Err(WireError::Payload { .. })));
+}
+
+#[test]
+fn the_payload_of_a_job_follows_its_order_and_is_not_copied_from_the_frame() {
+    for length in [0, 5, 100_000] {
+        let order = Order {
+            kind: JobKind::Task(Task {
+                name: "take".to_owned(),
+                payload: vec![7; length].into(),
+            }),
+            bounds: Bounds::none(),
+            environment: Vec::new(),
+        };
+        let mut sent = Vec::new();
+        let parts = OrderRef {
+            kind: &order.kind,
+            bounds: order.bounds,
+            environment: &order.environment,
+        };
+        Frame::encode_order(&mut sent, 3, parts).expect("it encodes");
+        sent.extend_from_slice(order.kind.payload());
+        let frame = Frame::ordering(3, &order).expect("it encodes");
+        assert_eq!(sent, encoded(&frame));
+        let frame = decoded(&sent).expect("valid").expect("whole");
+        let back = frame.order().expect("an order");
+        assert_eq!(back, order);
+        assert!(
+            back.kind.payload().is_empty()
+                || frame.payload.as_ptr_range().end == back.kind.payload().as_ptr_range().end
+        );
+    }
+}
+
+#[test]
+fn a_large_payload_comes_back_whatever_pieces_it_and_what_follows_come_in() {
+    let large = Frame::new(FrameKind::Done, 1, vec![9; 300_000]);
+    let frames = [large.clone(), failure(), large, failure()];
+    let bytes: Vec<u8> = frames.iter().flat_map(encoded).collect();
+    for piece in [1_000, 65_536, 70_000, 300_024, 301_000, 2_000_000] {
+        let mut decoder = Decoder::default();
+        let mut back = Vec::new();
+        for piece in bytes.chunks(piece) {
+            decoder.push(piece);
+            while let Some(frame) = decoder.next_frame().expect("valid") {
+                back.push(frame);
+            }
+        }
+        assert!(back == frames, "{} frames in pieces of {piece}", back.len());
+        assert_eq!(decoder.end(), WireError::Closed);
+    }
 }
 
 proptest! {
@@ -118,7 +166,7 @@ proptest! {
         decoder.push(&bytes);
         while let Ok(Some(_)) = decoder.next_frame() {}
         let frame = Frame::new(FrameKind::Job, 1, bytes);
-        let _ = frame.message::<Order>("an order");
+        let _ = frame.order();
         let _ = frame.message::<Hello>("a hello");
         let _ = frame.message::<Failure>("a failure");
     }

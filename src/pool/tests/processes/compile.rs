@@ -85,7 +85,7 @@ fn real_compiler() {
         let ticket = pool.submit(job());
         let artefact = ticket.wait().expect("it compiles");
         assert!(artefact.bytes.starts_with(b"\x7fELF"));
-        assert_eq!(artefact.digest, Digest::of(&artefact.bytes));
+        assert_eq!(artefact.digest(), Digest::of(&artefact.bytes));
         assert_eq!((artefact.key, artefact.from_cache), (ticket.key(), false));
         assert!(
             artefact.seconds > 0.0
@@ -93,7 +93,7 @@ fn real_compiler() {
                     .answered()
                     .is_some_and(|time| time > ticket.submitted())
         );
-        digests.push(artefact.digest);
+        digests.push(artefact.digest());
     }
     assert_eq!(digests[0], digests[1]);
     bench.assert_nothing_left();
@@ -221,7 +221,7 @@ fn unwritable_cache() {
     fs::remove_dir(bench.path("cache/v1/tmp")).expect("remove");
     fs::write(bench.path("cache/v1/tmp"), "").expect("write");
     let artefact = pool.submit(bench.job("good")).wait().expect("delivered");
-    assert_eq!(artefact.digest, Digest::of(&object()));
+    assert_eq!(artefact.digest(), Digest::of(&object()));
     let stats = pool.stats();
     assert_eq!(
         (stats.compiled, stats.failed, stats.cache_unwritten),

@@ -120,7 +120,7 @@ fn faulty_worker(fault: &str) -> ExitCode {
     stream.write_all(&encoded(&welcome())).expect("write");
     loop {
         let frame = next(&mut stream, &mut decoder);
-        let order: Order = frame.message("an order").expect("an order");
+        let order: Order = frame.order().expect("an order");
         let JobKind::Echo(echo) = order.kind else {
             return ExitCode::FAILURE;
         };
@@ -158,7 +158,7 @@ fn faulty_worker(fault: &str) -> ExitCode {
             },
             // The payload names a file that is there from the second attempt on.
             "aborts-once" => {
-                let marker = PathBuf::from(String::from_utf8(echo.payload).expect("a path"));
+                let marker = PathBuf::from(String::from_utf8(echo.payload.into()).expect("a path"));
                 if std::fs::File::create_new(&marker).is_ok() {
                     std::process::abort();
                 }

@@ -126,7 +126,7 @@ fn real_compiler() {
     let made = [Sandbox::Strict, Sandbox::Off].map(|sandbox| {
         let pool = bench.builder(2).sandbox(sandbox).build().expect("a pool");
         let ticket = pool.submit(Job::cc(&system_toolchain(), source, flags));
-        ticket.wait().expect("it compiles").digest
+        ticket.wait().expect("it compiles").digest()
     });
     assert_eq!(made[0], made[1]);
 }

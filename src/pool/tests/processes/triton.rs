@@ -128,7 +128,7 @@ fn cubins_repeat() {
         let made = ARCHS.map(|arch| {
             let artefact = make(&pool, Job::triton(&triton, source(""), arch));
             let kernel = TritonArtefact::read(&artefact.bytes).expect("an artefact");
-            (artefact.digest, kernel.digest())
+            (artefact.digest(), kernel.digest())
         });
         drop(pool);
         bench.assert_nothing_left();

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use planish_pool::{Artefact, Job, JobError, Pool, Ticket};
+use rustix::process::{Pid, Signal};
 
-use crate::bench::{Bench, PATIENCE, kill};
+use crate::bench::{Bench, PATIENCE};
 use crate::test;
 
 /// Far more than looking for something in vain costs, far less than looking for it all the time.
@@ -51,11 +52,10 @@ fn every_way() {
         scope.spawn(move || {
             while !done.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(20));
-                bench
-                    .workers()
-                    .first()
-                    .into_iter()
-                    .for_each(|pid| kill(*pid));
+                // It may be gone by now.
+                if let Some(worker) = bench.workers().first().copied().and_then(Pid::from_raw) {
+                    let _ = rustix::process::kill_process(worker, Signal::KILL);
+                }
             }
         });
         let ended = threads.map(|thread| thread.join().is_ok());
