@@ -102,7 +102,7 @@ fn compile(kernel: Kernel) -> Result<Entry, Box<dyn Error>> {
     let (c, so) = (dir.path().join("kernel.c"), dir.path().join("kernel.so"));
     std::fs::write(&c, kernel.source())?;
     let status = Command::new("cc")
-        .args(kernel.isa().flags())
+        .args(kernel.flags())
         .arg("-o")
         .args([&so, &c])
         .status()?;

@@ -102,7 +102,7 @@ fn proofs(toolchain: &Toolchain) {
         let mut times = [Vec::new(), Vec::new(), Vec::new()];
         for run in 0..RUNS / 4 {
             let source = format!("/* {run} */\n{}", kernel.source());
-            let plain = Job::cc(toolchain, source, kernel.isa().flags().iter().copied());
+            let plain = Job::cc(toolchain, source, kernel.flags());
             let claim = selftest::claim(&[kernel]);
             let tried = plain.clone().claiming(claim.clone());
             let mut object = None;

@@ -43,8 +43,9 @@ impl Rung {
             return None;
         }
         let kernel = self.kernel(kernel);
-        let flags = kernel.isa().flags().iter().map(|flag| match (self, *flag) {
+        let flags = kernel.flags().into_iter().map(|flag| match (self, flag) {
             (Self::Plain | Self::Portable, "-O3") => "-O1",
+            (Self::Plain | Self::Portable, "-O") => "-O0",
             (_, flag) => flag,
         });
         let job = Job::cc(toolchain, kernel.source(), flags).named(kernel.to_string());

@@ -7,7 +7,6 @@ mod tile;
 
 use std::fmt::Write as _;
 
-use crate::pack::BLOCK;
 use crate::{
     AvgPool2d, Code, Conv2d, Divisor, Isa, Kernel, KernelSpec, Layout, MaxPool2d, Packing, abi,
 };
@@ -17,9 +16,12 @@ const ROUNDING: &str = include_str!("emit/c/rounding.c");
 const FUSED_PORTABLE: &str = include_str!("emit/c/fused.portable.c");
 const FUSED_AVX512VNNI: &str = include_str!("emit/c/fused.avx512vnni.c");
 const VECTORS: &str = include_str!("emit/c/vectors.avx512vnni.c");
+const BYTES_PORTABLE: &str = include_str!("emit/c/bytes.portable.c");
+const BYTES_AVX512VNNI: &str = include_str!("emit/c/bytes.avx512vnni.c");
 const FRAME: &str = include_str!("emit/c/frame.c");
 const WALK: &str = include_str!("emit/c/walk.c");
 const CONV_PORTABLE: &str = include_str!("emit/c/conv.portable.c");
+const TILE: &str = include_str!("emit/c/tile.avx512vnni.c");
 const CONV_AVX512VNNI: &str = include_str!("emit/c/conv.avx512vnni.c");
 const DEPTHWISE_PORTABLE: &str = include_str!("emit/c/depthwise.portable.c");
 const DEPTHWISE_AVX512VNNI: &str = include_str!("emit/c/depthwise.avx512vnni.c");
@@ -182,6 +184,8 @@ impl Source {
             ("GROUP_SLOTS", packing.slots() / packing.groups),
             ("SLOTS", packing.slots()),
             ("RUN", packing.run()),
+            ("RUNS", packing.runs),
+            ("QUADS", packing.run().div_ceil(4)),
             ("RUNS_X", packing.runs / conv.kernel[0]),
         ] {
             self.constant(name, format!("{value}L"));
@@ -193,6 +197,7 @@ impl Source {
             Isa::Portable => {
                 self.part(ROUNDING);
                 self.part(FUSED_PORTABLE);
+                self.part(BYTES_PORTABLE);
                 self.part(FRAME);
                 self.part(if packing.depthwise {
                     DEPTHWISE_PORTABLE
@@ -202,13 +207,15 @@ impl Source {
                 self.part(PIXELS_PORTABLE);
             }
             Isa::Avx512Vnni => {
-                self.part(VECTORS);
+                self.part(BYTES_AVX512VNNI);
                 self.part(FRAME);
                 self.part(WALK);
                 if packing.depthwise {
+                    self.part(VECTORS);
                     self.part(DEPTHWISE_AVX512VNNI);
                 } else {
-                    self.part(&tile::tiles(packing.outputs.div_ceil(BLOCK), packing.run()));
+                    self.part(TILE);
+                    self.part(&tile::tiles(&packing));
                     self.part(CONV_AVX512VNNI);
                 }
             }

@@ -79,6 +79,26 @@ impl Kernel {
         emit::source(self)
     }
 
+    /// How a C compiler is called for this kernel, apart from input and output: as [`Isa::flags`] say, with few optimisations where the
+    /// inner loop is written in assembler.
+    pub fn flags(&self) -> Vec<&'static str> {
+        let dense = self
+            .spec
+            .packing()
+            .is_some_and(|packing| !packing.depthwise);
+        let assembler = dense && self.isa == Isa::Avx512Vnni;
+        let flags = self.isa.flags().iter();
+        flags
+            .map(|flag| {
+                if *flag == "-O3" && assembler {
+                    "-O"
+                } else {
+                    flag
+                }
+            })
+            .collect()
+    }
+
     /// Bytes of working memory that a call needs for images of height × width.
     ///
     /// A padded convolution copies one image at a time into a frame of code `z_x`, so that its inner loop knows no borders.
@@ -131,6 +151,23 @@ mod tests {
         }
         assert!("add_u8 fbgemm".parse::<Kernel>().is_err());
         assert!("add_u8 qnnpack portable".parse::<Kernel>().is_err());
+    }
+
+    #[test]
+    fn what_is_written_in_assembler_is_compiled_with_few_optimisations() {
+        let dense = Conv2d::new(16, 16, [3, 3]);
+        let depthwise = Conv2d {
+            groups: 16,
+            ..dense
+        };
+        let level = |conv, isa| {
+            let kernel = Kernel::new(KernelSpec::Conv2d(conv), Contract::Fbgemm, isa).unwrap();
+            let mut flags = kernel.flags().into_iter();
+            flags.find(|flag| flag.starts_with("-O"))
+        };
+        assert_eq!(level(dense, Isa::Avx512Vnni), Some("-O"));
+        assert_eq!(level(dense, Isa::Portable), Some("-O3"));
+        assert_eq!(level(depthwise, Isa::Avx512Vnni), Some("-O3"));
     }
 
     #[test]

@@ -138,6 +138,9 @@ const EXTENT: usize = 1 << 20;
 /// Weights of one kernel may not exceed this many.
 const WEIGHTS: usize = 1 << 30;
 
+/// Quads of weights of one output may not exceed this many: a tile of four blocks of 16 outputs finds its weights by distances of 31 bits.
+const QUADS: usize = (1 << 31) / (4 * 64);
+
 impl KernelSpec {
     /// Refuses a geometry that makes no sense: an extent of zero, groups that do not divide the channels, weights beyond a gibibyte.
     pub fn check(&self) -> Result<(), Error> {
@@ -207,6 +210,10 @@ impl KernelSpec {
             .try_fold(1_usize, |count, extent| count.checked_mul(*extent));
         if count.is_none_or(|count| count > WEIGHTS) {
             return refuse(format!("it has more than {WEIGHTS} weights"));
+        }
+        let quads = |packing: Packing| packing.runs * packing.run().div_ceil(4);
+        if self.packing().is_some_and(|packing| quads(packing) > QUADS) {
+            return refuse(format!("an output has more than {QUADS} quads of weights"));
         }
         Ok(())
     }

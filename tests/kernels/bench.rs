@@ -128,8 +128,7 @@ pub(crate) fn compile(kernel: Kernel) -> Entry {
 
 /// The job that compiles `source` as a kernel.
 pub(crate) fn job(kernel: &Kernel, source: String) -> Job {
-    let flags = kernel.isa().flags().iter().copied();
-    Job::cc(&BENCH.toolchain, source, flags).named(kernel.to_string())
+    Job::cc(&BENCH.toolchain, source, kernel.flags()).named(kernel.to_string())
 }
 
 /// Has a job done.

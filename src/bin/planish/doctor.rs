@@ -232,8 +232,7 @@ fn kernel(pool: &Pool, toolchain: &Toolchain) -> Found {
     let target = Target::host();
     let kernel = Kernel::new(KernelSpec::Lut, target.contract, target.isa)
         .map_err(|error| failed(&error))?;
-    let flags = target.isa.flags().iter().copied();
-    let job = Job::cc(toolchain, kernel.source(), flags).named(kernel.to_string());
+    let job = Job::cc(toolchain, kernel.source(), kernel.flags()).named(kernel.to_string());
     let artefact = pool.submit(job).wait().map_err(|error| failed(&error))?;
     let digest = (*artefact.digest().as_bytes()).into();
     Library::load(&artefact.bytes, &digest, &[kernel])

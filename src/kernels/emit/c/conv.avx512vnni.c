@@ -1,24 +1,42 @@
+/* The lanes of a block that hold channels, when `width` channels are left. */
+static inline i64 lanes(i64 width) { return width >= 16 ? 0xffff : (1L << width) - 1; }
+
 /* A convolution is a matrix product whose left rows are windows of the image. Blocks of weights are the outer loop, so that they stay in
    the cache while all pixels pass. */
 static void convolve(const struct planish_args *a, const u8 *image, i64 images, u8 *out)
 {
     const i64 count = images * a->oh * a->ow;
     const i64 row = DH * WIDTH(a) * IC;
+    i64 runs[RUNS + 1];
+    for (i64 run = 0; run < RUNS; run++)
+        runs[run] = run / RUNS_X * row + run % RUNS_X * (DW * IC);
+    runs[RUNS] = -1;
+    struct tile t;
+    t.runs = runs;
+    t.lo = a->lo - a->zo;
+    t.hi = a->hi - a->zo;
+    t.zo = a->zo;
+    t.zero = -a->zx;
     for (i64 group = 0; group < G; group++)
         for (i64 o = 0; o < OCG; o += BLOCKS * 16) {
             const i64 slot = group * GROUP_SLOTS + o;
             const i64 width = OCG - o;
+            const i64 blocks = width > REST * 16 ? BLOCKS : REST;
             const i64 pixels = width > REST * 16 ? PIXELS : REST_PIXELS;
             const u8 *const first = image + group * ICG;
             struct walk walk = { first, first, first, 0, 0, count };
+            t.start = a->weights + slot * 4;
+            t.weights = a->weights + SLOTS * 4 + slot * (RUNS * QUADS * 4);
+            t.epilogue = a->epilogue + slot;
+            t.last = lanes(width - (blocks - 1) * 16);
             for (i64 p = 0; p < count; p += pixels) {
-                const u8 *x[MOST_PIXELS];
-#pragma GCC unroll 1
                 for (i64 i = 0; i < pixels; i++) {
-                    x[i] = walk.at;
+                    t.x[i] = walk.at;
                     advance(&walk, a);
                 }
-                tile(a, x, row, slot, out + p * OC + group * OCG + o, count - p, width);
+                t.out = out + p * OC + group * OCG + o;
+                t.count = count - p;
+                compute(&t, blocks);
             }
         }
 }

@@ -1,3 +1,6 @@
+/* Adds to each lane of sum the products of its four unsigned bytes of x with its four signed bytes of w. Does not saturate. */
+#define DOT(sum, x, w) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w))
+
 /* The chosen channels of a pixel, one in the low byte of each lane, and zeros. Nothing is read behind the last chosen one. */
 static inline v16i channels(const u8 *x, u16 chosen)
 {

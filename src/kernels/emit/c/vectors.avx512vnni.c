@@ -12,14 +12,6 @@ static inline v16f load_f(const f32 *p) { return *(const v16f_any *)p; }
 static inline v16i all(i32 v) { return (v16i){ v, v, v, v, v, v, v, v, v, v, v, v, v, v, v, v }; }
 static inline v16f all_f(f32 v) { return (v16f){ v, v, v, v, v, v, v, v, v, v, v, v, v, v, v, v }; }
 
-/* Statements, not functions: a tile has hundreds of them, and each call takes the compiler its time. */
-
-/* Into all lanes of r the same four bytes, those at p. */
-#define FOUR(r, p) __asm__("vpbroadcastd %1, %0" : "=v"(r) : "m"(*(const i32_any *)(p)))
-
-/* Adds to each lane of sum the products of its four unsigned bytes of x with its four signed bytes of w. Does not saturate. */
-#define DOT(sum, x, w) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w))
-
 static inline v16f fused_all(v16f a, v16f b, v16f c)
 {
     __asm__("vfmadd213ps %2, %1, %0" : "+v"(a) : "v"(b), "v"(c));

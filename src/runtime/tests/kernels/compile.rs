@@ -32,7 +32,7 @@ pub(crate) fn kernel(spec: KernelSpec, isa: Isa) -> Kernel {
 /// Compiles and loads the kernel.
 pub(crate) fn entry(spec: KernelSpec, isa: Isa) -> Entry {
     let kernel = kernel(spec, isa);
-    let object = compile(&kernel.source(), isa.flags());
+    let object = compile(&kernel.source(), &kernel.flags());
     Library::load(&object, &blake3::hash(&object), &[kernel])
         .unwrap()
         .entry(kernel)

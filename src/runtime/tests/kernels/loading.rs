@@ -28,7 +28,7 @@ fn without(unwanted: &'static str) -> impl Fn(&mut Vec<&str>) {
 #[test]
 fn the_digest_is_that_of_the_loaded_bytes() {
     let kernel = kernel(SPEC, Isa::Portable);
-    let mut object = compile(&kernel.source(), kernel.isa().flags());
+    let mut object = compile(&kernel.source(), &kernel.flags());
     let digest = blake3::hash(&object);
     assert!(Library::load(&object, &digest, &[kernel]).is_ok());
     let last = object.len() - 1;
@@ -98,7 +98,7 @@ fn objects_with_other_symbols_are_refused() {
         kernel(SPEC, Isa::Portable),
         kernel(KernelSpec::Add, Isa::Portable),
     );
-    let object = compile(&one.source(), one.isa().flags());
+    let object = compile(&one.source(), &one.flags());
     let error = Library::load(&object, &blake3::hash(&object), &[one, other]).unwrap_err();
     assert!(
         error
@@ -135,7 +135,7 @@ fn objects_with_loose_pages_are_refused() {
 #[test]
 fn damaged_objects_are_refused_or_load() {
     let kernel = kernel(SPEC, Isa::Portable);
-    let object = compile(&kernel.source(), kernel.isa().flags());
+    let object = compile(&kernel.source(), &kernel.flags());
     for length in (0..object.len()).step_by(97) {
         let cut = &object[..length];
         assert!(
