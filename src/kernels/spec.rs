@@ -141,6 +141,9 @@ const WEIGHTS: usize = 1 << 30;
 /// Quads of weights of one output may not exceed this many: a tile of four blocks of 16 outputs finds its weights by distances of 31 bits.
 const QUADS: usize = (1 << 31) / (4 * 64);
 
+/// Runs of a window may not exceed this many: a kernel has a number for each of them on its stack.
+const RUNS: usize = 1 << 14;
+
 impl KernelSpec {
     /// Refuses a geometry that makes no sense: an extent of zero, groups that do not divide the channels, weights beyond a gibibyte.
     pub fn check(&self) -> Result<(), Error> {
@@ -211,9 +214,13 @@ impl KernelSpec {
         if count.is_none_or(|count| count > WEIGHTS) {
             return refuse(format!("it has more than {WEIGHTS} weights"));
         }
-        let quads = |packing: Packing| packing.runs * packing.run().div_ceil(4);
-        if self.packing().is_some_and(|packing| quads(packing) > QUADS) {
-            return refuse(format!("an output has more than {QUADS} quads of weights"));
+        if let Some(packing) = self.packing() {
+            if packing.runs > RUNS {
+                return refuse(format!("a window has more than {RUNS} runs"));
+            }
+            if packing.runs * packing.run().div_ceil(4) > QUADS {
+                return refuse(format!("an output has more than {QUADS} quads of weights"));
+            }
         }
         Ok(())
     }

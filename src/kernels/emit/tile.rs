@@ -258,7 +258,8 @@ impl Tile {
                 line(text, ["decq %%rcx", "jz 4f", next.as_str()]);
             }
         }
-        line(text, ["4:", "vzeroupper"]);
+        line(text, ["4:"]);
+        line(text, ["vzeroupper"]);
     }
 }
 

@@ -1,4 +1,4 @@
-/* Both say where they ended. Who has these registers has fast string instructions. */
+/* Both say where they ended. Processors with AVX-512 have fast string instructions. */
 static inline u8 *fill(u8 *to, u8 value, i64 count)
 {
     __asm__ volatile("rep stosb" : "+D"(to), "+c"(count) : "a"(value) : "memory");
