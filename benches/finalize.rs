@@ -11,6 +11,7 @@
 #![expect(clippy::print_stdout, reason = "its answers are what it is for")]
 
 mod networks;
+#[expect(dead_code, reason = "single passes are for the other benches")]
 mod stages;
 
 use std::error::Error;

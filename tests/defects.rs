@@ -180,11 +180,7 @@ fn b9_every_kept_method_is_fused() {
     assert_eq!(methods.len(), 2);
     for id in methods {
         let graph = &module.method(id).graph;
-        let ops: Vec<_> = graph
-            .walk()
-            .into_iter()
-            .map(|node| graph.node(node).op())
-            .collect();
+        let ops: Vec<_> = graph.walk().map(|node| graph.node(node).op()).collect();
         let name = &module.method(id).name;
         assert!(ops.iter().any(|op| op.is("quantized::mul")), "{name}");
         assert!(!ops.iter().any(|op| op.is("aten::mul")), "{name}");

@@ -252,7 +252,9 @@ impl Net {
         let params = ["self", "x"].map(|name| (Sym::new(name), None)).to_vec();
         let class = self.module.module(self.module.root()).class;
         let forward = Sym::new("forward");
-        self.module.add_method(class, forward, params, self.graph);
+        // A file is read from its first line to its last: nodes are numbered as they stand.
+        let graph = self.graph.compact();
+        self.module.add_method(class, forward, params, graph);
         self.module
     }
 

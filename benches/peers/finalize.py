@@ -16,7 +16,8 @@ What is timed:
 * Finalize, planish: all passes, and the verification before the first and after the last, on a module that was just imported. Weights come out
   quantized and packed as values, as PyTorch's do; kernels are beside it: no counterpart of theirs is in PyTorch's figure.
 * Import: `torch.jit.load`, and from the path to the module.
-* Growth: each pass on chains that planish makes, the least of a few runs; the factor when the length doubles.
+* Growth: each pass on chains that planish makes, as the pass before it has left them, the least of a few runs; the factors when the length
+  doubles.
 * Peak memory: the most that a process holds that imports and finalizes one file, the pages of the mapped file included.
 
 The two take turns, a warm-up round first; figures are medians. PyTorch runs on one thread, planish on `--threads`.
@@ -39,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 import reference  # noqa: E402
 
-LENGTHS = [1_000, 2_000, 4_000, 8_000, 16_000, 20_000]
+LENGTHS = [1_250, 2_500, 5_000, 10_000, 20_000]
 
 
 def main():
@@ -66,7 +67,7 @@ def main():
     row(f"Finalize, chain of {args.chain:,}", theirs["finalize_ms"], ours["finalize_ms"], "1/200, aim 1/400")
     peak, size = peak_of(program, resnet), resnet.stat().st_size
     print(f"{'peak memory, resnet50':42} {'–':>12} {peak / 1e6:9.1f} MB {peak / size:7.2f} × the file   at most 1.5 ×")
-    growth(program)
+    growth(program, args.runs)
 
 
 def row(work, theirs, ours, demanded):
@@ -95,16 +96,17 @@ def pytorch(path):
     return {"import_ms": (loaded - start) * 1e3, "finalize_ms": (done - loaded) * 1e3}
 
 
-def growth(program):
-    """Every pass on longer and longer chains."""
-    print(f"\ngrowth: milliseconds on chains of {', '.join(f'{n:,}' for n in LENGTHS)} layers, and the largest factor for twice the")
-    print("length (at most 2.2)")
-    answers = [program.ask(f"made {layers}")["passes_ms"] for layers in LENGTHS]
-    for name in answers[0]:
-        times = [answer[name] for answer in answers]
-        steps = zip(zip(LENGTHS, times), zip(LENGTHS[1:], times[1:]))
-        factors = [(after / before) ** (1 / math.log2(long / short)) for (short, before), (long, after) in steps]
-        print(f"  {name:24}" + "".join(f"{time:10.2f}" for time in times) + f"   ×{max(factors):.2f}", flush=True)
+def growth(program, rounds):
+    """Every pass on longer and longer chains; the lengths take turns, so that what else the machine does falls on all of them."""
+    print(f"\ngrowth: milliseconds on chains of {', '.join(f'{n:,}' for n in LENGTHS)} layers, and the factors for twice the length")
+    print("(at most 2.2)")
+    answers = [[program.ask(f"made {layers}")["passes_ms"] for layers in LENGTHS] for _ in range(rounds)]
+    for name in answers[0][0]:
+        times = [min(answer[at][name] for answer in answers) for at in range(len(LENGTHS))]
+        factors = [after / before for before, after in zip(times, times[1:])]
+        mean = (times[-1] / times[0]) ** (1 / math.log2(LENGTHS[-1] / LENGTHS[0]))
+        steps = "".join(f" ×{factor:.2f}" for factor in factors)
+        print(f"  {name:24}" + "".join(f"{time:10.2f}" for time in times) + f"  {steps}, mean ×{mean:.2f}", flush=True)
 
 
 def peak_of(program, path):

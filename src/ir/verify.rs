@@ -205,7 +205,7 @@ fn print_attr(name: Sym, attr: &Attr) -> String {
 
 fn print_value(graph: &Graph, value: ValueId) -> String {
     let known = graph.get_value(value);
-    match known.and_then(|value| value.name()) {
+    match known.and_then(crate::Value::name) {
         Some(name) => format!("%{name}"),
         None => value.to_string(),
     }

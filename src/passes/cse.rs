@@ -118,7 +118,7 @@ pub(crate) fn eliminate_common_subexpressions(
         }
         let hash = hash_node(graph, id);
         let known = scopes.iter().map(|(_, table)| table.find(graph, id, hash));
-        match known.reduce(|outer, inner| outer.or(inner)) {
+        match known.reduce(Result::or) {
             Some(Ok(first)) => {
                 replace(graph, id, first);
                 removed += 1;

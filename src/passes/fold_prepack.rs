@@ -67,6 +67,9 @@ impl Pass for FoldPrepack {
     }
 }
 
+/// Weights that are packed together: enough for every thread, few enough that small ones stay in the processor's caches.
+const PIECE: usize = 256;
+
 /// Packed weights that have become attributes.
 #[derive(Default)]
 struct Attributes {
@@ -103,7 +106,9 @@ fn is_prepack(graph: &Graph, id: NodeId) -> bool {
 fn is_constant_weight(graph: &Graph, id: NodeId) -> bool {
     let node = graph.node(id);
     if node.op().is("prim::Constant") {
-        return matches!(node.literal("value"), Some(Literal::Packed(_)));
+        // The type stands nearer than the value.
+        return matches!(graph.ty(node.outputs()[0]), Type::Class(_))
+            && matches!(node.literal("value"), Some(Literal::Packed(_)));
     }
     let inputs = node.inputs();
     is_prepack(graph, id) && inputs.iter().all(|input| graph.constant(*input).is_some())
@@ -128,34 +133,44 @@ fn fold(
             describe(graph, *node)
         )));
     }
-    let contract = cx.options.contract;
+    let method = module.method(id).name;
+    let mut uid = 0;
+    for piece in nodes.chunks(PIECE) {
+        let packed = pack_all(&module.method(id).graph, piece, cx.options.contract)?;
+        for (node, params) in piece.iter().zip(packed) {
+            let name = match attributes.find(&params) {
+                Ok(name) => name,
+                Err(number) => {
+                    let name = new_attribute(module, method, &mut uid, &params);
+                    cx.kernels.pack(&params).map_err(|reason| PassError::Pack {
+                        node: describe(&module.method(id).graph, *node),
+                        reason,
+                    })?;
+                    attributes.known.insert(number, (name, params));
+                    attributes.names.insert(name);
+                    name
+                }
+            };
+            read_attribute(&mut module.method_mut(id).graph, *node, name);
+        }
+    }
+    Ok(nodes.len())
+}
+
+/// Packs weights, large ones in parallel.
+fn pack_all(
+    graph: &Graph,
+    nodes: &[NodeId],
+    contract: Contract,
+) -> Result<Vec<Arc<PackedParams>>, PassError> {
     // Packing reads whole weights.
     let weight = |node: &NodeId| {
         let inputs = graph.node(*node).inputs().iter();
         let constants = inputs.filter_map(|input| graph.constant(*input));
         constants.map(elements).sum()
     };
-    let packed = compute_all(&nodes, weight, |node| pack(graph, *node, contract));
-    let packed: Vec<Arc<PackedParams>> = packed.into_iter().collect::<Result<_, _>>()?;
-    let method = module.method(id).name;
-    let mut uid = 0;
-    for (node, params) in nodes.iter().zip(packed) {
-        let name = match attributes.find(&params) {
-            Ok(name) => name,
-            Err(number) => {
-                let name = new_attribute(module, method, &mut uid, &params);
-                cx.kernels.pack(&params).map_err(|reason| PassError::Pack {
-                    node: describe(&module.method(id).graph, *node),
-                    reason,
-                })?;
-                attributes.known.insert(number, (name, params));
-                attributes.names.insert(name);
-                name
-            }
-        };
-        read_attribute(&mut module.method_mut(id).graph, *node, name);
-    }
-    Ok(nodes.len())
+    let packed = compute_all(nodes, weight, |node| pack(graph, *node, contract));
+    packed.into_iter().collect()
 }
 
 /// Computes what is left of dequantized constants, unless they are large: before fusion they are what rules match, now they are work for

@@ -391,7 +391,6 @@ pub(crate) fn count(graphs: &[Graph], op: &str) -> usize {
     let counted = graphs.iter().map(|graph| {
         graph
             .walk()
-            .into_iter()
             .filter(|node| graph.node(*node).op().is(op))
             .count()
     });

@@ -20,11 +20,7 @@ pub(crate) fn leaves_in_float(case: &Case, ours: &GraphModule, theirs: &[Graph])
         return false;
     };
     let graph = &before.method(forward).graph;
-    let places: Vec<NodeId> = graph
-        .walk()
-        .into_iter()
-        .filter(|at| fuses(graph, *at))
-        .collect();
+    let places: Vec<NodeId> = graph.walk().filter(|at| fuses(graph, *at)).collect();
     let left = count(theirs, "aten::linear");
     if left == 0 || left > places.len() || places.len() > MOST {
         return false;

@@ -95,10 +95,7 @@ fn modules_compute_what_pytorch_computes() {
 fn contract_of_x86(module: &GraphModule) -> Contract {
     let convolves = module.named_methods().into_iter().any(|method| {
         let graph = &module.method(method).graph;
-        let mut names = graph
-            .walk()
-            .into_iter()
-            .map(|node| graph.node(node).op().name());
+        let mut names = graph.walk().map(|node| graph.node(node).op().name());
         names.any(|name| name.as_str().starts_with("quantized::conv"))
     });
     if convolves {

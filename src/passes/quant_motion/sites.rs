@@ -52,8 +52,7 @@ enum Kind {
 
 /// Whether a graph has anything that could be moved or dropped: the answer for most graphs, without looking at what is written where.
 pub(super) fn may_be(graph: &Graph) -> bool {
-    let undoes = |user: NodeId| {
-        let op = graph.node(user).op();
+    let undoes = |op: Op| {
         op.is("aten::dequantize")
             || op.is("aten::quantize_per_tensor")
             || op.is("aten::quantize_per_channel")
@@ -63,22 +62,17 @@ pub(super) fn may_be(graph: &Graph) -> bool {
     };
     graph.walk().any(|id| {
         let node = graph.node(id);
-        if node.op().is("aten::dequantize") {
-            let uses = node.outputs().iter();
-            let mut uses = uses.flat_map(|output| graph.value(*output).uses());
-            return uses.any(|at| matches!(at, Use::Input(user, 0) if undoes(*user)));
+        let behind = node.inputs().first();
+        let Some(behind) = behind.and_then(|input| graph.producer(*input)) else {
+            return false;
+        };
+        let (op, behind) = (node.op(), graph.node(behind).op());
+        if behind.is("aten::dequantize") {
+            return undoes(op);
         }
-        let quantizes = node.op().is("aten::quantize_per_tensor");
-        let behind = node
-            .inputs()
-            .first()
-            .and_then(|input| graph.producer(*input));
-        quantizes
-            && behind.is_some_and(|behind| {
-                let op = graph.node(behind).op();
-                let name = op.name().as_str();
-                may_stand_aside(op) || is_mover(name) && !CHOOSES_ELEMENTS.contains(&name)
-            })
+        let name = behind.name().as_str();
+        let moves = || is_mover(name) && !CHOOSES_ELEMENTS.contains(&name);
+        op.is("aten::quantize_per_tensor") && (may_stand_aside(behind) || moves())
     })
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Facts<'m> {
     objects: Objects,
     written: &'m Written,
     aliases: Aliases,
+    /// Whether anything in the graph writes to anything.
+    writes: bool,
     /// Values with ids from here on are newer than the analysis.
     known: usize,
     /// For the result of a rewrite, the value whose place it took.
@@ -48,6 +50,7 @@ impl<'m> Facts<'m> {
         Self {
             model,
             written,
+            writes: !aliases.nothing_is_written(),
             aliases,
             objects,
             known: graph.value_capacity(),
@@ -109,7 +112,8 @@ impl<'m> Facts<'m> {
             if !graph.producer(at).is_some_and(is_leaf) && !seen.insert(at) {
                 continue;
             }
-            if is_mutable(graph.ty(at))
+            if self.writes
+                && is_mutable(graph.ty(at))
                 && self
                     .class(at)
                     .is_some_and(|class| self.aliases.is_written(class))
@@ -122,9 +126,9 @@ impl<'m> Facts<'m> {
             if graph.constant(at).is_some() {
                 continue;
             }
-            if let Some((object, name)) = attribute_read(graph, &self.objects, node) {
-                if self.written.contains(&(object, name)) {
-                    return Err(format!("attribute {name} is assigned or written to"));
+            if let Some(key) = attribute_read(graph, &self.objects, node) {
+                if !self.written.is_empty() && self.written.contains(&key) {
+                    return Err(format!("attribute {} is assigned or written to", key.1));
                 }
                 continue;
             }

@@ -27,11 +27,7 @@ fn every_rule_fires_on_its_own_pattern_and_leaves_nothing_of_it() {
             &mut Fuel::limited(1),
         );
         assert_eq!(applied(&outcome), [rule.name()], "{rule}");
-        let made: Vec<Op> = graph
-            .walk()
-            .into_iter()
-            .map(|node| graph.node(node).op())
-            .collect();
+        let made: Vec<Op> = graph.walk().map(|node| graph.node(node).op()).collect();
         for step in &rule.replacement {
             assert!(
                 made.contains(&step.op),
@@ -261,7 +257,6 @@ fn applied<'r>(outcome: &Outcome<'r>) -> Vec<&'r str> {
 fn ops(graph: &Graph) -> Vec<String> {
     graph
         .walk()
-        .into_iter()
         .map(|node| graph.node(node).op().to_string())
         .collect()
 }
