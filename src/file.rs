@@ -55,7 +55,8 @@ fn directory(path: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
-fn is_device(path: &Path) -> bool {
+/// Whether this is there and no file, such as a pipe or a terminal.
+pub(crate) fn is_device(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 

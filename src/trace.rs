@@ -5,10 +5,13 @@
 //! the job in it. Each job besides has a line of its own from being submitted to being answered, waiting included.
 //!
 //! A [`Trace`] is told by being the [`Instrument`] of the passes and the [`Observer`] of the pool. What has not ended when the picture is
-//! made is drawn up to that moment and marked as unfinished, so that the record of a run that fails is whole as well.
+//! made is drawn up to that moment and marked as unfinished, so that the record of a run that fails is whole as well. A run that is killed
+//! makes no picture any more: for it a [`Trace`] can be kept in a file as it grows, and what is there at any time can be shown, too.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,9 +20,11 @@ use planish_passes::{Instrument, Pass, PassReport};
 use planish_pool::wire::Note;
 use planish_pool::{JobKey, Observer, Report, Status, WorkerReport, WorkerStatus};
 
+use crate::file;
+
 mod event;
 
-use event::{Args, Event, Lane, args};
+use event::{Args, Event, Journal, Lane, args};
 
 /// A record of one run. Clones write into the same one.
 #[derive(Clone, Debug)]
@@ -39,6 +44,8 @@ pub struct Span {
 #[derive(Debug, Default)]
 struct Book {
     events: Vec<Event>,
+    /// Where they are kept as they happen.
+    journal: Option<Journal>,
     lanes: BTreeSet<Lane>,
     /// What planish is at, the innermost last.
     open: Vec<Open>,
@@ -87,6 +94,16 @@ impl Trace {
         }
     }
 
+    /// An empty record, which is kept in this file as it grows, until the whole [file](Self::json) takes its place. A pipe or a terminal
+    /// gets the whole alone.
+    pub fn kept_in(path: &Path) -> io::Result<Self> {
+        let trace = Self::new();
+        if !file::is_device(path) {
+            trace.book().journal = Some(Journal::create(path)?);
+        }
+        Ok(trace)
+    }
+
     /// Begins a part of the run, within the one that is open.
     pub fn span(&self, name: &'static str) -> Span {
         let depth = self.begin("stage", name.into());
@@ -101,6 +118,7 @@ impl Trace {
         let now = self.at(Instant::now());
         let mut book = self.book();
         let (length, jobs) = (book.events.len(), std::mem::take(&mut book.jobs));
+        let journal = book.journal.take();
         let unfinished = args([("unfinished", true.into())]);
         let open = book.open.iter().map(|open| {
             let time = (open.since, now);
@@ -124,13 +142,15 @@ impl Trace {
         let file = event::file(book.events.clone(), book.lanes.iter().copied());
         book.events.truncate(length);
         book.jobs = jobs;
+        book.journal = journal;
         file
     }
 
     fn begin(&self, category: &'static str, name: Cow<'static, str>) -> usize {
         let since = self.at(Instant::now());
         let mut book = self.book();
-        book.lanes.insert(Lane::Main);
+        book.lane(Lane::Main);
+        book.keep(&Event::begin(Lane::Main, category, name.clone(), since));
         book.open.push(Open {
             name,
             category,
@@ -151,14 +171,12 @@ impl Trace {
             } else {
                 Args::new()
             };
+            let (category, name) = (open.category, open.name);
+            let end = Event::end(Lane::Main, category, name.clone(), now, args.clone());
+            book.keep(&end);
             let time = (open.since, now);
-            book.events.push(Event::span(
-                Lane::Main,
-                open.category,
-                open.name,
-                time,
-                args,
-            ));
+            book.events
+                .push(Event::span(Lane::Main, category, name, time, args));
         }
     }
 
@@ -222,7 +240,7 @@ impl Observer for Trace {
         let (at, worker) = (self.at(report.at), report.worker);
         let lane = Lane::Worker(worker);
         let mut book = self.book();
-        book.lanes.insert(lane);
+        book.lane(lane);
         match &report.status {
             WorkerStatus::Starting => {
                 book.starting.insert(worker, at);
@@ -231,13 +249,12 @@ impl Observer for Trace {
                 let since = book.starting.remove(&worker).unwrap_or(at);
                 let known = args([("process", (*process).into())]);
                 let start = Event::span(lane, "worker", "start", (since, at), known);
-                book.events.push(start);
+                book.push(start);
                 book.free.insert(worker, at);
             }
             WorkerStatus::Ended { how } => {
                 let known = args([("how", how.as_str().into())]);
-                book.events
-                    .push(Event::instant(lane, "worker", "end", at, known));
+                book.push(Event::instant(lane, "worker", "end", at, known));
             }
             _ => {}
         }
@@ -245,6 +262,25 @@ impl Observer for Trace {
 }
 
 impl Book {
+    fn push(&mut self, event: Event) {
+        self.keep(&event);
+        self.events.push(event);
+    }
+
+    /// Writes an event to the file that grows. One that cannot be written to is given up: the whole file will say why.
+    fn keep(&mut self, event: &Event) {
+        let journal = self.journal.as_mut();
+        if journal.is_some_and(|journal| journal.write(event).is_err()) {
+            self.journal = None;
+        }
+    }
+
+    fn lane(&mut self, lane: Lane) {
+        if self.lanes.insert(lane) {
+            self.keep(&Event::title(lane));
+        }
+    }
+
     fn note(&mut self, report: &Report, at: f64) {
         match &report.status {
             Status::Submitted => self.submitted(report, at),
@@ -268,11 +304,10 @@ impl Book {
             }
             Status::Done { from_cache } => {
                 if *from_cache {
-                    self.lanes.insert(Lane::Cache);
+                    self.lane(Lane::Cache);
                     let name = format!("hit {}", report.job);
                     let known = args([("key", report.key.to_string().into())]);
-                    self.events
-                        .push(Event::instant(Lane::Cache, "cache", name, at, known));
+                    self.push(Event::instant(Lane::Cache, "cache", name, at, known));
                 }
                 let result = if *from_cache {
                     "from the cache"
@@ -296,10 +331,10 @@ impl Book {
     }
 
     fn submitted(&mut self, report: &Report, at: f64) {
-        self.lanes.insert(Lane::Main);
+        self.lane(Lane::Main);
         let known = args([("key", report.key.to_string().into())]);
         let begin = Event::edge("b", report.job.clone(), report.ticket, at, known);
-        self.events.push(begin);
+        self.push(begin);
         let job = Job {
             name: report.job.clone(),
             key: report.key,
@@ -310,7 +345,7 @@ impl Book {
     }
 
     fn started(&mut self, report: &Report, worker: usize, at: f64) {
-        self.lanes.insert(Lane::Worker(worker));
+        self.lane(Lane::Worker(worker));
         // Tickets that share a run share its place on the worker.
         let same = |job: &Job| {
             job.key == report.key && job.work.as_ref().is_some_and(|work| work.worker == worker)
@@ -338,8 +373,7 @@ impl Book {
                 let before = work.and_then(|work| work.phase.replace((name.clone(), at)));
                 if let Some((name, since)) = before {
                     let lane = Lane::Worker(worker);
-                    self.events
-                        .push(Event::span(lane, "phase", name, (since, at), Args::new()));
+                    self.push(Event::span(lane, "phase", name, (since, at), Args::new()));
                 }
             }
             Note::Log {
@@ -352,7 +386,7 @@ impl Book {
                     ("target", target.as_str().into()),
                 ]);
                 let log = Event::instant(Lane::Worker(worker), "log", text.clone(), at, known);
-                self.events.push(log);
+                self.push(log);
             }
             _ => {}
         }
@@ -375,8 +409,7 @@ impl Book {
     fn answered(&mut self, ticket: u64, at: f64, known: &Args) {
         self.stop(ticket, at, known.clone());
         if let Some(job) = self.jobs.remove(&ticket) {
-            self.events
-                .push(Event::edge("e", job.name, ticket, at, known.clone()));
+            self.push(Event::edge("e", job.name, ticket, at, known.clone()));
         }
         self.count(at);
     }
@@ -385,7 +418,7 @@ impl Book {
         let lane = Lane::Worker(work.worker);
         let free = self.free.get(&work.worker).copied().unwrap_or(0.0);
         let since = work.since.max(free);
-        self.events.push(Event::span(
+        self.push(Event::span(
             lane,
             "job",
             job.name.clone(),
@@ -394,7 +427,7 @@ impl Book {
         ));
         if let Some((name, since)) = &work.phase {
             let phase = Event::span(lane, "phase", name.clone(), (*since, at), Args::new());
-            self.events.push(phase);
+            self.push(phase);
         }
     }
 
@@ -403,7 +436,7 @@ impl Book {
             ("queued", self.queued.into()),
             ("running", self.running.into()),
         ]);
-        self.events.push(Event::counters("jobs", at, known));
+        self.push(Event::counters("jobs", at, known));
     }
 }
 

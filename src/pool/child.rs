@@ -30,7 +30,7 @@ const TAIL: usize = 16 << 10;
 /// Bytes read after the group is dead. A process that escaped from the group could write for ever.
 const DRAIN: usize = 1 << 20;
 /// How often a job's processes are counted.
-const COUNT_EVERY: Duration = Duration::from_millis(10);
+pub(crate) const COUNT_EVERY: Duration = Duration::from_millis(10);
 
 /// Starts programs for jobs.
 #[derive(Debug)]
@@ -151,11 +151,8 @@ impl Launcher {
         Ok((Group(command.spawn()?), held))
     }
 
-    /// The processes of a job in this group.
-    fn crowd(&self, group: &Group, bounds: &Bounds) -> Crowd {
-        let resident = self.resident.borrow();
-        let resident = resident.as_ref().map(Resident::processes);
-        let resident = resident.unwrap_or_default();
+    /// The processes of a job in this group; `resident` are none of them.
+    pub(crate) fn crowd(&self, group: &Group, resident: Vec<u32>, bounds: &Bounds) -> Crowd {
         let adopted = self.owns_all_children.then_some(resident);
         Crowd::new(group.number(), adopted, bounds.processes)
     }
@@ -183,9 +180,11 @@ impl Launcher {
             .stdin(Stdio::null())
             .process_group(guard.number());
         let (child, mut output) = heard(command)?;
+        let resident = self.resident.borrow();
+        let resident = resident.as_ref().map(Resident::processes);
         let limits = Limits {
             deadline,
-            crowd: self.crowd(guard, bounds),
+            crowd: self.crowd(guard, resident.unwrap_or_default(), bounds),
         };
         let stop = wait(&child, &mut output, limits, interrupts)?;
         guard.kill();

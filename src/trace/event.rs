@@ -1,6 +1,9 @@
-//! Events in the format that Chrome and Perfetto read, and their file.
+//! Events in the format that Chrome and Perfetto read, and their files: the whole one, and the one that grows.
 
 use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -58,6 +61,27 @@ impl Event {
         }
     }
 
+    /// The beginning of something that takes time, for a record that may never hear of its end.
+    pub(super) fn begin(
+        lane: Lane,
+        category: &'static str,
+        name: Cow<'static, str>,
+        at: f64,
+    ) -> Self {
+        Self::of("B", lane, category, name, at, Args::new())
+    }
+
+    /// The end of what began last in the lane.
+    pub(super) fn end(
+        lane: Lane,
+        category: &'static str,
+        name: Cow<'static, str>,
+        at: f64,
+        args: Args,
+    ) -> Self {
+        Self::of("E", lane, category, name, at, args)
+    }
+
     /// Something that happened.
     pub(super) fn instant(
         lane: Lane,
@@ -91,7 +115,8 @@ impl Event {
         Self::of("C", Lane::Main, "counter", name.into(), at, values)
     }
 
-    fn title(lane: Lane) -> Self {
+    /// What a lane is called.
+    pub(super) fn title(lane: Lane) -> Self {
         let name = match lane {
             Lane::Main => "planish".to_owned(),
             Lane::Cache => "cache".to_owned(),
@@ -140,6 +165,27 @@ pub(super) fn args<const N: usize>(pairs: [(&str, Value); N]) -> Args {
     pairs
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+}
+
+/// A file to which events are written as they happen, so that a run that is killed leaves what it had come to.
+///
+/// It is the array form of the format, whose last bracket need not be there.
+#[derive(Debug)]
+pub(super) struct Journal(File);
+
+impl Journal {
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
+        let mut file = File::create(path)?;
+        file.write_all(b"[\n")?;
+        Ok(Self(file))
+    }
+
+    /// Writes one event, at once: what a buffer holds is lost with the process.
+    pub(super) fn write(&mut self, event: &Event) -> io::Result<()> {
+        let mut line = serde_json::to_vec(event)?;
+        line.extend_from_slice(b",\n");
+        self.0.write_all(&line)
+    }
 }
 
 /// The whole file: titles of the lanes, then the events by time, what surrounds others before them.

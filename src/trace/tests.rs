@@ -196,3 +196,36 @@ fn text_of_any_kind_is_kept_in_valid_json() {
     });
     assert_eq!(bench.events("b"), [format!("1 {text}")]);
 }
+
+#[test]
+fn what_is_kept_can_be_shown_at_any_time() {
+    let room = tempfile::tempdir().expect("a directory");
+    let path = room.path().join("trace.json");
+    let trace = Trace::kept_in(&path).expect("a file");
+    let kept = || {
+        let text = std::fs::read_to_string(&path).expect("text");
+        let text = text.trim_end().trim_end_matches(',').to_owned() + "]";
+        let events: Vec<Value> = serde_json::from_str(&text).expect("it is JSON");
+        let shown = events.iter().map(|event| {
+            let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+            text("ph") + " " + &text("name")
+        });
+        shown.collect::<Vec<_>>()
+    };
+    assert_eq!(kept(), [""; 0]);
+    let outer = trace.span("outer");
+    let inner = trace.span("inner");
+    drop(inner);
+    assert_eq!(kept(), ["M thread_name", "B outer", "B inner", "E inner"]);
+    let mut bench = Bench {
+        now: trace.began,
+        trace,
+    };
+    bench.job(1, Status::Submitted);
+    bench.job(1, Status::Started { worker: 0 });
+    // The picture of a moment leaves nothing in what is kept.
+    bench.trace.json();
+    assert_eq!(kept()[4..], ["b job 1", "M thread_name", "C jobs"]);
+    drop(outer);
+    assert_eq!(kept().last().map(String::as_str), Some("E outer"));
+}

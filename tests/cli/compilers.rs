@@ -286,3 +286,16 @@ fn doctor_finds_what_finalizing_needs() {
         .arg(compiler)
         .fails(1, &["failed to compile `lut_u8 fbgemm", "out of luck"]);
 }
+
+#[test]
+fn doctor_misses_an_assembler_that_was_named_also_where_no_python_is() {
+    let room = Room::new();
+    for variable in ["TRITON_PTXAS_PATH", "TRITON_PTXAS_BLACKWELL_PATH"] {
+        room.planish("doctor")
+            .no_cache()
+            .env("PATH", "")
+            .env("PLANISH_TRITON_PYTHON", "")
+            .env(variable, "/nonexistent/ptxas")
+            .fails(1, &["failed to use the ptxas /nonexistent/ptxas"]);
+    }
+}

@@ -233,3 +233,27 @@ fn spans_of_passes_jobs_and_the_cache_are_heard_when_asked_for() {
     assert!(!heard.contains("cache_get"), "{heard}");
     assert_eq!(run(&[]).stderr, "");
 }
+
+#[test]
+fn a_run_that_is_killed_leaves_what_it_had_come_to() {
+    let room = Room::new();
+    let slow = room.compiler("slow", "sleep 1000");
+    let digits = digits();
+    let line = format!(
+        "\"$planish\" finalize '{}' --cc '{}' --no-cache --trace killed.json & run=$!
+        until grep -q '\"ph\":\"b\"' killed.json; do sleep 0.02; done
+        kill -9 $run; wait $run; exit 7",
+        digits.display(),
+        slow.display()
+    );
+    room.shell(&line).fails(7, &[]);
+    let text = fs::read_to_string(room.path("killed.json")).expect("a trace");
+    // Readers of the format add the bracket themselves.
+    let text = text.trim_end().trim_end_matches(',').to_owned() + "]";
+    let events: Vec<Value> = serde_json::from_str(&text).expect("it is JSON");
+    let shows = |phase: &str, name: &str| {
+        let mut events = events.iter();
+        events.any(|event| event["ph"] == phase && event["name"] == name)
+    };
+    assert!(shows("B", "inline") && shows("E", "inline"), "{events:?}");
+}

@@ -254,13 +254,14 @@ fn kernel(pool: &Pool, toolchain: &Toolchain) -> Found {
     ))
 }
 
-/// Triton is needed for devices alone: only one that was named must be there.
+/// Triton is needed for devices alone: only one that was named must be there, and so must an assembler.
 fn devices(args: &Args) -> Found {
     let cache = environment::cache(&args.compiler)?;
-    let triton = match triton::find(args.python.as_deref(), cache) {
+    let triton = match triton::find(args.python.as_deref(), cache.clone()) {
         Ok(triton) => triton,
         Err(failure) if triton::is_named(args.python.as_deref()) => return Err(failure),
         Err(failure) => {
+            triton::check_assemblers(cache)?;
             let reason = failure.message.lines().next().unwrap_or_default();
             return Ok((
                 format!("none, and none is needed but for devices ({reason})"),

@@ -9,7 +9,8 @@ use planish::trace::{Span, Trace};
 use crate::console::say;
 use crate::diagnose::{Failure, failed};
 
-/// The trace of a run, if one was asked for. It is written when this is dropped, so also when the run fails or panics.
+/// The trace of a run, if one was asked for. It is written when this is dropped, so also when the run fails or panics; until then its file
+/// has what has happened so far, which is what a killed run leaves.
 #[derive(Debug)]
 pub struct Record {
     trace: Option<(Trace, PathBuf)>,
@@ -18,11 +19,15 @@ pub struct Record {
 impl Record {
     /// A record for this file, or none.
     pub fn new(path: Option<&Path>) -> Result<Self, Failure> {
-        if let Some(path) = path {
-            file::check_place(path).map_err(|error| Failure::file("write", path, &error))?;
-        }
+        let kept = |path: &Path| {
+            let trace = file::check_place(path).and_then(|()| Trace::kept_in(path));
+            match trace {
+                Ok(trace) => Ok((trace, path.to_owned())),
+                Err(error) => Err(Failure::file("write", path, &error)),
+            }
+        };
         Ok(Self {
-            trace: path.map(|path| (Trace::new(), path.to_owned())),
+            trace: path.map(kept).transpose()?,
         })
     }
 

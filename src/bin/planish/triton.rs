@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use planish::file;
 use planish::kernels::TritonKernel;
-use planish::pool::{Arch, Cache, Job, Triton, TritonArtefact, TritonSearch, TritonSource};
+use planish::pool::{Arch, Cache, Job, Ptxas, Triton, TritonArtefact, TritonSearch, TritonSource};
 
 use crate::args::Triton as Args;
 use crate::diagnose::{Failure, failed};
@@ -78,27 +78,42 @@ pub fn is_named(python: Option<&Path>) -> bool {
     python.is_some() || named("PLANISH_TRITON_PYTHON").is_some()
 }
 
+/// The variables that name assemblers instead of Triton's own, for all devices and for later ones.
+const ASSEMBLERS: [&str; 2] = ["TRITON_PTXAS_PATH", "TRITON_PTXAS_BLACKWELL_PATH"];
+
+/// Fails if the environment names an assembler that does not work: whoever names one needs it, also where no Python is found that would use it.
+pub fn check_assemblers(cache: Option<PathBuf>) -> Result<(), Failure> {
+    let cache = open(cache)?;
+    for path in ASSEMBLERS.into_iter().filter_map(named) {
+        Ptxas::find(Path::new(&path), cache.as_ref()).map_err(|error| failed(&error))?;
+    }
+    Ok(())
+}
+
 /// The Triton that is asked for on the command line or by the environment.
 pub fn find(python: Option<&Path>, cache: Option<PathBuf>) -> Result<Triton, Failure> {
     let path_of = |variable: &str| named(variable).map(PathBuf::from);
+    let [ptxas, ptxas_blackwell] = ASSEMBLERS.map(path_of);
     let search = TritonSearch {
         python: python
             .map(Path::to_owned)
             .or_else(|| path_of("PLANISH_TRITON_PYTHON")),
         path: env::var_os("PATH"),
-        ptxas: path_of("TRITON_PTXAS_PATH"),
-        ptxas_blackwell: path_of("TRITON_PTXAS_BLACKWELL_PATH"),
+        ptxas,
+        ptxas_blackwell,
     };
-    let cache = match cache {
-        Some(directory) => Some(Cache::open(directory).map_err(|error| failed(&error))?),
-        None => None,
-    };
+    let cache = open(cache)?;
     Triton::find(&search, cache.as_ref()).map_err(|error| {
         failed(&error).hint(
             "kernels for devices are compiled by a Python that has Triton (pip install triton); \
              name it with --python or $PLANISH_TRITON_PYTHON",
         )
     })
+}
+
+fn open(cache: Option<PathBuf>) -> Result<Option<Cache>, Failure> {
+    let cache = cache.map(Cache::open).transpose();
+    cache.map_err(|error| failed(&error))
 }
 
 fn source(args: &Args) -> Result<TritonSource, Failure> {

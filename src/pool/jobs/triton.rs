@@ -144,6 +144,10 @@ fn succeeded(ended: Result<Ended, NoEnd>, said: &str) -> Result<(), Failure> {
             resource: Resource::Wall,
             remains: remains(Usage::default()),
         }),
+        Err(NoEnd::Crowded) => Err(Failure::Over {
+            resource: Resource::Processes,
+            remains: remains(Usage::default()),
+        }),
         Err(NoEnd::Interrupted) => Err(Failure::Cancelled),
         Err(NoEnd::Gone { how, stderr }) => Err(Failure::Toolchain {
             reason: format!("the Python of Triton {how}\n{}", stderr.trim()),

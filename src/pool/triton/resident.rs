@@ -19,9 +19,9 @@ use rustix::net::RecvFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::channel::Interrupts;
-use crate::child::{Group, Launcher};
+use crate::child::{COUNT_EVERY, Group, Launcher};
 use crate::error::ended;
-use crate::os;
+use crate::os::{self, Crowd};
 use crate::shim;
 use crate::triton::search::environment;
 use crate::triton::signature::Kind;
@@ -64,6 +64,8 @@ pub(crate) struct Ended {
 pub(crate) enum NoEnd {
     /// The wall clock ran out.
     TimedOut,
+    /// The job has more processes than it may have.
+    Crowded,
     /// The pool cancelled the job or is gone.
     Interrupted,
     /// Python died; what it wrote says why.
@@ -102,7 +104,7 @@ impl Resident {
         let mut resident = Self::spawn(launcher, &job.tools, scratch)?;
         let arch = job.arch.number();
         resident.send(FrameKind::Hello, 0, &Greeting { arch })?;
-        match resident.receive(deadline, interrupts)? {
+        match resident.receive(deadline, &mut Crowd::none(), interrupts)? {
             frame if frame.kind == FrameKind::Hello => Ok(resident),
             frame => Err(NoEnd::Cannot {
                 reason: format!("Triton's worker greets with a {:?} frame", frame.kind),
@@ -135,12 +137,13 @@ impl Resident {
         self.jobs += 1;
         let number = self.jobs;
         let order = order(job, directory, group.number(), bounds);
+        let mut crowd = launcher.crowd(&group, self.processes(), bounds);
         let heard = self
             .send(FrameKind::Job, number, &order)
-            .and_then(|()| self.answer(number, deadline, interrupts));
+            .and_then(|()| self.answer(number, deadline, &mut crowd, interrupts));
         group.kill();
         let ended = match heard {
-            Err(stop @ (NoEnd::TimedOut | NoEnd::Interrupted)) => {
+            Err(stop @ (NoEnd::TimedOut | NoEnd::Crowded | NoEnd::Interrupted)) => {
                 // Python is well and tells of a process that is dead now. If it does not, it is of
                 // no use any more, and the process may be in its group still.
                 let now = Instant::now();
@@ -228,9 +231,10 @@ impl Resident {
         &mut self,
         number: u64,
         deadline: Instant,
+        crowd: &mut Crowd,
         interrupts: &mut Interrupts<'_>,
     ) -> Result<Ended, NoEnd> {
-        let frame = self.receive(deadline, interrupts)?;
+        let frame = self.receive(deadline, crowd, interrupts)?;
         understood(&frame, number)
     }
 
@@ -246,6 +250,7 @@ impl Resident {
     fn receive(
         &mut self,
         deadline: Instant,
+        crowd: &mut Crowd,
         interrupts: &mut Interrupts<'_>,
     ) -> Result<Frame, NoEnd> {
         loop {
@@ -255,7 +260,14 @@ impl Resident {
             if interrupts.pending() {
                 return Err(NoEnd::Interrupted);
             }
-            self.wait(deadline, Some(interrupts))?;
+            let next = deadline.min(Instant::now() + COUNT_EVERY);
+            match self.wait(next, Some(interrupts)) {
+                Err(NoEnd::TimedOut) if next < deadline => {}
+                waited => waited?,
+            }
+            if crowd.is_too_large() {
+                return Err(NoEnd::Crowded);
+            }
         }
     }
 

@@ -169,7 +169,8 @@ impl Triton {
 }
 
 impl Ptxas {
-    fn find(path: &Path, cache: Option<&Cache>) -> Result<Self, Error> {
+    /// Asks the assembler at this path what it is; what is kept in `cache` of a file that has not changed is not asked again.
+    pub fn find(path: &Path, cache: Option<&Cache>) -> Result<Self, Error> {
         let path = std::path::absolute(path)
             .map_err(|error| unusable("the ptxas", path, error.to_string()))?;
         let wrong = |reason: String| unusable("the ptxas", &path, reason);

@@ -20,7 +20,7 @@ const ARCHS: [Arch; 3] = [Arch::SM_80, Arch::SM_90, Arch::SM_100];
 const SIGNATURE: &str = "x: *u8@16, y: *fp32@16, n: i32, SCALE: 3, BLOCK: 256";
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn()); 13] = [
+    let tests: [(&str, fn()); 14] = [
         ("cubins_repeat_on_three_devices", cubins_repeat),
         ("launch_record", launch_record),
         ("assembler_for_every_device", assembler_for_every_device),
@@ -29,6 +29,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         ("refused_kernels", refused),
         ("crash_spares_the_resident", crash),
         ("limits", limits),
+        ("warm", warm),
         ("cancel", cancel),
         ("resident_that_dies", resident_dies),
         ("c_between", c_between),
@@ -393,6 +394,22 @@ fn limits() {
         matches!(&error, JobError::OverLimit { limit: Limit::Cpu(limit), .. } if *limit == cpu),
         "{error}"
     );
+    let many = "import os, time\nfor _ in range(40):\n    if os.fork() == 0:\n        time.sleep(1000)\ntime.sleep(1000)";
+    let many = job(many).limits(Limits {
+        processes: 8,
+        ..Limits::default()
+    });
+    let error = refusal(&pool, many);
+    assert!(
+        matches!(
+            &error,
+            JobError::OverLimit {
+                limit: Limit::Processes(8),
+                ..
+            }
+        ),
+        "{error}"
+    );
     let memory = job("hoard = b'x' * (1 << 33)").limits(Limits {
         memory: 1 << 30,
         ..Limits::default()
@@ -405,6 +422,26 @@ fn limits() {
     });
     let error = refusal(&pool, output);
     assert!(error.to_string().contains("File too large"), "{error}");
+    make(&pool, job("# after that"));
+    assert_eq!(pythons(&bench), resident);
+    drop(pool);
+    bench.assert_nothing_left();
+}
+
+/// Whoever wants Python to be warm before the first kernel comes gives the workers a kernel as their first job.
+fn warm() {
+    let bench = Bench::new();
+    let pool = bench
+        .builder(1)
+        .in_a_process()
+        .first_job(job(""))
+        .build()
+        .expect("a pool");
+    assert!(pythons(&bench).is_empty());
+    pool.warm();
+    assert!(pool.wait_ready(Duration::from_secs(120)));
+    let resident = pythons(&bench);
+    assert_eq!(resident.len(), 1);
     make(&pool, job("# after that"));
     assert_eq!(pythons(&bench), resident);
     drop(pool);
