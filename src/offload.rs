@@ -7,13 +7,15 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use planish_ir::{GraphModule, text};
 use planish_kernels::Isa;
 use planish_passes::{Instrument, Pass, PassReport};
 use planish_pool::wire::Level;
-use planish_pool::{Cache, Handlers, Job, JobContext, Pool, Stats, Toolchain, ToolchainSearch};
+use planish_pool::{
+    Cache, Handlers, Job, JobContext, Limits, Pool, Stats, Toolchain, ToolchainSearch,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{Finalize, Finalized, Target, model, sentence};
@@ -142,7 +144,16 @@ impl Offload {
             Model::File(path) => format!("finalize {}", path.display()),
             Model::Text(_) => "finalize a module".to_owned(),
         };
-        Job::task(TASK, payload).named(name).environment(known)
+        // Models are as large as they are; the compilers that are started for them have limits of their own.
+        let limits = Limits {
+            cpu: Duration::MAX,
+            memory: u64::MAX,
+            ..Limits::default()
+        };
+        Job::task(TASK, payload)
+            .named(name)
+            .environment(known)
+            .limits(limits)
     }
 
     /// Does it, in the worker.

@@ -18,6 +18,11 @@ pub(crate) fn job_error(job: String, bounds: &Limits, end: End) -> JobError {
             expected: cause.expected(),
             got: cause.got(),
         },
+        End::Died(death) if death.is_out_of_time() => JobError::OverLimit {
+            job,
+            limit: Limit::Cpu(bounds.cpu),
+            remains: Box::new(Remains::words(death.stderr)),
+        },
         End::Died(Death {
             signal: None,
             code: Some(0),

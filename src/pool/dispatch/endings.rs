@@ -50,12 +50,12 @@ impl State {
         }
     }
 
-    /// The job costs an attempt, and after the last one it fails.
+    /// The job costs an attempt, and after the last one it fails; at once if it had its time.
     fn died_on(&mut self, run: u64, death: Death) {
         let Some(shared) = self.runs.get_mut(&run) else {
             return;
         };
-        if shared.attempts < self.rules.attempts {
+        if shared.attempts < self.rules.attempts && !death.is_out_of_time() {
             let tickets = shared.tickets.clone();
             shared.place = Some(self.queue.push_front(shared.wish.urgency, run));
             self.actions.push(Action::Retry { tickets, death });

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rustix::process::Signal;
 
 use crate::hash::JobKey;
 use crate::quarantine::Evidence;
@@ -195,4 +196,11 @@ pub(crate) struct Death {
     pub stderr: String,
     /// The violation it was stopped for.
     pub cause: Option<WireError>,
+}
+
+impl Death {
+    /// Whether it had used the processor time that it took on itself as a limit.
+    pub(crate) fn is_out_of_time(&self) -> bool {
+        self.signal == Some(Signal::XCPU.as_raw())
+    }
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::os::Within;
 use crate::wire::{Failure, JobKind};
 use crate::worker::{Handler, JobContext};
 
@@ -24,6 +25,12 @@ where
             let kind = kind.name().to_owned();
             return Err(Failure::Unsupported { kind });
         };
+        // On a thread of somebody else's process there are no limits to take on.
+        let own_process = context.workshop().0.owns_all_children;
+        let within = own_process.then(|| Within::bounds(context.bounds()));
+        let _within = within.transpose().map_err(|error| Failure::Spawn {
+            reason: format!("take on the limits of the task: {error}"),
+        })?;
         let done = (self.run)(&task.payload, context);
         done.map(Bytes::from)
             .map_err(|reason| Failure::Task { reason })

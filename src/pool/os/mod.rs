@@ -4,8 +4,10 @@ mod crowd;
 mod fork;
 mod process;
 mod unix;
+mod within;
 
 pub(crate) use crowd::Crowd;
 pub(crate) use fork::{Forked, fork_sibling};
 pub(crate) use process::{Exit, Process};
 pub(crate) use unix::*;
+pub(crate) use within::Within;

@@ -27,6 +27,10 @@ pub(crate) fn tests() -> Vec<Trial> {
             "tasks::a_task_ends_at_its_limit_or_when_it_is_cancelled",
             ended,
         ),
+        test(
+            "tasks::a_task_has_its_processor_time_and_its_memory",
+            limited,
+        ),
         test("tasks::a_panic_tells_where_it_came_from", panics),
     ]
 }
@@ -44,6 +48,12 @@ pub(crate) fn handlers() -> Handlers {
             Ok(std::process::id().to_string().into_bytes())
         })
         .with_task("spin", spin)
+        .with_task("burn", |_, _| {
+            loop {
+                std::hint::spin_loop();
+            }
+        })
+        .with_task("hoard", hoard)
         .with_task("panic", |_, _| panic!("a mistake in the task"))
 }
 
@@ -99,6 +109,47 @@ fn spin(payload: &[u8], _: &mut JobContext<'_>) -> Result<Vec<u8>, String> {
     loop {
         std::thread::park();
     }
+}
+
+fn hoard(payload: &[u8], _: &mut JobContext<'_>) -> Result<Vec<u8>, String> {
+    let bytes = text(payload)
+        .parse()
+        .map_err(|_| "a number of bytes".to_owned())?;
+    let mut hoard: Vec<u8> = Vec::new();
+    let reserved = hoard.try_reserve_exact(bytes);
+    reserved
+        .map(|()| Vec::new())
+        .map_err(|error| error.to_string())
+}
+
+fn limited() {
+    let bench = Bench::new();
+    let pool = tasking(&bench, 1).build().expect("a pool");
+    let limits = |cpu: u64, memory| Limits {
+        cpu: Duration::from_secs(cpu),
+        memory,
+        ..Limits::default()
+    };
+    let failed = pool
+        .submit(Job::task("burn", "").limits(limits(1, 4 << 30)))
+        .wait();
+    let cpu = Duration::from_secs(1);
+    assert!(
+        matches!(failed, Err(JobError::OverLimit { limit: Limit::Cpu(found), .. }) if found == cpu),
+        "{failed:?}"
+    );
+    assert_eq!(pool.stats().retried, 0);
+    let hoard = |bytes: u64, memory| {
+        let job = Job::task("hoard", bytes.to_string()).limits(limits(60, memory));
+        pool.submit(job).wait()
+    };
+    let failed = hoard(8 << 30, 4 << 30);
+    assert!(matches!(failed, Err(JobError::Task { .. })), "{failed:?}");
+    // The next one has limits of its own.
+    let made = hoard(5 << 30, 64 << 30);
+    assert!(made.is_ok(), "{made:?}");
+    drop(pool);
+    bench.assert_nothing_left();
 }
 
 fn given() {
