@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use planish_import::torchscript::zip::{Archive, Limits};
+use planish_pool::Remains;
 use planish_pool::wire::{Bounds, Echo, Failure, Frame, FrameKind, JobKind, Order, Welcome};
 
 /// Larger inputs slow a fuzzer down more than they teach it.
@@ -70,14 +71,19 @@ impl Seeds {
             cpu_s: 2,
             memory: 3,
             output: 4,
+            processes: 5,
         };
         let order = Order {
             kind: JobKind::Echo(echo),
             bounds,
+            environment: vec![("LANG".into(), "C".into())],
         };
         let failure = Failure::Compile {
             code: 1,
-            stderr: "no".into(),
+            remains: Remains {
+                stderr: "no".into(),
+                ..Remains::default()
+            },
         };
         let frames = [
             Frame::with(FrameKind::Hello, 0, &welcome),
