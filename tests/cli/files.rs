@@ -34,8 +34,8 @@ fn a_full_disk_leaves_what_was_there() {
     let room = Room::new();
     let artefact = room.finalized();
     let before = fs::read(&artefact).expect("read");
-    // Kernels are in the cache by now. A file may have 96 KiB: enough for a kernel, not for the artefact.
-    let limited = |line: &str| room.shell(&format!("trap '' XFSZ; ulimit -f 192; exec {line}"));
+    // Kernels are in the cache by now. A file may have 24 KiB: enough for a kernel, not for the artefact.
+    let limited = |line: &str| room.shell(&format!("trap '' XFSZ; ulimit -f 48; exec {line}"));
     let model = digits();
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kernels");
     let finalize = format!(
