@@ -152,8 +152,6 @@ impl Iterator for Walk<'_> {
         };
         let head = &self.graph.nodes.heads[id];
         self.next = head.next;
-        // Read whether it is asked for or not: a processor fetches ahead what is read in sequence, and what is read now and then it waits for.
-        std::hint::black_box(self.graph.nodes.operands[id].outputs.len());
         if head.nests {
             let blocks = self.graph.nodes.margins[id].blocks.iter().rev();
             let firsts = blocks.map(|block| self.graph.blocks[*block].first);
