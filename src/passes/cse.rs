@@ -10,7 +10,6 @@
 //! after:  %1 : float = aten::q_scale(%x)
 //! ```
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use foldhash::fast::FixedState;
@@ -18,6 +17,7 @@ use planish_ir::{At, Attr, BlockId, Effects, Graph, GraphModule, Literal, NodeId
 
 use crate::analysis::alias::Aliases;
 use crate::analysis::objects::{Objects, objects};
+use crate::distinct::Distinct;
 use crate::pass::{Changed, Pass, PassCx, PassError};
 
 /// The pass.
@@ -46,24 +46,6 @@ impl Pass for Cse {
     }
 }
 
-/// Nodes that differ from each other, by a hash of what they are. Of two with one hash the later stands at the next number that is free.
-#[derive(Default)]
-struct Distinct(HashMap<u64, NodeId, FixedState>);
-
-impl Distinct {
-    /// The node that equals this one, or else the number at which it would stand.
-    fn find(&self, graph: &Graph, node: NodeId, hash: u64) -> Result<NodeId, u64> {
-        let mut number = hash;
-        while let Some(other) = self.0.get(&number) {
-            if are_equal(graph, *other, node) {
-                return Ok(*other);
-            }
-            number = number.wrapping_add(1);
-        }
-        Err(number)
-    }
-}
-
 /// Moves constants to the top of the graph and keeps the first of equal ones; returns how many were removed.
 pub(crate) fn pool_constants(graph: &mut Graph) -> usize {
     let entry = graph.entry();
@@ -71,13 +53,13 @@ pub(crate) fn pool_constants(graph: &mut Graph) -> usize {
     let mut top: Option<NodeId> = None;
     let mut removed = 0;
     for node in graph.find_all("prim::Constant") {
-        match kept.find(graph, node, hash_node(graph, node)) {
+        match known(&kept, graph, node, hash_node(graph, node)) {
             Ok(first) => {
                 replace(graph, node, first);
                 removed += 1;
             }
             Err(number) => {
-                kept.0.insert(number, node);
+                kept.insert(number, node);
                 graph.move_node(node, top.map_or(At::Start(entry), At::After));
                 top = Some(node);
             }
@@ -94,7 +76,7 @@ pub(crate) fn eliminate_common_subexpressions(
 ) -> usize {
     let mut removed = 0;
     // One table for each block on the way down to the current one.
-    let mut scopes: Vec<(BlockId, Distinct)> = Vec::new();
+    let mut scopes: Vec<(BlockId, Distinct<NodeId>)> = Vec::new();
     let others = graph.walk();
     let others = others.filter(|id| !graph.node(*id).op().is("prim::Constant"));
     for id in others.collect::<Vec<_>>() {
@@ -117,8 +99,10 @@ pub(crate) fn eliminate_common_subexpressions(
             continue;
         }
         let hash = hash_node(graph, id);
-        let known = scopes.iter().map(|(_, table)| table.find(graph, id, hash));
-        match known.reduce(Result::or) {
+        let found = scopes
+            .iter()
+            .map(|(_, table)| known(table, graph, id, hash));
+        match found.reduce(Result::or) {
             Some(Ok(first)) => {
                 replace(graph, id, first);
                 removed += 1;
@@ -126,13 +110,20 @@ pub(crate) fn eliminate_common_subexpressions(
             Some(Err(number)) => {
                 // The innermost table's number, since the tables outside of it were asked before.
                 if let Some((_, table)) = scopes.last_mut() {
-                    table.0.insert(number, id);
+                    table.insert(number, id);
                 }
             }
             None => {}
         }
     }
     removed
+}
+
+/// The node that equals this one, or else the number at which it would stand.
+fn known(among: &Distinct<NodeId>, graph: &Graph, node: NodeId, hash: u64) -> Result<NodeId, u64> {
+    among
+        .find(hash, |other| are_equal(graph, *other, node))
+        .copied()
 }
 
 fn replace(graph: &mut Graph, node: NodeId, by: NodeId) {

@@ -10,7 +10,7 @@
 //! after:  %p : __torch__.torch.classes.quantized.Conv2dPackedParamsBase = prim::GetAttr[name="quantized_forward._jit_pass_packed_weight_0"](%self)
 //! ```
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -25,6 +25,7 @@ use crate::analysis::objects::{is_module, objects};
 use crate::const_fold::{elements, evaluate};
 use crate::cse::hash_tensor;
 use crate::dce::eliminate_dead_code;
+use crate::distinct::Distinct;
 use crate::kept;
 use crate::parallel::compute_all;
 use crate::pass::{Changed, Pass, PassCx, PassError};
@@ -73,23 +74,8 @@ const PIECE: usize = 256;
 /// Packed weights that have become attributes.
 #[derive(Default)]
 struct Attributes {
-    /// By a hash of what they are; of two with one hash the later stands at the next number that is free.
-    known: HashMap<u64, (Sym, Arc<PackedParams>), FixedState>,
+    known: Distinct<(Sym, Arc<PackedParams>)>,
     names: HashSet<Sym, FixedState>,
-}
-
-impl Attributes {
-    /// The attribute that holds equal weights, or else the number at which these would stand.
-    fn find(&self, params: &PackedParams) -> Result<Sym, u64> {
-        let mut number = hash_packed(params);
-        while let Some((name, other)) = self.known.get(&number) {
-            if **other == *params {
-                return Ok(*name);
-            }
-            number = number.wrapping_add(1);
-        }
-        Err(number)
-    }
 }
 
 /// Whether a node packs a weight.
@@ -138,8 +124,9 @@ fn fold(
     for piece in nodes.chunks(PIECE) {
         let packed = pack_all(&module.method(id).graph, piece, cx.options.contract)?;
         for (node, params) in piece.iter().zip(packed) {
-            let name = match attributes.find(&params) {
-                Ok(name) => name,
+            let hash = hash_packed(&params);
+            let name = match attributes.known.find(hash, |(_, other)| **other == *params) {
+                Ok((name, _)) => *name,
                 Err(number) => {
                     let name = new_attribute(module, method, &mut uid, &params);
                     cx.kernels.pack(&params).map_err(|reason| PassError::Pack {

@@ -11,6 +11,7 @@ mod coverage;
 mod cse;
 mod dce;
 mod dedup_module_uses;
+mod distinct;
 mod finalize_on_device;
 mod fold_prepack;
 mod freeze;

@@ -27,12 +27,8 @@ pub(crate) fn unbox_objects(module: &GraphModule, graph: &mut Graph) -> usize {
 }
 
 fn unbox_once(module: &GraphModule, graph: &mut Graph) -> usize {
-    let created = graph.walk();
-    let created: Vec<NodeId> = created
-        .filter(|node| graph.node(*node).op().is("prim::CreateObject"))
-        .collect();
     let mut count = 0;
-    for node in created {
+    for node in graph.find_all("prim::CreateObject") {
         let object = graph.output(node);
         let Type::Class(class) = *graph.ty(object) else {
             continue;
