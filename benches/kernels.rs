@@ -4,12 +4,15 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark's result is its output")]
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::process::Command;
 use std::time::Instant;
 
-use planish_kernels::{Codes, Contract, Epilogue, Isa, Kernel, KernelSpec, WeightScales, pack};
+use planish_kernels::{
+    Codes, Contract, Epilogue, Isa, Kernel, KernelSpec, Unit, WeightScales, pack,
+};
 use planish_runtime::{Call, Entry, Library};
 
 /// Layers of ResNet-50 and `MobileNetV2`, with the height and width of their images; for a linear layer the rows.
@@ -31,12 +34,28 @@ const LAYERS: [(&str, usize); 11] = [
 const CALLS: usize = 40;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let isas: Vec<Isa> = Isa::ALL
+        .into_iter()
+        .filter(|isa| isa.is_supported())
+        .collect();
+    let mut entries = HashMap::new();
+    for isa in &isas {
+        let kernels =
+            LAYERS.map(|(text, _)| Ok(Kernel::new(text.parse()?, Contract::Fbgemm, *isa)?));
+        let mut kernels: Vec<Kernel> =
+            kernels.into_iter().collect::<Result<_, Box<dyn Error>>>()?;
+        kernels.dedup();
+        for unit in Unit::join(&kernels) {
+            entries.extend(compile(&unit)?);
+        }
+    }
     for (text, size) in LAYERS {
         let spec: KernelSpec = text.parse()?;
         let mut times = Vec::new();
         let mut line = format!("{text:50} @{size:<4}");
-        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_supported()) {
-            let (seconds, operations) = time(spec, isa, size)?;
+        for isa in &isas {
+            let entry = &entries[&Kernel::new(spec, Contract::Fbgemm, *isa)?];
+            let (seconds, operations) = time(spec, entry, size)?;
             times.push(seconds);
             let (us, gops) = (seconds * 1e6, operations / seconds / 1e9);
             write!(line, " {isa:>12} {us:9.1} us {gops:7.1} GOPS")?;
@@ -50,8 +69,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Seconds of a call, and the multiplications and additions in it.
-fn time(spec: KernelSpec, isa: Isa, size: usize) -> Result<(f64, f64), Box<dyn Error>> {
-    let entry = compile(Kernel::new(spec, Contract::Fbgemm, isa)?)?;
+fn time(spec: KernelSpec, entry: &Entry, size: usize) -> Result<(f64, f64), Box<dyn Error>> {
+    let isa = entry.kernel().isa();
     let packing = spec.packing().ok_or("a layer has weights")?;
     let outputs = packing.groups * packing.outputs;
     let (inputs, image, out) = match spec {
@@ -97,18 +116,22 @@ fn time(spec: KernelSpec, isa: Isa, size: usize) -> Result<(f64, f64), Box<dyn E
     Ok((times[CALLS / 4], 2.0 * products as f64))
 }
 
-fn compile(kernel: Kernel) -> Result<Entry, Box<dyn Error>> {
+/// Kernels as they are compiled for a module.
+fn compile(unit: &Unit) -> Result<Vec<(Kernel, Entry)>, Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
     let (c, so) = (dir.path().join("kernel.c"), dir.path().join("kernel.so"));
-    std::fs::write(&c, kernel.source())?;
+    std::fs::write(&c, unit.source())?;
     let status = Command::new("cc")
-        .args(kernel.flags())
+        .args(unit.flags())
         .arg("-o")
         .args([&so, &c])
         .status()?;
     if !status.success() {
-        return Err(format!("failed to compile {kernel}: {status}").into());
+        return Err(format!("failed to compile {unit}: {status}").into());
     }
     let object = std::fs::read(so)?;
-    Ok(Library::load(&object, &blake3::hash(&object), &[kernel])?.entry(kernel)?)
+    let library = Library::load(&object, &blake3::hash(&object), unit.kernels())?;
+    let entries = unit.kernels().iter();
+    let entries = entries.map(|kernel| Ok((*kernel, library.entry(*kernel)?)));
+    entries.collect()
 }

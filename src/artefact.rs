@@ -13,7 +13,7 @@ use planish_runtime::{Entry, Library, Parts, Program, RunError, map_file};
 
 use crate::finalize::Finalized;
 use crate::package::{
-    Blob, DegradedEntry, KernelEntry, Manifest, Package, PackageError, PackedEntry,
+    Blob, DegradedEntry, Manifest, Package, PackageError, PackedEntry, UnitEntry,
 };
 use crate::{RequestReport, Rung};
 
@@ -84,14 +84,11 @@ impl Artefact {
                 .map(|(name, payload)| (name.to_owned(), payload.clone().into())),
         );
         let mut kernels = Vec::new();
-        for (at, compiled) in finalized.kernels.iter().enumerate() {
-            let blob = format!("kernel{at}.so");
-            blobs.insert(
-                blob.clone(),
-                Bytes::copy_from_slice(&compiled.artefact.bytes).into(),
-            );
-            kernels.push(KernelEntry {
-                kernel: compiled.kernel.to_string(),
+        for (at, unit) in finalized.kernels.iter().enumerate() {
+            let blob = format!("kernels{at}.so");
+            blobs.insert(blob.clone(), unit.artefact.bytes.clone().into());
+            kernels.push(UnitEntry {
+                kernels: unit.kernels.iter().map(Kernel::to_string).collect(),
                 blob,
             });
         }
@@ -201,17 +198,22 @@ impl Artefact {
     }
 
     fn kernels(&self) -> Result<Vec<Entry>, ArtefactError> {
-        let entries = self.package.manifest.kernels.iter().map(|entry| {
-            let kernel: Kernel = entry
-                .kernel
-                .parse()
-                .map_err(|error| self.bad("kernels", &error))?;
-            let blob = self.blob("kernels", &entry.blob)?;
-            Library::load(blob.bytes(), blob.digest(), &[kernel])
-                .and_then(|library| library.entry(kernel))
-                .map_err(|error| self.cannot_run(error.into()))
-        });
-        entries.collect()
+        const PART: &str = "kernels";
+        let mut entries = Vec::new();
+        for unit in &self.package.manifest.kernels {
+            let kernels = unit.kernels.iter().map(|kernel| kernel.parse());
+            let kernels: Vec<Kernel> = kernels
+                .collect::<Result<_, _>>()
+                .map_err(|error: planish_kernels::Error| self.bad(PART, &error))?;
+            let blob = self.blob(PART, &unit.blob)?;
+            let library = Library::load(blob.bytes(), blob.digest(), &kernels)
+                .map_err(|error| self.cannot_run(error.into()))?;
+            for kernel in kernels {
+                let entry = library.entry(kernel);
+                entries.push(entry.map_err(|error| self.cannot_run(error.into()))?);
+            }
+        }
+        Ok(entries)
     }
 
     fn packed(&self) -> Result<HashMap<Sym, Bytes>, ArtefactError> {

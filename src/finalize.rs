@@ -17,7 +17,7 @@ use planish_pool::{Pool, Toolchain};
 use planish_runtime::{Parts, Program, RunError};
 
 use crate::artefact::{Artefact, ArtefactError};
-use crate::pipeline::{CompiledKernel, KernelError, Kernels, RequestReport, is_packer, load};
+use crate::pipeline::{CompiledUnit, KernelError, Kernels, RequestReport, load};
 use crate::rung::Rung;
 
 /// What a module is finalized for.
@@ -63,7 +63,7 @@ pub struct Finalized {
     /// What it was finalized for.
     pub target: Target,
     /// Compiled kernels.
-    pub kernels: Vec<CompiledKernel>,
+    pub kernels: Vec<CompiledUnit>,
     /// Weights in the order that kernels read them in, by attribute of the root.
     pub packed: Vec<(Sym, Kernel, Bytes)>,
     /// What passes did, and what they declined to do.
@@ -356,14 +356,14 @@ impl Instrument for Clock<'_> {
 impl Finalized {
     /// The module, ready to run in this process.
     pub fn program(&self) -> Result<Program, RunError> {
-        let kernels = self
-            .kernels
-            .iter()
-            .map(|compiled| load(compiled.kernel, &compiled.artefact));
+        let mut kernels = Vec::new();
+        for unit in &self.kernels {
+            kernels.extend(load(&unit.kernels, &unit.artefact)?);
+        }
         Program::new(Parts {
             module: &self.module,
             contract: planish_eval::Contract::Fbgemm,
-            kernels: kernels.collect::<Result<_, _>>()?,
+            kernels,
             evaluated: self
                 .degraded()
                 .filter(|request| request.rung == Rung::Eval)
@@ -380,7 +380,7 @@ impl Finalized {
     /// Kernels that are slower than they could be, or are left to the reference evaluator, since their compiler failed.
     pub fn degraded(&self) -> impl Iterator<Item = &RequestReport> {
         self.requests.iter().filter(|request| {
-            let counts = !request.cancelled && !is_packer(request.kernel.spec());
+            let counts = !request.cancelled && !request.kernel.spec().is_packer();
             counts && request.rung != Rung::Optimised
         })
     }

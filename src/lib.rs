@@ -36,7 +36,7 @@ pub mod triton;
 
 pub use artefact::{Artefact, ArtefactError};
 pub use finalize::{Finalize, FinalizeError, Finalized, Target, finalize_on_device};
-pub use pipeline::{CompiledKernel, KernelError, Kernels, PackedWeight, RequestReport};
+pub use pipeline::{CompiledUnit, KernelError, Kernels, PackedWeight, RequestReport};
 pub use sentence::sentence;
 
 pub use rung::Rung;

@@ -278,7 +278,11 @@ impl Outcome {
         });
         Self {
             passes: passes.collect(),
-            kernels: finalized.kernels.len(),
+            kernels: finalized
+                .kernels
+                .iter()
+                .map(|unit| unit.kernels.len())
+                .sum(),
             coverage: finalized.coverage.share(),
             coverage_text: finalized.coverage.to_string(),
             artefact,

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::file;
 
 /// Version of the format that is written, and the only one that is read.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"PLANISH\0";
 const HEADER: usize = 56;
@@ -58,7 +58,7 @@ pub struct Manifest {
     /// Blob with the module's text.
     pub module: String,
     /// The kernels.
-    pub kernels: Vec<KernelEntry>,
+    pub kernels: Vec<UnitEntry>,
     /// Weights in the order that kernels read them in.
     pub packed: Vec<PackedEntry>,
     /// Kernels that are slower than they could be, or missing, since their compiler failed.
@@ -77,11 +77,11 @@ pub struct DegradedEntry {
     pub because: String,
 }
 
-/// A compiled kernel.
+/// Kernels that were compiled together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct KernelEntry {
-    /// What it computes: operator, geometry, contract, instruction set.
-    pub kernel: String,
+pub struct UnitEntry {
+    /// What each computes: operator, geometry, contract, instruction set. The object holds these and no other.
+    pub kernels: Vec<String>,
     /// Blob with the shared object.
     pub blob: String,
 }
@@ -364,8 +364,8 @@ mod tests {
             contract: "fbgemm".into(),
             isa: "portable".into(),
             module: "module.ir".into(),
-            kernels: vec![KernelEntry {
-                kernel: "add_u8 fbgemm portable".into(),
+            kernels: vec![UnitEntry {
+                kernels: vec!["add_u8 fbgemm portable".into()],
                 blob: "k0".into(),
             }],
             packed: vec![],

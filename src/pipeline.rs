@@ -1,21 +1,28 @@
 //! Joins passes, kernels and the pool: kernels are compiled while the passes run.
 //!
-//! The moment a pass from fusion on has ended, the module is lowered ([`planish_kernels::lower`]); kernels that were not asked for before go to the pool,
-//! and those that the module no longer needs are cancelled. What a kernel needs is a pure function of the module, so nothing is forgotten
-//! and nothing is asked for twice.
+//! The moment a pass from fusion on has ended, the module is lowered ([`planish_kernels::lower`]); kernels that were not asked for before go
+//! to the pool, joined to units ([`Unit::join`]), and units of which the module no longer needs any kernel are cancelled. What a module
+//! needs is a pure function of it, so nothing is forgotten and nothing is asked for twice.
+//!
+//! A unit whose compiler fails falls apart: each of its kernels is asked for by itself, so that the one at fault goes down its ladder
+//! ([`Rung`]) and the others stay where they are.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use indexmap::IndexMap;
 use planish_ir::{GraphModule, PackedParams, Phase};
-use planish_kernels::{Contract, Isa, Kernel, KernelSpec, lower, pack};
+use planish_kernels::{Contract, Isa, Kernel, KernelSpec, Unit, lower, pack};
 use planish_passes::{KernelSink, kept_methods};
 use planish_pool::{Artefact, JobError, Pool, Ticket, Toolchain};
 use planish_runtime::{Call, Entry, Library};
 
 use crate::rung::{self, Rung};
+
+/// The urgency of kernels that folding waits for.
+const AT_ONCE: u32 = u32::MAX;
 
 /// The kernels of a module that is being finalized.
 pub struct Kernels<'p> {
@@ -24,20 +31,31 @@ pub struct Kernels<'p> {
     contract: Contract,
     isa: Isa,
     preserved: Vec<String>,
+    orders: Vec<Order>,
     requests: IndexMap<Kernel, Request>,
     packers: IndexMap<Kernel, Entry>,
     packed: Vec<PackedWeight>,
     problem: Option<KernelError>,
 }
 
+/// A unit that was given to the pool.
+struct Order {
+    unit: Unit,
+    ticket: Ticket,
+    cancelled: bool,
+}
+
 /// A kernel that was asked for.
 struct Request {
     pass: &'static str,
-    ticket: Ticket,
+    /// The number of the order that it is in.
+    order: usize,
     cancelled: bool,
     rung: Rung,
     /// Why it is not higher up.
     because: Option<String>,
+    /// Why it is by itself although it was joined with others.
+    apart: Option<String>,
 }
 
 /// A weight in the order that a kernel reads it in.
@@ -51,12 +69,12 @@ pub struct PackedWeight {
     pub bytes: Bytes,
 }
 
-/// A compiled kernel.
+/// Kernels that were compiled together.
 #[derive(Clone, Debug)]
-pub struct CompiledKernel {
-    /// What it computes.
-    pub kernel: Kernel,
-    /// Its shared object.
+pub struct CompiledUnit {
+    /// What the object holds.
+    pub kernels: Vec<Kernel>,
+    /// The shared object.
     pub artefact: Artefact,
 }
 
@@ -75,8 +93,14 @@ pub struct RequestReport {
     pub cancelled: bool,
     /// Whether it came from the cache; `None` when it failed or was cancelled.
     pub from_cache: Option<bool>,
-    /// Seconds that a worker spent on it.
+    /// Its share of the seconds that a worker spent on it and those that it was joined with.
     pub seconds: f64,
+    /// The number of its unit: kernels that have the same are compiled together.
+    pub unit: usize,
+    /// How many kernels that unit has.
+    pub joined: usize,
+    /// Why it is by itself, when it was joined with others first.
+    pub apart: Option<String>,
     /// How it was had in the end.
     pub rung: Rung,
     /// Why not in a better way.
@@ -120,6 +144,7 @@ impl<'p> Kernels<'p> {
             contract,
             isa,
             preserved: preserved.to_vec(),
+            orders: Vec::new(),
             requests: IndexMap::new(),
             packers: IndexMap::new(),
             packed: Vec::new(),
@@ -129,56 +154,77 @@ impl<'p> Kernels<'p> {
 
     /// Waits for the kernels that the module still needs. Those that could not be compiled in any way are left out: the
     /// evaluator computes them.
-    pub fn finish(&mut self) -> Result<Vec<CompiledKernel>, KernelError> {
+    pub fn finish(&mut self) -> Result<Vec<CompiledUnit>, KernelError> {
         if let Some(problem) = self.problem.take() {
             return Err(problem);
         }
-        let wanted = self
-            .requests
-            .iter()
-            .filter(|(_, request)| !request.cancelled);
+        let wanted = self.requests.iter();
+        let wanted = wanted.filter(|(_, request)| !request.cancelled);
         let wanted: Vec<Kernel> = wanted.map(|(kernel, _)| *kernel).collect();
         // All that have failed go down together, so that they are compiled at once.
         while self.go_down(&wanted)? {}
         let mut compiled = Vec::new();
-        for kernel in wanted {
-            let request = &self.requests[&kernel];
-            if request.rung == Rung::Eval || is_packer(kernel.spec()) {
-                // Packing kernels have done their work when the module is folded: they are not part of what it needs.
-                continue;
-            }
-            let artefact = request.ticket.wait()?;
-            let kernel = request.rung.kernel(kernel);
-            compiled.push(CompiledKernel { kernel, artefact });
+        // Packing kernels have done their work when the module is folded: they are not part of what it needs.
+        let needed = wanted.iter().filter(|kernel| !kernel.spec().is_packer());
+        let needed: Vec<Kernel> = needed.copied().collect();
+        for order in self.orders_of(&needed) {
+            let order = &self.orders[order];
+            compiled.push(CompiledUnit {
+                kernels: order.unit.kernels().to_vec(),
+                artefact: order.ticket.wait()?,
+            });
         }
         self.pack_anew()?;
         Ok(compiled)
     }
 
-    /// Asks anew, one rung down, for those of these kernels whose compiler failed. Whether there were any.
+    /// The orders from which these kernels are had, if they are compiled at all.
+    fn orders_of(&self, kernels: &[Kernel]) -> BTreeSet<usize> {
+        let requests = kernels
+            .iter()
+            .filter_map(|kernel| self.requests.get(kernel));
+        let compiled = requests.filter(|request| request.rung != Rung::Eval);
+        compiled.map(|request| request.order).collect()
+    }
+
+    /// Asks anew for those of these kernels whose compiler failed. Whether there were any.
     fn go_down(&mut self, kernels: &[Kernel]) -> Result<bool, KernelError> {
         let mut fell = false;
-        for kernel in kernels {
-            let Some(request) = self.requests.get_mut(kernel) else {
-                continue;
-            };
-            if request.rung == Rung::Eval {
-                continue;
-            }
-            match request.ticket.wait() {
-                Ok(_) => {}
-                Err(error) if rung::is_the_compilers_fault(&error) => {
-                    request.because.get_or_insert_with(|| error.to_string());
-                    request.rung = request.rung.below(kernel.isa());
-                    fell = true;
-                    if let Some(job) = request.rung.job(*kernel, self.toolchain) {
-                        request.ticket = self.pool.submit(job);
-                    }
-                }
-                Err(error) => return Err(error.into()),
+        for order in self.orders_of(kernels) {
+            if let Err(error) = self.orders[order].ticket.wait() {
+                self.fall(order, &error)?;
+                fell = true;
             }
         }
         Ok(fell)
+    }
+
+    /// Asks anew for the kernels of an order that failed: by themselves when they were joined, else one rung down.
+    fn fall(&mut self, order: usize, error: &JobError) -> Result<(), KernelError> {
+        let joined = self.orders[order].unit.kernels().len() > 1;
+        // Which of them the compiler refuses is found out in the same way.
+        let refused = joined && matches!(error, JobError::Compile { .. });
+        if !refused && !rung::is_the_compilers_fault(error) {
+            return Err(error.clone().into());
+        }
+        let fallen = self.requests.iter_mut();
+        let mut again = Vec::new();
+        for (kernel, request) in fallen.filter(|(_, request)| request.order == order) {
+            if joined {
+                request.apart.get_or_insert_with(|| error.to_string());
+            } else {
+                request.because.get_or_insert_with(|| error.to_string());
+                request.rung = request.rung.below(kernel.isa());
+            }
+            if !request.cancelled && request.rung != Rung::Eval {
+                again.push((*kernel, request.rung));
+            }
+        }
+        for (kernel, rung) in again {
+            let order = self.order(Unit::alone(rung.kernel(kernel)), rung, 0);
+            self.requests[&kernel].order = order;
+        }
+        Ok(())
     }
 
     /// Weights whose kernel went down to another instruction set lie in another order.
@@ -210,15 +256,21 @@ impl<'p> Kernels<'p> {
     pub fn report(&self, began: Instant) -> Vec<RequestReport> {
         let since = |at: Instant| at.saturating_duration_since(began);
         let reports = self.requests.iter().map(|(kernel, request)| {
-            let artefact = request.ticket.try_get().and_then(Result::ok);
+            let order = &self.orders[request.order];
+            let joined = order.unit.kernels().len();
+            let artefact = order.ticket.try_get().and_then(Result::ok);
+            let seconds = artefact.as_ref().map_or(0.0, |artefact| artefact.seconds);
             RequestReport {
                 kernel: *kernel,
                 pass: request.pass,
-                submitted: since(request.ticket.submitted()),
-                answered: request.ticket.answered().map(since),
+                submitted: since(order.ticket.submitted()),
+                answered: order.ticket.answered().map(since),
                 cancelled: request.cancelled,
                 from_cache: artefact.as_ref().map(|artefact| artefact.from_cache),
-                seconds: artefact.as_ref().map_or(0.0, |artefact| artefact.seconds),
+                seconds: seconds / joined as f64,
+                unit: request.order,
+                joined,
+                apart: request.apart.clone(),
                 rung: request.rung,
                 because: request.because.clone(),
                 proven: artefact.and_then(|artefact| artefact.proven),
@@ -227,20 +279,53 @@ impl<'p> Kernels<'p> {
         reports.collect()
     }
 
-    fn request(&mut self, kernel: Kernel, pass: &'static str, urgency: u32) {
+    /// Asks for kernels. A unit is as urgent as the most urgent of its kernels.
+    fn request(
+        &mut self,
+        kernels: &[Kernel],
+        pass: &'static str,
+        urgency: impl Fn(&Kernel) -> u32,
+    ) {
         let rung = Rung::Optimised;
-        let Some(job) = rung.job(kernel, self.toolchain) else {
-            return;
-        };
-        let job = job.urgency(urgency);
-        let request = Request {
-            pass,
+        for unit in Unit::join(kernels) {
+            let kernels = unit.kernels().to_vec();
+            let urgency = kernels.iter().map(&urgency).max().unwrap_or_default();
+            let order = self.order(unit, rung, urgency);
+            for kernel in kernels {
+                let request = Request {
+                    pass,
+                    order,
+                    cancelled: false,
+                    rung,
+                    because: None,
+                    apart: None,
+                };
+                self.requests.insert(kernel, request);
+            }
+        }
+    }
+
+    /// Gives a unit to the pool; the number of the order.
+    fn order(&mut self, unit: Unit, rung: Rung, urgency: u32) -> usize {
+        let job = rung.job(&unit, self.toolchain).urgency(urgency);
+        self.orders.push(Order {
             ticket: self.pool.submit(job),
+            unit,
             cancelled: false,
-            rung,
-            because: None,
-        };
-        self.requests.insert(kernel, request);
+        });
+        self.orders.len() - 1
+    }
+
+    /// Cancels what is under way for nobody.
+    fn cancel_needless(&mut self) {
+        let requests = self.requests.values().filter(|request| !request.cancelled);
+        let wanted: BTreeSet<usize> = requests.map(|request| request.order).collect();
+        for (number, order) in self.orders.iter_mut().enumerate() {
+            if !wanted.contains(&number) && order.ticket.try_get().is_none() {
+                order.ticket.cancel();
+                order.cancelled = true;
+            }
+        }
     }
 
     /// The compiled kernel that packs weights for `kernel`, loaded once; `None` if it could not be compiled.
@@ -258,8 +343,7 @@ impl<'p> Kernels<'p> {
             .map_err(|error| unusable(error.to_string()))?;
         if !self.packers.contains_key(&packer) {
             if !self.requests.contains_key(&packer) {
-                // Folding waits for it now.
-                self.request(packer, "fold-prepack", u32::MAX);
+                self.request(&[packer], "fold-prepack", |_| AT_ONCE);
             }
             while self.go_down(&[packer])? {}
             let request = &self.requests[&packer];
@@ -267,9 +351,11 @@ impl<'p> Kernels<'p> {
             if request.rung.kernel(packer) != packer {
                 return Ok(None);
             }
-            let artefact = request.ticket.wait()?;
-            let entry = load(packer, &artefact).map_err(|error| unusable(error.to_string()))?;
-            self.packers.insert(packer, entry);
+            let order = &self.orders[request.order];
+            let entries = load(order.unit.kernels(), &order.ticket.wait()?);
+            let entries = entries.map_err(|error| unusable(error.to_string()))?;
+            self.packers
+                .extend(entries.into_iter().map(|entry| (*entry.kernel(), entry)));
         }
         Ok(self.packers.get(&packer))
     }
@@ -296,25 +382,26 @@ impl KernelSink for Kernels<'_> {
         for (kernel, request) in &mut self.requests {
             // A packing kernel that has packed has done what it was asked for.
             let used = self.packers.contains_key(kernel);
-            let needless = !needed.contains(kernel) && !request.cancelled && !used;
-            if needless && request.ticket.try_get().is_none() {
-                request.ticket.cancel();
-            }
-            request.cancelled |= needless;
+            let is_needed = needed.contains(kernel) && !self.orders[request.order].cancelled;
+            request.cancelled = !is_needed && (request.cancelled || !used);
         }
-        let mut asked = 0;
-        // The earlier a program needs a kernel, the more of it waits for that kernel.
-        for (waiting, kernel) in (1..=needed.len() as u32).rev().zip(needed) {
-            if self
-                .requests
-                .get(&kernel)
-                .is_none_or(|request| request.cancelled)
-            {
-                self.request(kernel, pass, waiting);
-                asked += 1;
+        self.cancel_needless();
+        let is_asked = |kernel: &Kernel| {
+            let request = self.requests.get(kernel);
+            request.is_some_and(|request| !request.cancelled)
+        };
+        let new = needed.iter().copied().filter(|kernel| !is_asked(kernel));
+        let new: Vec<Kernel> = new.collect();
+        // The earlier a program needs a kernel, the more of it waits for that kernel; and folding waits for what packs.
+        self.request(&new, pass, |kernel| {
+            let before = needed.iter().position(|needed| needed == kernel);
+            match before {
+                _ if kernel.spec().is_packer() => AT_ONCE,
+                Some(before) => (needed.len() - before) as u32,
+                None => 0,
             }
-        }
-        asked
+        });
+        new.len()
     }
 
     fn pack(&mut self, params: &Arc<PackedParams>) -> Result<(), String> {
@@ -365,12 +452,15 @@ fn weights(params: &PackedParams) -> Result<Vec<i8>, String> {
     Ok(weights.ok_or("its weight is not of type qint8")?)
 }
 
-/// Loads a kernel that the pool has just made.
-pub(crate) fn load(kernel: Kernel, artefact: &Artefact) -> Result<Entry, planish_runtime::Error> {
+/// Loads kernels that the pool has just made.
+pub(crate) fn load(
+    kernels: &[Kernel],
+    artefact: &Artefact,
+) -> Result<Vec<Entry>, planish_runtime::Error> {
     let digest = blake3::Hash::from_bytes(*artefact.digest().as_bytes());
-    Library::load(&artefact.bytes, &digest, &[kernel])?.entry(kernel)
-}
-
-pub(crate) fn is_packer(spec: &KernelSpec) -> bool {
-    matches!(spec, KernelSpec::PackConv | KernelSpec::PackLinear)
+    let library = Library::load(&artefact.bytes, &digest, kernels)?;
+    kernels
+        .iter()
+        .map(|kernel| library.entry(*kernel))
+        .collect()
 }

@@ -1,5 +1,6 @@
 //! What `planish finalize --report` writes: the whole story of one run, as data.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use planish_passes::{Coverage, FloatOp};
@@ -71,6 +72,8 @@ pub struct PassEntry {
 pub struct KernelEntries {
     /// Kernels asked for.
     pub requested: usize,
+    /// The units that they are compiled in.
+    pub units: usize,
     /// Of these, compiled by a worker.
     pub compiled: usize,
     /// Of these, taken from the cache.
@@ -102,8 +105,14 @@ pub struct RequestEntry {
     pub cancelled: bool,
     /// Whether it came from the cache.
     pub from_cache: Option<bool>,
-    /// Seconds that a worker spent on it.
+    /// Its share of the seconds that a worker spent on it and those that it was joined with.
     pub seconds: f64,
+    /// The number of its unit: kernels that have the same are compiled together.
+    pub unit: usize,
+    /// How many kernels that unit has.
+    pub joined: usize,
+    /// Why it is by itself, when it was joined with others first.
+    pub apart: Option<String>,
     /// How it was had: optimised, plain, portable, eval.
     pub rung: String,
     /// Why not in a better way.
@@ -219,6 +228,11 @@ impl KernelEntries {
     fn new(requests: &[RequestReport]) -> Self {
         let mut entries = Self {
             requested: requests.len(),
+            units: requests
+                .iter()
+                .map(|request| request.unit)
+                .collect::<BTreeSet<_>>()
+                .len(),
             seconds: requests.iter().map(|request| request.seconds).sum(),
             requests: requests.iter().map(RequestEntry::new).collect(),
             ..Self::default()
@@ -247,6 +261,9 @@ impl RequestEntry {
             cancelled: report.cancelled,
             from_cache: report.from_cache,
             seconds: report.seconds,
+            unit: report.unit,
+            joined: report.joined,
+            apart: report.apart.clone(),
             rung: report.rung.to_string(),
             because: report.because.clone(),
             proven: report.proven.clone(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use planish_kernels::{Isa, Kernel};
+use planish_kernels::{Isa, Kernel, Unit};
 use planish_pool::{Job, JobError, Toolchain};
 
 /// How a kernel is had.
@@ -37,24 +37,21 @@ impl Rung {
         Kernel::new(*kernel.spec(), kernel.contract(), Isa::Portable).unwrap_or(kernel)
     }
 
-    /// The job that compiles `kernel`; none where nothing is compiled.
-    pub(crate) fn job(self, kernel: Kernel, toolchain: &Toolchain) -> Option<Job> {
-        if self == Self::Eval {
-            return None;
-        }
-        let kernel = self.kernel(kernel);
-        let flags = kernel.flags().into_iter().map(|flag| match (self, flag) {
+    /// The job that compiles these kernels, which are those of this rung.
+    pub(crate) fn job(self, unit: &Unit, toolchain: &Toolchain) -> Job {
+        let flags = unit.flags().into_iter().map(|flag| match (self, flag) {
             (Self::Plain | Self::Portable, "-O3") => "-O1",
             (Self::Plain | Self::Portable, "-O") => "-O0",
             (_, flag) => flag,
         });
-        let job = Job::cc(toolchain, kernel.source(), flags).named(kernel.to_string());
+        let job = Job::cc(toolchain, unit.source(), flags).named(unit.to_string());
+        let mut isas = unit.kernels().iter().map(Kernel::isa);
         // What is compiled for another processor cannot be tried on this one.
-        Some(if kernel.isa().is_supported() {
-            job.claiming(crate::selftest::claim(&[kernel]))
+        if isas.all(Isa::is_supported) {
+            job.claiming(crate::selftest::claim(unit.kernels()))
         } else {
             job
-        })
+        }
     }
 }
 

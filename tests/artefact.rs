@@ -86,7 +86,8 @@ fn an_artefact_reads_back() {
     assert_eq!(manifest.contract, "fbgemm");
     assert_eq!(manifest.kernels.len(), DIGITS.kernels.len());
     for (entry, compiled) in manifest.kernels.iter().zip(&DIGITS.kernels) {
-        assert_eq!(entry.kernel, compiled.kernel.to_string());
+        let kernels: Vec<_> = compiled.kernels.iter().map(ToString::to_string).collect();
+        assert_eq!(entry.kernels, kernels);
         assert_eq!(
             package.blobs[&entry.blob].bytes()[..],
             compiled.artefact.bytes[..]

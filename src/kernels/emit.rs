@@ -1,17 +1,16 @@
-//! From a kernel to its C source.
+//! From a kernel to its C text.
 //!
-//! A source is a row of parts: the types, the struct of arguments, the primitives of the instruction set, the geometry as constants, the
-//! operator's body. Parts that do not depend on numbers are C files beside this one; what depends on them is written here.
+//! A source is a row of parts: the types, the struct of arguments, the primitives of the instruction set, and for each kernel the geometry
+//! as constants and the operator's body. Parts are C files beside this one; what depends on numbers in other ways is written here.
 
+mod text;
 mod tile;
 
-use std::fmt::Write as _;
-
 use crate::{
-    AvgPool2d, Code, Conv2d, Divisor, Isa, Kernel, KernelSpec, Layout, MaxPool2d, Packing, abi,
+    AvgPool2d, Code, Conv2d, Divisor, Isa, Kernel, KernelSpec, Layout, MaxPool2d, Packing,
 };
+use text::Text;
 
-const TYPES: &str = include_str!("emit/c/types.c");
 const ROUNDING: &str = include_str!("emit/c/rounding.c");
 const FUSED_PORTABLE: &str = include_str!("emit/c/fused.portable.c");
 const FUSED_AVX512VNNI: &str = include_str!("emit/c/fused.avx512vnni.c");
@@ -41,44 +40,41 @@ const POSITION_PORTABLE: &str = include_str!("emit/c/position.portable.c");
 const POSITION_AVX512VNNI: &str = include_str!("emit/c/position.avx512vnni.c");
 const PACK: &str = include_str!("emit/c/pack.c");
 
-/// The C source of a kernel.
-pub(crate) fn source(kernel: &Kernel) -> String {
-    let mut source = Source {
-        text: format!("/* {kernel}, interface {} */\n", abi::VERSION),
-    };
+/// The C source of kernels, which are for one instruction set.
+pub(crate) fn source(kernels: &[Kernel]) -> String {
+    let texts: Vec<Text> = kernels.iter().map(write).collect();
+    text::source(&texts)
+}
+
+fn write(kernel: &Kernel) -> Text {
     let isa = kernel.isa();
-    source.part(TYPES);
-    source.part(&abi::declaration());
-    source.constant("ENTRY", kernel.symbol());
-    source.part(
-        "__attribute__((visibility(\"default\"))) int ENTRY(const struct planish_args *a);\n",
-    );
+    let mut text = Text::new(kernel);
     match kernel.spec() {
-        KernelSpec::Conv2d(conv) => source.convolution(conv, conv.packing(), isa),
+        KernelSpec::Conv2d(conv) => text.convolution(conv, conv.packing(), isa),
         KernelSpec::Linear(linear) => {
             // Rows of the matrix are pixels of one image of height 1.
             let conv = Conv2d::new(linear.inputs, linear.outputs, [1, 1]);
-            source.convolution(&conv, linear.packing(), isa);
+            text.convolution(&conv, linear.packing(), isa);
         }
         KernelSpec::Add => {
-            source.part(ROUNDING);
-            source.fused(isa);
-            source.part(ADD);
+            text.shared(ROUNDING);
+            text.fused(isa);
+            text.part(ADD);
         }
         KernelSpec::Mul => {
-            source.part(ROUNDING);
-            source.part(MUL);
+            text.shared(ROUNDING);
+            text.part(MUL);
         }
-        KernelSpec::Cat => source.part(CAT),
-        KernelSpec::Lut => source.part(LUT),
+        KernelSpec::Cat => text.part(CAT),
+        KernelSpec::Lut => text.part(LUT),
         KernelSpec::MaxPool2d(MaxPool2d {
             kernel,
             stride,
             padding,
             dilation,
         }) => {
-            source.window(*kernel, *stride, *padding, *dilation);
-            source.part(MAX_POOL);
+            text.window(*kernel, *stride, *padding, *dilation);
+            text.part(MAX_POOL);
         }
         KernelSpec::AvgPool2d(AvgPool2d {
             kernel,
@@ -86,66 +82,51 @@ pub(crate) fn source(kernel: &Kernel) -> String {
             padding,
             divisor,
         }) => {
-            source.window(*kernel, *stride, *padding, [1, 1]);
+            text.window(*kernel, *stride, *padding, [1, 1]);
             match divisor {
-                Divisor::Padded => source.constant("DIVISOR", "((bottom - top) * (right - left))"),
-                Divisor::Valid => source.constant("DIVISOR", "((y1 - y0) * (x1 - x0))"),
-                Divisor::Fixed(by) => source.constant("DIVISOR", format!("{by}L")),
+                Divisor::Padded => text.constant("DIVISOR", "((bottom - top) * (right - left))"),
+                Divisor::Valid => text.constant("DIVISOR", "((y1 - y0) * (x1 - x0))"),
+                Divisor::Fixed(by) => text.constant("DIVISOR", format!("{by}L")),
             }
-            source.part(ROUNDING);
-            source.part(MEAN);
-            source.part(AVG_POOL);
+            text.shared(ROUNDING);
+            text.shared(MEAN);
+            text.part(AVG_POOL);
         }
         KernelSpec::AdaptiveAvgPool2d => {
-            source.part(ROUNDING);
-            source.part(MEAN);
-            source.part(ADAPTIVE_AVG_POOL);
+            text.shared(ROUNDING);
+            text.shared(MEAN);
+            text.part(ADAPTIVE_AVG_POOL);
         }
         KernelSpec::Quantize(_) => {
-            source.part(ROUNDING);
-            source.part(QUANTIZE);
+            text.shared(ROUNDING);
+            text.part(QUANTIZE);
         }
         KernelSpec::Dequantize(code) => {
-            source.constant("CODE", if *code == Code::U8 { "u8" } else { "s8" });
-            source.part(DEQUANTIZE);
+            text.constant("CODE", if *code == Code::U8 { "u8" } else { "s8" });
+            text.part(DEQUANTIZE);
         }
         KernelSpec::PackConv | KernelSpec::PackLinear => {
-            source.part(if isa == Isa::Portable {
+            text.shared(if isa == Isa::Portable {
                 POSITION_PORTABLE
             } else {
                 POSITION_AVX512VNNI
             });
-            source.part(PACK);
+            text.part(PACK);
         }
         KernelSpec::Relayout(layout) => {
             let (rows, columns) = match layout {
                 Layout::NchwToNhwc => ("a->c", "a->h * a->w"),
                 Layout::NhwcToNchw => ("a->h * a->w", "a->c"),
             };
-            source.constant("ROWS", rows);
-            source.constant("COLUMNS", columns);
-            source.part(RELAYOUT);
+            text.constant("ROWS", rows);
+            text.constant("COLUMNS", columns);
+            text.part(RELAYOUT);
         }
     }
-    source.text
+    text
 }
 
-/// A source that is being written.
-struct Source {
-    text: String,
-}
-
-impl Source {
-    fn part(&mut self, part: &str) {
-        self.text.push('\n');
-        self.text.push_str(part);
-    }
-
-    fn constant(&mut self, name: &str, value: impl std::fmt::Display) {
-        // Writing to a `String` cannot fail.
-        let _ = writeln!(self.text, "#define {name} {value}");
-    }
-
+impl Text {
     fn pair(&mut self, name: char, [h, w]: [usize; 2]) {
         self.constant(&format!("{name}H"), format!("{h}L"));
         self.constant(&format!("{name}W"), format!("{w}L"));
@@ -158,7 +139,7 @@ impl Source {
         padding: [usize; 2],
         dilation: [usize; 2],
     ) {
-        self.text.push('\n');
+        self.gap();
         self.pair('K', kernel);
         self.pair('S', stride);
         self.pair('P', padding);
@@ -166,7 +147,7 @@ impl Source {
     }
 
     fn fused(&mut self, isa: Isa) {
-        self.part(if isa == Isa::Portable {
+        self.shared(if isa == Isa::Portable {
             FUSED_PORTABLE
         } else {
             FUSED_AVX512VNNI
@@ -195,9 +176,9 @@ impl Source {
         self.constant("WIDTH(a)", "((a)->w + 2 * PW)");
         match isa {
             Isa::Portable => {
-                self.part(ROUNDING);
-                self.part(FUSED_PORTABLE);
-                self.part(BYTES_PORTABLE);
+                self.shared(ROUNDING);
+                self.shared(FUSED_PORTABLE);
+                self.shared(BYTES_PORTABLE);
                 self.part(FRAME);
                 self.part(if packing.depthwise {
                     DEPTHWISE_PORTABLE
@@ -207,15 +188,15 @@ impl Source {
                 self.part(PIXELS_PORTABLE);
             }
             Isa::Avx512Vnni => {
-                self.part(BYTES_AVX512VNNI);
+                self.shared(BYTES_AVX512VNNI);
                 self.part(FRAME);
                 self.part(WALK);
                 if packing.depthwise {
-                    self.part(VECTORS);
+                    self.shared(VECTORS);
                     self.part(DEPTHWISE_AVX512VNNI);
                 } else {
-                    self.part(TILE);
-                    self.part(&tile::tiles(&packing));
+                    self.shared(TILE);
+                    tile::write(self, &packing);
                     self.part(CONV_AVX512VNNI);
                 }
             }

@@ -76,7 +76,7 @@ impl Kernel {
 
     /// The kernel's C source; compile it with [`Isa::flags`].
     pub fn source(&self) -> String {
-        emit::source(self)
+        emit::source(std::slice::from_ref(self))
     }
 
     /// How a C compiler is called for this kernel, apart from input and output: as [`Isa::flags`] say, with few optimisations where the

@@ -34,6 +34,7 @@ mod pack;
 pub mod reference;
 mod spec;
 mod triton;
+mod unit;
 
 pub use epilogue::{Affine, Codes, Epilogue, WeightScales, mul_multiplier, requantize_table};
 pub use error::Error;
@@ -42,3 +43,4 @@ pub use kernel::{Contract, Kernel};
 pub use pack::{Packing, pack};
 pub use spec::{AvgPool2d, Code, Conv2d, Divisor, KernelSpec, Layout, Linear, MaxPool2d};
 pub use triton::TritonKernel;
+pub use unit::Unit;

@@ -234,6 +234,11 @@ impl KernelSpec {
         }
     }
 
+    /// Whether it brings weights into their order, once, before anything runs.
+    pub fn is_packer(&self) -> bool {
+        matches!(self, Self::PackConv | Self::PackLinear)
+    }
+
     /// The operator's name alone.
     pub fn operator(&self) -> &'static str {
         match self {

@@ -89,7 +89,7 @@ fn a_forged_artefact_is_refused() {
     let isa = package.manifest.isa.clone();
 
     let unknown = forge(&|package| {
-        let kernel = &mut package.manifest.kernels[0].kernel;
+        let kernel = &mut package.manifest.kernels[0].kernels[0];
         *kernel = kernel.replace(&isa, "amx");
     });
     refused(
@@ -180,8 +180,9 @@ fn a_processor_without_the_instruction_set_is_told_which() {
     let good = Bytes::from(fs::read(room.finalized()).expect("read"));
     let mut package = Package::read(&good, "digits").expect("an artefact");
     let own = package.manifest.isa.clone();
-    let kernel = &mut package.manifest.kernels[0].kernel;
-    *kernel = kernel.replace(&own, &isa.to_string());
+    for kernel in &mut package.manifest.kernels[0].kernels {
+        *kernel = kernel.replace(&own, &isa.to_string());
+    }
     refused(
         &room,
         &package.to_bytes(),

@@ -40,7 +40,7 @@ fn a_cache_is_counted_checked_trimmed_and_cleared() {
     assert_eq!(ask("verify").succeeds().stdout, all);
     let said = ask("gc").succeeds().stdout;
     assert!(said.starts_with("0 entries removed"), "{said}");
-    let said = ask("gc").args(&["--max-size", "32K"]).succeeds().stdout;
+    let said = ask("gc").args(&["--max-size", "16K"]).succeeds().stdout;
     assert!(!said.starts_with("0 entries"), "{said}");
     ask("clear").succeeds();
     assert_eq!(self::entries(&room), Vec::<PathBuf>::new());

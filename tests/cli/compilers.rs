@@ -168,6 +168,62 @@ fn each_rung_of_the_ladder_is_tried() {
     }
 }
 
+#[test]
+fn a_kernel_that_fails_leaves_those_it_was_joined_with_where_they_are() {
+    // Two kernels that are joined on every processor; the second one fails.
+    const GOOD: &str = "quantize_f32u8";
+    const BAD: &str = "nchw_to_nhwc_u8";
+    let room = Room::new();
+    for (name, change, part) in [
+        (
+            "crashes",
+            "kill -SEGV $$",
+            "the compiler was killed by SIGSEGV (11)",
+        ),
+        (
+            "miscompiles",
+            "sed -i '/ENTRY planish_nchw/,/return 0;/s/= x.i . columns . j./= 1/' kernel.c",
+            "what the compiler made is wrong: ",
+        ),
+        (
+            "traps",
+            "sed -i '/ENTRY planish_nchw/,/return 0;/s/return 0;/__builtin_trap();/' kernel.c",
+            "the result was killed by SIGILL (4)",
+        ),
+    ] {
+        let script = format!(
+            "for flag; do case \"$flag\" in -O3) if grep -q 'ENTRY planish_{BAD}' kernel.c; then {change}; fi;; esac; done; exec cc \"$@\""
+        );
+        let compiler = room.compiler(name, &script);
+        let mut artefacts = Vec::new();
+        for jobs in ["1", "2"] {
+            finalize_by(&room, &compiler, jobs).prints(&[CHECKED, "no fallback"]);
+            let record = degraded(&room);
+            assert_eq!(record.len(), 1, "{record:?}");
+            let (rung, because) = &record[0];
+            let noted = [part, BAD].iter().all(|word| because.contains(word));
+            assert!(rung == "plain" && noted, "{record:?}");
+            for request in requests(&room) {
+                let kernel = request["kernel"].as_str().expect("a text");
+                let rung = if kernel.starts_with(BAD) {
+                    "plain"
+                } else {
+                    "optimised"
+                };
+                assert_eq!(request["rung"], rung, "{request}");
+                if [GOOD, BAD].iter().any(|name| kernel.starts_with(name)) {
+                    assert_eq!(request["joined"], 1, "{request}");
+                    let apart = request["apart"].as_str().expect("a text");
+                    assert!(apart.contains(part), "{request}");
+                    assert!(apart.contains(GOOD) && apart.contains(BAD), "{request}");
+                }
+            }
+            artefacts.push(fs::read(room.path("digits.planish")).expect("an artefact"));
+        }
+        assert!(artefacts[0] == artefacts[1], "{name}: other bytes");
+    }
+}
+
 fn finalize_by(room: &Room, compiler: &Path, jobs: &str) -> Outcome {
     room.planish("finalize")
         .arg(digits())
@@ -182,9 +238,7 @@ fn finalize_by(room: &Room, compiler: &Path, jobs: &str) -> Outcome {
 
 /// Rung and reason of each kernel that the report and the artefact say is slower.
 fn degraded(room: &Room) -> Vec<(String, String)> {
-    let text = fs::read(room.path("report.json")).expect("a report");
-    let report: Value = serde_json::from_slice(&text).expect("JSON");
-    let requests = report["kernels"]["requests"].as_array().expect("a list");
+    let requests = requests(room);
     assert!(
         requests
             .iter()
@@ -194,6 +248,14 @@ fn degraded(room: &Room) -> Vec<(String, String)> {
     let package = Package::read(&bytes.into(), "digits.planish").expect("it reads");
     let record = package.manifest.degraded.into_iter();
     record.map(|entry| (entry.rung, entry.because)).collect()
+}
+
+/// What the report says of each kernel.
+fn requests(room: &Room) -> Vec<Value> {
+    let text = fs::read(room.path("report.json")).expect("a report");
+    let report: Value = serde_json::from_slice(&text).expect("JSON");
+    let requests = report["kernels"]["requests"].as_array();
+    requests.expect("a list").clone()
 }
 
 #[test]

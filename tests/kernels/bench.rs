@@ -123,7 +123,7 @@ impl Compiled {
 pub(crate) fn compile(kernel: Kernel) -> Entry {
     let artefact = wait(job(&kernel, kernel.source()));
     let artefact = artefact.unwrap_or_else(|error| panic!("{kernel}: {error}"));
-    load(kernel, &artefact)
+    load(&[kernel], &artefact).remove(0)
 }
 
 /// The job that compiles `source` as a kernel.
@@ -168,7 +168,7 @@ fn program(module: &GraphModule, isa: Isa) -> Program {
         contract: Contract::Fbgemm,
         kernels: compiled
             .iter()
-            .map(|c| load(c.kernel, &c.artefact))
+            .flat_map(|unit| load(&unit.kernels, &unit.artefact))
             .collect(),
         evaluated: Vec::new(),
         packed,
@@ -176,11 +176,16 @@ fn program(module: &GraphModule, isa: Isa) -> Program {
     Program::new(parts).unwrap_or_else(|error| panic!("{}", chain(&error)))
 }
 
-fn load(kernel: Kernel, artefact: &Artefact) -> Entry {
+fn load(kernels: &[Kernel], artefact: &Artefact) -> Vec<Entry> {
     let digest = blake3::Hash::from_bytes(*artefact.digest().as_bytes());
-    let library = Library::load(&artefact.bytes, &digest, &[kernel]);
-    let entry = library.and_then(|library| library.entry(kernel));
-    entry.unwrap_or_else(|error| panic!("{kernel}: {}", chain(&error)))
+    let library = Library::load(&artefact.bytes, &digest, kernels);
+    let entries = library.and_then(|library| {
+        kernels
+            .iter()
+            .map(|kernel| library.entry(*kernel))
+            .collect()
+    });
+    entries.unwrap_or_else(|error| panic!("{kernels:?}: {}", chain(&error)))
 }
 
 /// Fails unless both are the same values: tensors to the bit, to the stride and to the scale.

@@ -119,8 +119,8 @@ impl Compiler {
                 }
             }
             self.programs.fetch_add(1, Ordering::Relaxed);
-            self.kernels
-                .fetch_add(finalized.kernels.len(), Ordering::Relaxed);
+            let kernels = finalized.kernels.iter().map(|unit| unit.kernels.len());
+            self.kernels.fetch_add(kernels.sum(), Ordering::Relaxed);
             self.fallbacks
                 .fetch_add(program.fallbacks().len(), Ordering::Relaxed);
         }
@@ -137,7 +137,7 @@ impl fmt::Display for Compiler {
             .collect();
         write!(
             f,
-            "{:<12}{:>5}   compiled for {}: {} kernels ({} distinct), {} operators without one; outputs equal the evaluator's; {} refused for attributes that are kept",
+            "{:<12}{:>5}   compiled for {}: {} kernels ({} units compiled), {} operators without one; outputs equal the evaluator's; {} refused for attributes that are kept",
             "programs",
             self.programs.load(Ordering::Relaxed),
             sets.join(" and "),

@@ -173,10 +173,11 @@ fn summarize(
     };
     writeln!(
         out,
-        "{}: {} passes, {} kernels{made}, {:.2} s",
+        "{}: {} passes, {} kernels in {} units{made}, {:.2} s",
         report.input,
         finalized.passes.len(),
         grouped(kernels.requested),
+        grouped(kernels.units),
         time.as_secs_f64()
     )?;
     if let Some(proof) = &finalized.proof {

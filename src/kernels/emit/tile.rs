@@ -20,6 +20,8 @@ use std::fmt::{Arguments, Write as _};
 use crate::Packing;
 use crate::pack::BLOCK;
 
+use super::text::Text;
+
 /// Blocks of a full tile: 64 channels, four weight registers for each pixel that is loaded.
 const BLOCKS: usize = 4;
 /// The first register for weights, behind the most sums that a tile has.
@@ -27,8 +29,8 @@ const WEIGHTS: usize = 24;
 /// The first of the two registers for quads of pixels.
 const QUADS: usize = 28;
 
-/// Tiles for these weights, and the function that chooses among them.
-pub(super) fn tiles(packing: &Packing) -> String {
+/// Adds the tiles for these weights, and the function that chooses among them.
+pub(super) fn write(to: &mut Text, packing: &Packing) {
     let blocks = packing.outputs.div_ceil(BLOCK);
     let full = blocks.min(BLOCKS);
     let rest = match blocks % full {
@@ -40,23 +42,24 @@ pub(super) fn tiles(packing: &Packing) -> String {
     } else {
         vec![full, rest]
     };
-    let mut text = String::new();
-    for &blocks in &shapes {
-        for pixels in [pixels(blocks), 1] {
-            Tile { pixels, blocks }.write(&mut text, packing);
-        }
-    }
+    to.gap();
     for (name, value) in [
         ("BLOCKS", full),
         ("REST", rest),
         ("PIXELS", pixels(full)),
         ("REST_PIXELS", pixels(rest)),
     ] {
-        put(&mut text, format_args!("#define {name} {value}"));
+        to.constant(name, value);
+    }
+    let mut text = String::new();
+    for &blocks in &shapes {
+        for pixels in [pixels(blocks), 1] {
+            Tile { pixels, blocks }.write(&mut text, packing);
+        }
     }
     put(
         &mut text,
-        format_args!("\nstatic void compute(struct tile *t, i64 blocks)\n{{"),
+        format_args!("static void compute(struct tile *t, i64 blocks)\n{{"),
     );
     for &blocks in &shapes {
         let many = pixels(blocks);
@@ -66,8 +69,8 @@ pub(super) fn tiles(packing: &Packing) -> String {
             format_args!("        t->count == 1 ? tile_1x{blocks}(t) : tile_{many}x{blocks}(t);"),
         );
     }
-    text.push_str("}\n\n");
-    text
+    text.push_str("}\n");
+    to.part(&text);
 }
 
 /// Pixels of a tile: sums, weights and pixels fit 32 registers, and the pointers to the pixels fit the others.

@@ -1,6 +1,3 @@
-/* The lanes of a block that hold channels, when `width` channels are left. */
-static inline i64 lanes(i64 width) { return width >= 16 ? 0xffff : (1L << width) - 1; }
-
 /* A convolution is a matrix product whose left rows are windows of the image. Blocks of weights are the outer loop, so that they stay in
    the cache while all pixels pass. */
 static void convolve(const struct planish_args *a, const u8 *image, i64 images, u8 *out)
@@ -28,7 +25,7 @@ static void convolve(const struct planish_args *a, const u8 *image, i64 images, 
             t.start = a->weights + slot * 4;
             t.weights = a->weights + SLOTS * 4 + slot * (RUNS * QUADS * 4);
             t.epilogue = a->epilogue + slot;
-            t.last = lanes(width - (blocks - 1) * 16);
+            t.last = block_lanes(width - (blocks - 1) * 16);
             for (i64 p = 0; p < count; p += pixels) {
                 for (i64 i = 0; i < pixels; i++) {
                     t.x[i] = walk.at;

@@ -1,16 +1,5 @@
-/* Adds to each lane of sum the products of its four unsigned bytes of x with its four signed bytes of w. Does not saturate. */
-#define DOT(sum, x, w) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w))
-
-/* The chosen channels of a pixel, one in the low byte of each lane, and zeros. Nothing is read behind the last chosen one. */
-static inline v16i channels(const u8 *x, u16 chosen)
-{
-    v16i r;
-    __asm__("vpmovzxbd %1, %0 %{%2%}%{z%}" : "=v"(r) : "m"(*(const v16u8_any *)x), "Yk"(chosen));
-    return r;
-}
-
 /* Four pixels by 16 channels. */
-static inline void tile(const struct planish_args *a, const u8 *const *x, i64 row, i64 c, u8 *out, i64 count, i64 width)
+static inline void four_pixels(const struct planish_args *a, const u8 *const *x, i64 row, i64 c, u8 *out, i64 count, i64 width)
 {
     const u16 chosen = lanes(width);
     const u8 *weights = a->weights + SLOTS * 4 + c * (KH * KW * 4);
@@ -50,9 +39,9 @@ static void convolve(const struct planish_args *a, const u8 *image, i64 images, 
         }
         i64 c = 0;
         for (; c + 16 <= IC; c += 16)
-            tile(a, x, row, c, out + p * IC, count - p, 16);
+            four_pixels(a, x, row, c, out + p * IC, count - p, 16);
         if (c < IC)
-            tile(a, x, row, c, out + p * IC, count - p, IC - c);
+            four_pixels(a, x, row, c, out + p * IC, count - p, IC - c);
     }
 }
 

@@ -14,3 +14,5 @@ struct tile {
 };
 _Static_assert(sizeof(struct tile) == 136, "layout");
 
+/* The lanes of a block that hold channels, when `width` channels are left. */
+static inline i64 block_lanes(i64 width) { return width >= 16 ? 0xffff : (1L << width) - 1; }

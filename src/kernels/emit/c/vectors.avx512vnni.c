@@ -53,3 +53,14 @@ static inline void store(u8 *out, v16i value, u16 chosen)
 {
     __asm__("vpmovdb %1, %0 %{%2%}" : "+m"(*(v16u8_any *)out) : "v"(value), "Yk"(chosen));
 }
+
+/* Adds to each lane of sum the products of its four unsigned bytes of x with its four signed bytes of w. Does not saturate. */
+#define DOT(sum, x, w) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w))
+
+/* The chosen channels of a pixel, one in the low byte of each lane, and zeros. Nothing is read behind the last chosen one. */
+static inline v16i channels(const u8 *x, u16 chosen)
+{
+    v16i r;
+    __asm__("vpmovzxbd %1, %0 %{%2%}%{z%}" : "=v"(r) : "m"(*(const v16u8_any *)x), "Yk"(chosen));
+    return r;
+}
