@@ -322,11 +322,11 @@ impl Instrument for Teller<'_, '_> {
 /// Adds what the pool of the child counted to the counters of the parent's.
 fn tell_counters(stats: &Stats, context: &mut JobContext<'_>) {
     let counters = [
-        ("kernels requested", stats.requested),
-        ("kernels compiled", stats.compiled),
-        ("kernels from the cache", stats.from_cache),
-        ("kernels failed", stats.failed),
-        ("kernels cancelled", stats.cancelled),
+        ("units requested", stats.requested),
+        ("units compiled", stats.compiled),
+        ("units from the cache", stats.from_cache),
+        ("units failed", stats.failed),
+        ("units cancelled", stats.cancelled),
         ("crashes", stats.crashes),
     ];
     for (name, amount) in counters.into_iter().filter(|(_, amount)| *amount > 0) {

@@ -41,7 +41,7 @@ fn a_child_makes_the_same_artefact_and_tells_what_it_does() {
         serde_json::from_slice(&text).expect("it is JSON")
     };
     let counted = &json("counters.json")["counted"];
-    assert!(counted["kernels compiled"].as_u64() > Some(0), "{counted}");
+    assert!(counted["units compiled"].as_u64() > Some(0), "{counted}");
     assert!(counted["rewrites"].as_u64() > Some(0), "{counted}");
     let trace = json("trace.json");
     let events = trace["traceEvents"].as_array().expect("a list").iter();
@@ -59,10 +59,10 @@ fn a_child_makes_the_same_artefact_and_tells_what_it_does() {
     finalize();
     let counted = &json("counters.json")["counted"];
     assert!(
-        counted["kernels from the cache"].as_u64() > Some(0),
+        counted["units from the cache"].as_u64() > Some(0),
         "{counted}"
     );
-    assert_eq!(counted["kernels compiled"], Value::Null);
+    assert_eq!(counted["units compiled"], Value::Null);
     room.planish("run")
         .arg(room.path("child.planish"))
         .arg("--inputs")

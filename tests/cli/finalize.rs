@@ -111,6 +111,9 @@ fn the_whole_line() {
         "{started:?}"
     );
 
+    finalize(&room, &compiler, "4", "fourth.planish").prints(&CHECKED);
+    assert!(!starts(&room).is_empty());
+
     // The same bytes each time, whatever the number of threads and workers.
     let bytes = |name: &str| fs::read(room.path(name)).expect("an artefact");
     assert!(
@@ -120,6 +123,10 @@ fn the_whole_line() {
     assert!(
         bytes("first.planish") == bytes("third.planish"),
         "one thread and several differ"
+    );
+    assert!(
+        bytes("first.planish") == bytes("fourth.planish"),
+        "two workers and four differ"
     );
 
     // Nothing that was installed is needed to run it.

@@ -9,7 +9,7 @@ use planish::Kernels;
 use planish::eval::{Contract, Interpreter, Value};
 use planish::ir::text::parse_module;
 use planish::ir::{GraphModule, Literal, Phase};
-use planish::kernels::{Isa, Kernel};
+use planish::kernels::{Isa, Kernel, Unit};
 use planish::passes::KernelSink as _;
 use planish::pool::{Artefact, Job, JobError};
 use planish::prelude::*;
@@ -129,6 +129,11 @@ pub(crate) fn compile(kernel: Kernel) -> Entry {
 /// The job that compiles `source` as a kernel.
 pub(crate) fn job(kernel: &Kernel, source: String) -> Job {
     Job::cc(&BENCH.toolchain, source, kernel.flags()).named(kernel.to_string())
+}
+
+/// The job that compiles a unit.
+pub(crate) fn unit_job(unit: &Unit) -> Job {
+    Job::cc(&BENCH.toolchain, unit.source(), unit.flags()).named(unit.to_string())
 }
 
 /// Has a job done.

@@ -1,12 +1,12 @@
 //! What a worker tries of a kernel before it is used: every kind of kernel is right, and one that is not is found.
 
 use planish::kernels::{
-    AvgPool2d, Code, Contract, Conv2d, Divisor, Kernel, KernelSpec, Layout, Linear, MaxPool2d,
+    AvgPool2d, Code, Contract, Conv2d, Divisor, Kernel, KernelSpec, Layout, Linear, MaxPool2d, Unit,
 };
 use planish::pool::JobError;
 use planish::selftest;
 
-use crate::bench::{isas, job, wait};
+use crate::bench::{isas, job, unit_job, wait};
 
 fn specs() -> Vec<KernelSpec> {
     let conv = KernelSpec::Conv2d;
@@ -79,6 +79,23 @@ fn every_kind_of_kernel_is_proven() {
             let artefact = wait(job(&kernel, kernel.source()).claiming(claim));
             let artefact = artefact.unwrap_or_else(|error| panic!("failed to {error}"));
             assert!(artefact.proven.is_some(), "{kernel}");
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_kernel_is_proven_beside_others() {
+    for isa in isas() {
+        let kernels = specs().into_iter();
+        let kernels = kernels.map(|spec| Kernel::new(spec, Contract::Fbgemm, *isa));
+        let kernels: Result<Vec<_>, _> = kernels.collect();
+        let units = Unit::join(&kernels.expect("they make sense"));
+        assert!(units.len() < specs().len());
+        for unit in units {
+            let claim = selftest::claim(unit.kernels());
+            let artefact = wait(unit_job(&unit).claiming(claim));
+            let artefact = artefact.unwrap_or_else(|error| panic!("failed to {error}"));
+            assert!(artefact.proven.is_some(), "{unit}");
         }
     }
 }

@@ -136,7 +136,7 @@ fn complain(pool: &Pool) {
     if stats.cache_corrupt > 0 {
         let many = stats.cache_corrupt;
         say(format_args!(
-            "planish: {many} kernels in the cache were damaged and are made again"
+            "planish: {many} units of kernels in the cache were damaged and are made again"
         ));
     }
     if stats.cache_unwritten > 0 {
@@ -145,7 +145,7 @@ fn complain(pool: &Pool) {
             stats.cache_complaint.unwrap_or_default(),
         );
         say(format_args!(
-            "planish: {many} kernels could not be kept in the cache: {reason}"
+            "planish: {many} units of kernels could not be kept in the cache: {reason}"
         ));
     }
 }

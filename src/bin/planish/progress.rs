@@ -1,4 +1,4 @@
-//! What a user sees of long work: the pass that runs and the kernels that are done, when standard error is a terminal.
+//! What a user sees of long work: the pass that runs and the units of kernels that are done, when standard error is a terminal.
 
 use std::borrow::Cow;
 use std::io::IsTerminal as _;
@@ -11,7 +11,7 @@ use planish::pool::{Observer, Report, Status};
 
 /// While there is nothing to count, and when there is.
 const SPINNER: &str = "{spinner} {msg}";
-const BAR: &str = "{spinner} {msg:<22} {bar:24} {pos}/{len} kernels {elapsed:>4}";
+const BAR: &str = "{spinner} {msg:<22} {bar:24} {pos}/{len} units {elapsed:>4}";
 
 /// A bar, or nothing. It goes away with its last copy, so that a message never stands behind it.
 #[derive(Clone)]
@@ -54,12 +54,12 @@ impl Observer for Progress {
                 self.bar.inc_length(1);
             }
             Status::Running { elapsed, .. } => {
-                self.show(format!("{} ({} s)", report.job, elapsed.as_secs()));
+                self.show(format!("{} ({} s)", first(&report.job), elapsed.as_secs()));
             }
             Status::Done { .. } | Status::Failed { .. } | Status::Cancelled => {
                 self.bar.inc(1);
                 // What took long does not any more.
-                if self.bar.message().starts_with(&report.job) {
+                if self.bar.message().starts_with(first(&report.job)) {
                     self.show("compile");
                 }
             }
@@ -76,6 +76,11 @@ impl Instrument for Progress {
     fn stage(&mut self, what: &'static str) {
         self.show(what);
     }
+}
+
+/// A job's name up to its first kernel: a line has no room for more.
+fn first(job: &str) -> &str {
+    job.split(", ").next().unwrap_or(job)
 }
 
 fn set_template(bar: &ProgressBar, template: &str) {
