@@ -6,7 +6,7 @@
 //! - `cold`: from nothing to the first result.
 //! - `round`: round trip of an empty job, p50 and p99 in µs.
 //! - `queued`: empty jobs a second when 10,000 are submitted at once, and processor time for each, in µs, of host and workers.
-//! - `payload`: jobs a second with 1 MiB in, and with 1 MiB in and out.
+//! - `payload`: jobs a second with 1 MiB in, which the job looks at, and with 1 MiB in and out.
 //! - `idle`: private memory of an idle worker, in bytes.
 //! - `killed`: two busy workers, six waiting jobs, one worker is killed: until there are two workers again that take jobs, and jobs lost.
 //! - `orphans`: processes left 50 ms after a host with two running compilers was killed, the most of ten times.
@@ -36,13 +36,13 @@ use serde_json::{Value, json};
 type Answer = Result<Value, Box<dyn Error>>;
 
 const WORKERS: usize = 2;
-/// A task that takes bytes and gives none.
+/// A task that takes bytes, sees that they are there, and gives none.
 const TAKE: &str = "take";
 /// The argument of a host that keeps compilers running until it is killed.
 const HOST: &str = "--host";
 
 fn main() -> ExitCode {
-    let handlers = selftest::handlers().with_task(TAKE, |_, _| Ok(Vec::new()));
+    let handlers = selftest::handlers().with_task(TAKE, |bytes, _| take(bytes));
     if let Some(code) = enter_if_asked(&handlers) {
         return code;
     }
@@ -127,6 +127,20 @@ fn payload() -> Answer {
         "both_jobs_per_s": both,
         "both_cpu_us_per_job": both_cpu,
     }))
+}
+
+/// Looks at every line of the processor's cache: wherever the bytes are, a job that uses them has to fetch them from there.
+fn take(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    const LINE: usize = 64;
+    let first = bytes.first().ok_or("take no bytes")?;
+    match bytes.chunks(LINE).position(|line| line[0] != *first) {
+        None if bytes.len() == 1 << 20 => Ok(Vec::new()),
+        None => Err(format!("take 1 MiB: there are {} bytes", bytes.len())),
+        Some(line) => Err(format!(
+            "take bytes that are all {first}: others at {}",
+            line * LINE
+        )),
+    }
 }
 
 /// Jobs a second when all are submitted at once, and processor time for each, in µs, of this process and its workers; medians of a

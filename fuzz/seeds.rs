@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use planish_import::torchscript::zip::{Archive, Limits};
 use planish_pool::Remains;
-use planish_pool::wire::{Bounds, Echo, Failure, Frame, FrameKind, JobKind, Order, Welcome};
+use planish_pool::wire::{Bounds, Echo, Failure, Frame, FrameKind, JobKind, Order, Region, Welcome};
 
 /// Larger inputs slow a fuzzer down more than they teach it.
 const LARGEST: usize = 16 << 10;
@@ -77,6 +77,14 @@ impl Seeds {
             kind: JobKind::Echo(echo),
             bounds,
             environment: vec![("LANG".into(), "C".into())],
+            region: None,
+        };
+        let elsewhere = Order {
+            region: Some(Region {
+                offset: 4096,
+                length: 70_000,
+            }),
+            ..order.clone()
         };
         let failure = Failure::Compile {
             code: 1,
@@ -88,8 +96,10 @@ impl Seeds {
         let frames = [
             Frame::with(FrameKind::Hello, 0, &welcome),
             Frame::ordering(1, &order),
+            Frame::ordering(4, &elsewhere),
             Frame::with(FrameKind::Failed, 1, &failure),
             Ok(Frame::new(FrameKind::Cancel, 2, Vec::new())),
+            Ok(Frame::new(FrameKind::Returned, 4, Vec::new())),
             Ok(Frame::new(FrameKind::Done, 3, b"object".to_vec())),
         ];
         let mut all = vec![5];

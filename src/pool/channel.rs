@@ -4,13 +4,15 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
+use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
 use crate::outgoing::Outgoing;
 use crate::patience::Patience;
-use crate::wire::{Decoder, Frame, FrameKind, Note, WireError};
+use crate::view::View;
+use crate::wire::{Decoder, Frame, FrameKind, Note, Order, Region, WireError};
 
 /// Bytes after which answers are not held back any longer.
 const PIECE: usize = 64 << 10;
@@ -28,6 +30,8 @@ pub(crate) struct Channel {
     /// Those among them that were cancelled since.
     cancelled: Vec<u64>,
     outgoing: Outgoing,
+    /// Where large payloads lie.
+    view: Option<View>,
     ended: bool,
     /// Something was sent since the last order was waited for.
     answered: bool,
@@ -43,13 +47,14 @@ pub(crate) struct Interrupts<'a> {
 }
 
 impl Channel {
-    pub(crate) fn new(stream: UnixStream) -> Self {
+    pub(crate) fn new(stream: UnixStream, view: Option<View>) -> Self {
         Self {
             stream,
             decoder: Decoder::default(),
             waiting: VecDeque::new(),
             cancelled: Vec::new(),
             outgoing: Outgoing::default(),
+            view,
             ended: false,
             answered: false,
             patience: Patience::of_this_process(),
@@ -66,6 +71,10 @@ impl Channel {
                 return Ok(Some(frame));
             }
             self.flush()?;
+            // An answer that was sent from the arena is gone from there only now.
+            if self.return_payloads()? {
+                self.flush()?;
+            }
             if self.ended {
                 return match self.decoder.end() {
                     WireError::Closed => Ok(None),
@@ -74,6 +83,18 @@ impl Channel {
             }
             self.wait();
         }
+    }
+
+    /// The order in a frame, with the payload of its job.
+    pub(crate) fn order_in(&mut self, frame: &Frame) -> Result<Order, WireError> {
+        let mut order = frame.order()?;
+        if let Some(region) = order.region {
+            let payload = self.payload(frame.job, region)?;
+            if let Some(place) = order.kind.payload_mut() {
+                *place = payload;
+            }
+        }
+        Ok(order)
     }
 
     /// Whether an order was cancelled before its turn came; asked once for each.
@@ -86,12 +107,31 @@ impl Channel {
     /// Sends a frame, at the latest before the next order is waited for.
     pub(crate) fn send(&mut self, frame: &Frame) -> Result<(), WireError> {
         self.answered = true;
+        self.return_payloads()?;
         frame.encode_before_payload(self.outgoing.tail())?;
         self.outgoing.attach(&frame.payload);
         if self.outgoing.len() < PIECE {
             return Ok(());
         }
         self.flush()
+    }
+
+    fn payload(&mut self, job: u64, region: Region) -> Result<Bytes, WireError> {
+        let view = self.view.as_mut().ok_or_else(|| WireError::Region {
+            job,
+            region,
+            reason: "there is no arena".to_owned(),
+        })?;
+        view.payload(job, region)
+    }
+
+    /// Tells which payloads are not read any more, at the latest before the next order is waited for, and says whether there are any.
+    fn return_payloads(&mut self) -> Result<bool, WireError> {
+        let unused = self.view.as_mut().map(View::unused).unwrap_or_default();
+        for job in &unused {
+            Frame::new(FrameKind::Returned, *job, Bytes::new()).encode(self.outgoing.tail())?;
+        }
+        Ok(!unused.is_empty())
     }
 
     /// Takes in what arrives next.

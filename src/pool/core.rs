@@ -178,6 +178,7 @@ impl Core {
         self.closed
             || !self.starts.is_empty()
             || self.state.next_deadline().is_some_and(late)
+            || self.next_pages().is_some_and(late)
             || self.heartbeat_is_needed()
     }
 
@@ -196,7 +197,11 @@ impl Core {
             self.handle_events();
         }
         self.settle(watch);
-        self.beat(Instant::now());
+        let now = Instant::now();
+        for worker in self.workers.iter_mut().flatten() {
+            worker.proc.give_back_pages(now);
+        }
+        self.beat(now);
         self.closed
     }
 
@@ -205,7 +210,7 @@ impl Core {
     pub(crate) fn arm(&mut self, now: Instant) -> Option<Instant> {
         let still = self.armed.filter(|armed| *armed > now);
         let next = self.state.next_deadline().into_iter();
-        let next = next.chain(self.next_beat(now));
+        let next = next.chain(self.next_beat(now)).chain(self.next_pages());
         self.armed = still.into_iter().chain(next).min();
         self.armed
     }
@@ -222,6 +227,14 @@ impl Core {
         self.claims.clear();
         self.drains.clear();
         self.ears.readiness.set(0);
+    }
+
+    /// When the next arena has been without payloads for so long that it needs no pages.
+    fn next_pages(&self) -> Option<Instant> {
+        let workers = self.workers.iter().flatten();
+        workers
+            .filter_map(|worker| worker.proc.pages_are_due())
+            .min()
     }
 
     /// Looks how many compilers may run, while there are some.

@@ -2,7 +2,7 @@
 //!
 //! It is the worker program under the verb `fork-server`: it has one thread, does nothing but wait for
 //! requests, and copies itself for each. A request carries the descriptors that the new worker gets:
-//! its socket and the file for what it prints. The answer is the copy's number. The copy is a child of
+//! its socket, the file for what it prints, and its arena if it has one. The answer is the copy's number. The copy is a child of
 //! the pool's process, as a worker that is started afresh is, so that everything else is the same.
 //!
 //! What it saves is what a program does before `main`: executing, mapping libraries, relocating. Copies
@@ -29,8 +29,8 @@ use crate::worker_proc::{KEEP_MEMORY, WorkerCommand};
 pub(crate) const FORK_SERVER: &str = "fork-server";
 /// How long a copy may take. Who is not told by then starts its worker afresh.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A worker's socket, and the file that it prints into.
-const DESCRIPTORS: usize = 2;
+/// A worker's socket, the file that it prints into, and its arena.
+const DESCRIPTORS: usize = 3;
 
 /// A running fork server.
 #[derive(Debug)]
@@ -57,9 +57,15 @@ impl ForkServer {
         Ok(Self { socket, process })
     }
 
-    /// Starts a worker with this socket as its own, which prints into this file.
-    pub(crate) fn fork(&mut self, socket: &OwnedFd, stderr: impl AsFd) -> io::Result<Process> {
-        let descriptors = [socket.as_fd(), stderr.as_fd()];
+    /// Starts a worker with this socket as its own, which prints into this file and finds large payloads in this arena.
+    pub(crate) fn fork(
+        &mut self,
+        socket: &OwnedFd,
+        stderr: impl AsFd,
+        arena: Option<&OwnedFd>,
+    ) -> io::Result<Process> {
+        let mut descriptors = vec![socket.as_fd(), stderr.as_fd()];
+        descriptors.extend(arena.map(AsFd::as_fd));
         let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut control = SendAncillaryBuffer::new(&mut room);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
@@ -88,12 +94,12 @@ pub(crate) fn serve(handlers: &Handlers) -> ExitCode {
     let Ok(requests) = worker::take_standard_input() else {
         return ExitCode::FAILURE;
     };
-    while let Some([socket, stderr]) = next_request(&requests) {
+    while let Some((socket, stderr, arena)) = next_request(&requests) {
         let answer = match os::fork_sibling() {
             Ok(Forked::Copy) => {
                 // The server alone may hold its end: the pool waits for no copy.
                 drop(requests);
-                return worker::serve_copy(handlers, UnixStream::from(socket), &stderr);
+                return worker::serve_copy(handlers, UnixStream::from(socket), &stderr, arena);
             }
             Ok(Forked::Original(number)) => number.as_raw_nonzero().get(),
             Err(_) => 0,
@@ -106,7 +112,7 @@ pub(crate) fn serve(handlers: &Handlers) -> ExitCode {
 }
 
 /// The descriptors of the next request; none at the end, and after a request that is not one.
-fn next_request(requests: &UnixStream) -> Option<[OwnedFd; DESCRIPTORS]> {
+fn next_request(requests: &UnixStream) -> Option<(OwnedFd, OwnedFd, Option<OwnedFd>)> {
     let mut byte = [0];
     let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut room);
@@ -127,6 +133,6 @@ fn next_request(requests: &UnixStream) -> Option<[OwnedFd; DESCRIPTORS]> {
         RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
         _ => None,
     });
-    let descriptors: Vec<OwnedFd> = messages.flatten().collect();
-    descriptors.try_into().ok()
+    let mut descriptors = messages.flatten();
+    Some((descriptors.next()?, descriptors.next()?, descriptors.next()))
 }

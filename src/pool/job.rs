@@ -300,6 +300,7 @@ impl Job {
             kind: &self.kind,
             bounds: self.bounds(wall_of_the_pool),
             environment: &self.environment,
+            region: None,
         }
     }
 

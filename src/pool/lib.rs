@@ -43,6 +43,7 @@
 //! `docs/pool.md` has the process tree, the frame layout and the table of failures.
 
 mod admission;
+mod arena;
 mod cache;
 mod channel;
 mod child;
@@ -74,6 +75,7 @@ mod ticket;
 mod toolchain;
 mod triton;
 mod verdict;
+mod view;
 mod watch;
 mod width;
 pub mod wire;

@@ -15,7 +15,8 @@
 //! never a panic, and never more memory written to than bytes that really arrived.
 //!
 //! A job's own payload follows its order in the same frame, as it is: it is sent from where the caller
-//! has put it, and used where it arrived.
+//! has put it, and used where it arrived. One that is large lies in the worker's arena instead, and the order says where: there it is
+//! the worker's until a frame of kind 7 returns it.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -30,15 +31,17 @@ use crate::sandbox::Sandbox;
 mod decoder;
 mod encoder;
 mod note;
+mod region;
 mod triton;
 
 pub use decoder::Decoder;
 use encoder::{append, encode, unencodable};
 pub use note::{Level, Note};
+pub use region::Region;
 pub use triton::{CompileTriton, TritonTools};
 
 /// The version of the protocol. Both sides must have the same one.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 /// The bytes a frame starts with.
 pub const MAGIC: [u8; 4] = *b"PLNW";
 /// Bytes before the payload.
@@ -68,6 +71,8 @@ pub enum FrameKind {
     Failed = 5,
     /// Worker to pool: the payload is a [`Note`] of the job that runs.
     Note = 6,
+    /// Worker to pool: the payload of that job, which lies in the arena, is not read any more. It has no payload itself.
+    Returned = 7,
 }
 
 /// One message.
@@ -132,6 +137,15 @@ pub enum WireError {
         /// The job it names.
         job: u64,
     },
+    /// A payload that cannot lie where its order says.
+    Region {
+        /// The job.
+        job: u64,
+        /// Where it should lie.
+        region: Region,
+        /// Why it cannot.
+        reason: String,
+    },
     /// The job that every worker begins with has failed.
     FirstJob {
         /// Why.
@@ -174,6 +188,8 @@ pub struct Order {
     pub bounds: Bounds,
     /// The whole environment of the job: a worker hands on nothing of its own.
     pub environment: Vec<(OsString, OsString)>,
+    /// Where the payload of the job lies, if it does not follow.
+    pub region: Option<Region>,
 }
 
 /// An [`Order`] to be sent.
@@ -185,6 +201,8 @@ pub(crate) struct OrderRef<'a> {
     pub bounds: Bounds,
     /// The whole environment of the job.
     pub environment: &'a [(OsString, OsString)],
+    /// Where the payload of the job lies, if it does not follow.
+    pub region: Option<Region>,
 }
 
 /// The kinds of work. The set is closed: no code travels, only these.
@@ -338,7 +356,9 @@ impl Frame {
     /// A frame around an order.
     pub fn ordering(job: u64, order: &Order) -> Result<Self, WireError> {
         let mut payload = postcard::to_stdvec(order).map_err(|error| unencodable(&error))?;
-        payload.extend_from_slice(order.kind.payload());
+        if order.region.is_none() {
+            payload.extend_from_slice(order.kind.payload());
+        }
         Ok(Self::new(FrameKind::Job, job, payload))
     }
 
@@ -354,13 +374,13 @@ impl Frame {
         encode(out, self.kind, self.job, &self.payload, |_| Ok(()))
     }
 
-    /// Appends a frame around an order but the payload of its job, which follows.
+    /// Appends a frame around an order but what [follows](OrderRef::behind) it.
     pub(crate) fn encode_order(
         out: &mut Vec<u8>,
         job: u64,
         order: OrderRef<'_>,
     ) -> Result<(), WireError> {
-        encode(out, FrameKind::Job, job, order.kind.payload(), |out| {
+        encode(out, FrameKind::Job, job, order.behind(), |out| {
             append(order, out)
         })
     }
@@ -375,7 +395,7 @@ impl Frame {
         encode(out, kind, job, &[], |out| append(message, out))
     }
 
-    /// The order in the payload, and behind it the payload of its job, which is not copied.
+    /// The order in the payload, and behind it the payload of its job, which is not copied. If that lies elsewhere, there is none yet.
     pub fn order(&self) -> Result<Order, WireError> {
         let expected = "an order";
         let (mut order, rest): (Order, _) =
@@ -384,11 +404,9 @@ impl Frame {
                 detail: error.to_string(),
             })?;
         let rest = self.payload.slice_ref(rest);
-        match &mut order.kind {
-            JobKind::Echo(Echo { payload, .. }) | JobKind::Task(Task { payload, .. }) => {
-                *payload = rest;
-            }
-            JobKind::CompileC(_) | JobKind::CompileTriton(_) => nothing_behind(expected, &rest)?,
+        match order.kind.payload_mut() {
+            Some(payload) if order.region.is_none() => *payload = rest,
+            _ => nothing_behind(expected, &rest)?,
         }
         Ok(order)
     }
@@ -405,6 +423,17 @@ impl Frame {
             })?;
         nothing_behind(expected, rest)?;
         Ok(message)
+    }
+}
+
+impl<'a> OrderRef<'a> {
+    /// The payload of the job, if it follows the order.
+    pub(crate) fn behind(&self) -> &'a Bytes {
+        static NOTHING: Bytes = Bytes::new();
+        match self.region {
+            None => self.kind.payload(),
+            Some(_) => &NOTHING,
+        }
     }
 }
 
@@ -442,6 +471,7 @@ impl WireError {
                 (*expected).to_owned()
             }
             Self::Payload { expected, .. } => format!("{expected} in the payload"),
+            Self::Region { .. } => "a payload in the arena, where nothing else is".to_owned(),
             Self::FirstJob { .. } => "a worker that does its first job".to_owned(),
         }
     }
@@ -459,6 +489,11 @@ impl WireError {
             Self::Silence { .. } => "nothing".to_owned(),
             Self::Payload { detail, .. } => format!("something else ({detail})"),
             Self::Unexpected { got, job, .. } => format!("a {got:?} frame for job {job}"),
+            Self::Region {
+                job,
+                region: Region { offset, length },
+                reason,
+            } => format!("{length} bytes at {offset} for job {job}: {reason}"),
             Self::FirstJob { reason } => format!("one that failed to {reason}"),
         }
     }
@@ -481,6 +516,7 @@ impl FrameKind {
             Self::Done,
             Self::Failed,
             Self::Note,
+            Self::Returned,
         ]
         .into_iter()
         .find(|kind| *kind as u16 == number)
@@ -498,7 +534,15 @@ impl JobKind {
         }
     }
 
-    /// What travels behind the order.
+    /// What the job is to be done with, where it is not part of the order itself.
+    pub(crate) fn payload_mut(&mut self) -> Option<&mut Bytes> {
+        match self {
+            Self::Echo(Echo { payload, .. }) | Self::Task(Task { payload, .. }) => Some(payload),
+            Self::CompileC(_) | Self::CompileTriton(_) => None,
+        }
+    }
+
+    /// The same, to be read.
     pub(crate) fn payload(&self) -> &Bytes {
         static NOTHING: Bytes = Bytes::new();
         match self {

@@ -16,12 +16,13 @@ use crate::channel::{Channel, Interrupts};
 use crate::child::{Ended, Launcher, Program, Trial};
 use crate::fork_server::{self, FORK_SERVER};
 use crate::jobs::{CompileCJobs, CompileTritonJobs, EchoJobs, TaskJobs};
-use crate::os;
+use crate::os::{self, Window};
 use crate::proof::{self, Prover};
 use crate::remains::Usage;
 use crate::sandbox::Sandbox;
 use crate::scratch;
 use crate::shim;
+use crate::view::View;
 use crate::wire::{
     Bounds, Failure, Frame, FrameKind, Hello, JobKind, Level, Note, Order, Welcome, WireError,
 };
@@ -265,10 +266,11 @@ impl fmt::Debug for JobContext<'_> {
 /// owns all its children, or a thread in somebody else's process.
 pub(crate) fn serve(
     stream: UnixStream,
+    view: Option<View>,
     handlers: &Handlers,
     process: bool,
 ) -> Result<(), WireError> {
-    let mut channel = Channel::new(stream);
+    let mut channel = Channel::new(stream, view);
     let Some(first) = channel.receive()? else {
         return Ok(());
     };
@@ -311,8 +313,8 @@ fn answer_orders(
     place: &Place,
 ) -> Result<(), WireError> {
     while let Some(frame) = channel.receive()? {
-        let order: Order = match frame.kind {
-            FrameKind::Job => frame.order()?,
+        let order = match frame.kind {
+            FrameKind::Job => channel.order_in(&frame)?,
             // It crossed the answer on its way, or its order was never begun.
             FrameKind::Cancel => continue,
             got => {
@@ -328,6 +330,8 @@ fn answer_orders(
         } else {
             obey(&order, frame.job, channel, handlers, place)
         };
+        // Its payload is returned with the answer.
+        drop(order);
         let answer = match answer {
             Ok(bytes) => Frame::new(FrameKind::Done, frame.job, bytes),
             Err(failure) => Frame::with(FrameKind::Failed, frame.job, &failure)?,
@@ -366,27 +370,32 @@ fn obey(
 
 fn serve_standard_input(handlers: &Handlers) -> ExitCode {
     match take_standard_input() {
-        Ok(stream) => serve_process(handlers, stream),
+        Ok(stream) => serve_process(handlers, stream, take_standard_output()),
         Err(error) => complain(&error.to_string()),
     }
 }
 
 /// The `main` of a worker that is a copy of the fork server.
-pub(crate) fn serve_copy(handlers: &Handlers, stream: UnixStream, stderr: &OwnedFd) -> ExitCode {
+pub(crate) fn serve_copy(
+    handlers: &Handlers,
+    stream: UnixStream,
+    stderr: &OwnedFd,
+    arena: Option<OwnedFd>,
+) -> ExitCode {
     // As it is with a worker that was started afresh.
     let ready = os::lead_a_group().and_then(|()| os::set_stderr(stderr.as_fd()));
     match ready {
-        Ok(()) => serve_process(handlers, stream),
+        Ok(()) => serve_process(handlers, stream, arena.and_then(view_of)),
         Err(error) => complain(&format!("become a worker: {error}")),
     }
 }
 
-fn serve_process(handlers: &Handlers, stream: UnixStream) -> ExitCode {
+fn serve_process(handlers: &Handlers, stream: UnixStream, view: Option<View>) -> ExitCode {
     tell_where_panics_come_from();
     let served = os::adopt_orphans()
         .and_then(|()| watch_the_lifeline(&stream))
         .map_err(|error| format!("watch the pool: {error}"))
-        .and_then(|()| serve(stream, handlers, true).map_err(|error| error.to_string()));
+        .and_then(|()| serve(stream, view, handlers, true).map_err(|error| error.to_string()));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&error),
@@ -403,6 +412,19 @@ pub(crate) fn take_standard_input() -> std::io::Result<UnixStream> {
     let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     os::close_stdin()?;
     Ok(stream)
+}
+
+/// The arena that a pool gave as standard output, if it gave one.
+fn take_standard_output() -> Option<View> {
+    let view = view_of(std::io::stdout())?;
+    // What a task prints belongs elsewhere, and children need not hold the arena open.
+    os::close_stdout().ok()?;
+    Some(view)
+}
+
+/// A file that is no arena is left alone: who gave it lends nothing there.
+pub(crate) fn view_of(file: impl AsFd) -> Option<View> {
+    Window::onto(file).ok().map(View::new)
 }
 
 fn watch_the_lifeline(stream: &UnixStream) -> std::io::Result<()> {

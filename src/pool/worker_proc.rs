@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use serde::Serialize;
 
+use crate::arena::{self, Arena};
 use crate::dispatch::Death;
 use crate::error::Error;
 use crate::fork_server::ForkServer;
@@ -66,6 +67,8 @@ pub(crate) struct WorkerProc {
     socket: UnixStream,
     decoder: Decoder,
     outgoing: Outgoing,
+    /// Where large payloads are put. Without it they go by the socket.
+    arena: Option<Arena>,
     /// The supervisor is told when there is room for the rest.
     pub(crate) waits_for_room: bool,
     /// The worker closed its end, or broke the protocol: nothing more is read.
@@ -155,13 +158,13 @@ impl WorkerProc {
         command: &WorkerCommand,
         surroundings: Surroundings<'_>,
     ) -> io::Result<Self> {
-        Self::started(command, surroundings, |socket, stderr| {
+        Self::started(command, surroundings, |socket, stderr, arena| {
             let child = command
                 .command()
                 .current_dir("/")
                 .env(KEEP_MEMORY.0, KEEP_MEMORY.1)
                 .stdin(socket)
-                .stdout(Stdio::null())
+                .stdout(arena.map_or_else(Stdio::null, Stdio::from))
                 .stderr(stderr.try_clone()?)
                 // Out of the terminal's group: an interrupt is the parent's to decide on.
                 .process_group(0)
@@ -176,22 +179,24 @@ impl WorkerProc {
         command: &WorkerCommand,
         surroundings: Surroundings<'_>,
     ) -> io::Result<Self> {
-        Self::started(command, surroundings, |socket, stderr| {
-            server.fork(&socket, stderr)
+        Self::started(command, surroundings, |socket, stderr, arena| {
+            server.fork(&socket, stderr, arena.as_ref())
         })
     }
 
     fn started(
         command: &WorkerCommand,
         surroundings: Surroundings<'_>,
-        start: impl FnOnce(OwnedFd, &File) -> io::Result<Process>,
+        start: impl FnOnce(OwnedFd, &File, Option<OwnedFd>) -> io::Result<Process>,
     ) -> io::Result<Self> {
         let (socket, other) = connected()?;
         // A file instead of a pipe: nobody has to read it while the worker lives, and a worker that
         // writes much is not stopped by it. It has no name, so it goes with its descriptors.
         let stderr = tempfile::tempfile_in(surroundings.scratch)?;
-        let process = start(other.into(), &stderr)?;
-        let mut worker = Self::around(socket, Body::Process { process, stderr });
+        let arena = Arena::new().ok();
+        let shared = arena.as_ref().map(Arena::share).transpose()?;
+        let process = start(other.into(), &stderr, shared)?;
+        let mut worker = Self::around(socket, arena, Body::Process { process, stderr });
         worker.greet(command, surroundings)?;
         Ok(worker)
     }
@@ -203,13 +208,16 @@ impl WorkerProc {
         handlers: Handlers,
     ) -> io::Result<Self> {
         let (socket, other) = connected()?;
+        let arena = Arena::new().ok();
+        let shared = arena.as_ref().map(Arena::share).transpose()?;
+        let view = shared.and_then(worker::view_of);
         let thread = std::thread::Builder::new()
             .name("planish-worker".to_owned())
             .spawn(move || {
                 // The other side sees what happened by what it receives.
-                let _ = worker::serve(other, &handlers, false);
+                let _ = worker::serve(other, view, &handlers, false);
             })?;
-        let mut worker = Self::around(socket, Body::Thread(Some(thread)));
+        let mut worker = Self::around(socket, arena, Body::Thread(Some(thread)));
         worker.greet(command, surroundings)?;
         Ok(worker)
     }
@@ -224,11 +232,35 @@ impl WorkerProc {
         Frame::encode_message(self.outgoing.tail(), kind, job, message)
     }
 
-    /// Puts an order into them.
-    pub(crate) fn order(&mut self, job: u64, order: OrderRef<'_>) -> Result<(), WireError> {
+    /// Puts an order into them, and its payload there too or into the arena.
+    pub(crate) fn order(&mut self, job: u64, mut order: OrderRef<'_>) -> Result<(), WireError> {
+        let payload = order.kind.payload();
+        order.region = (self.arena.as_mut()).and_then(|arena| arena.lend(job, payload));
         Frame::encode_order(self.outgoing.tail(), job, order)?;
-        self.outgoing.attach(order.kind.payload());
+        self.outgoing.attach(order.behind());
         Ok(())
+    }
+
+    /// The worker has returned what was lent to it for a job.
+    pub(crate) fn take_back(&mut self, job: u64) -> Result<(), WireError> {
+        match &mut self.arena {
+            Some(arena) => arena.take_back(job),
+            None => Err(arena::never_lent(job)),
+        }
+    }
+
+    /// When the arena has been without payloads for so long that it needs no pages.
+    pub(crate) fn pages_are_due(&self) -> Option<Instant> {
+        self.arena.as_ref().and_then(Arena::due)
+    }
+
+    /// Gives its pages back then.
+    pub(crate) fn give_back_pages(&mut self, now: Instant) {
+        if let Some(arena) = &mut self.arena
+            && arena.due().is_some_and(|due| due <= now)
+        {
+            arena.give_back_pages();
+        }
     }
 
     /// Puts a frame without a payload into the outgoing bytes.
@@ -343,11 +375,12 @@ impl WorkerProc {
         }
     }
 
-    fn around(socket: UnixStream, body: Body) -> Self {
+    fn around(socket: UnixStream, arena: Option<Arena>, body: Body) -> Self {
         Self {
             socket,
             decoder: Decoder::default(),
             outgoing: Outgoing::default(),
+            arena,
             waits_for_room: false,
             silent: false,
             body,

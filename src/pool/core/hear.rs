@@ -136,6 +136,10 @@ impl Worker {
             (Stage::Ready | Stage::FirstJob, FrameKind::Note) => {
                 Understood::Note(run, frame.message("a note")?)
             }
+            (Stage::Ready | Stage::FirstJob, FrameKind::Returned) => {
+                self.proc.take_back(run)?;
+                Understood::Nothing
+            }
             (stage, got) => {
                 let expected = match stage {
                     Stage::Started => "a welcome",

@@ -198,6 +198,12 @@ pub(crate) fn close_stdin() -> io::Result<()> {
     Ok(rustix::stdio::dup2_stdin(null.as_fd())?)
 }
 
+/// Replaces standard output by `/dev/null`.
+pub(crate) fn close_stdout() -> io::Result<()> {
+    let null = fs::File::options().write(true).open("/dev/null")?;
+    Ok(rustix::stdio::dup2_stdout(null.as_fd())?)
+}
+
 /// Whether standard input is a socket, as it is in a worker that a pool started.
 pub(crate) fn stdin_is_a_socket() -> bool {
     rustix::fs::fstat(rustix::stdio::stdin())

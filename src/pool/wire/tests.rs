@@ -119,12 +119,14 @@ fn the_payload_of_a_job_follows_its_order_and_is_not_copied_from_the_frame() {
             }),
             bounds: Bounds::none(),
             environment: Vec::new(),
+            region: None,
         };
         let mut sent = Vec::new();
         let parts = OrderRef {
             kind: &order.kind,
             bounds: order.bounds,
             environment: &order.environment,
+            region: None,
         };
         Frame::encode_order(&mut sent, 3, parts).expect("it encodes");
         sent.extend_from_slice(order.kind.payload());
