@@ -1,25 +1,23 @@
 //! Memory of one worker in which large payloads lie: they are copied once, where a socket copies them twice.
 //!
-//! It is an unnamed file of fixed length. The pool writes to it; the worker gets it as standard output, which it has no other use for, and
+//! It is an unnamed file of fixed length. The pool has it mapped and writes to it; the worker gets it as standard output, which it has no other use for, and
 //! [maps it for reading](crate::view) when it starts. An order says where its payload lies ([`Region`]). The laws:
 //!
 //! - A region is the worker's from the order that names it until the worker [returns](FrameKind::Returned) it, which it does when nothing
 //!   there reads it any more. Until then the pool writes nothing there, so that the worker may look at it as bytes that do not change.
 //! - The pool never reads it: what a worker might write there can harm that worker's own jobs and nobody else. Results come by the socket.
-//! - The pool writes by system calls and maps nothing: memory that is not there is an error, and the payload goes by the socket. Through a
-//!   mapping it would be a signal.
 //! - It belongs to one worker and goes with it. Its pages are there from the first payload on, and are given back when none was there
 //!   for a second.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::process::{Resource, getrlimit};
 
+use crate::os::Slate;
 use crate::wire::{FrameKind, Region, WireError};
 
 /// Its length: room for several payloads, of which some are sent ahead. What finds no room goes by the socket.
@@ -35,6 +33,7 @@ const KEPT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Arena {
     file: File,
+    slate: Slate,
     /// What the worker has, by where it begins.
     lent: Vec<Lent>,
     /// How far it was ever written to since its pages were given back.
@@ -66,6 +65,7 @@ impl Arena {
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         rustix::fs::fcntl_add_seals(&file, seals)?;
         Ok(Self {
+            slate: Slate::onto(&file)?,
             file,
             lent: Vec::new(),
             touched: 0,
@@ -86,10 +86,7 @@ impl Arena {
         let (index, start) = self.gap(payload.len())?;
         let end = start + payload.len();
         self.touched = self.touched.max(end);
-        if self.file.write_all_at(payload, start as u64).is_err() {
-            self.rest_if_unused();
-            return None;
-        }
+        self.slate.write(start, payload)?;
         self.lent.insert(index, Lent { job, start, end });
         self.unused_since = None;
         // It is far below 4 GiB long.
@@ -101,7 +98,9 @@ impl Arena {
     pub(crate) fn take_back(&mut self, job: u64) -> Result<(), WireError> {
         let lent = self.lent.iter().position(|lent| lent.job == job);
         self.lent.remove(lent.ok_or_else(|| never_lent(job))?);
-        self.rest_if_unused();
+        if self.lent.is_empty() {
+            self.unused_since = Some(Instant::now());
+        }
         Ok(())
     }
 
@@ -129,12 +128,6 @@ impl Arena {
             start = lent.end.next_multiple_of(PAGE);
         }
         (LENGTH.checked_sub(start)? >= length).then_some((self.lent.len(), start))
-    }
-
-    fn rest_if_unused(&mut self) {
-        if self.lent.is_empty() {
-            self.unused_since = Some(Instant::now());
-        }
     }
 }
 
@@ -179,20 +172,20 @@ mod tests {
     #[test]
     fn what_is_small_or_finds_no_room_goes_another_way() {
         let mut arena = arena();
-        assert_eq!(arena.lend(1, &[0; LARGE - 1]), None);
+        assert_eq!(arena.lend(1, &vec![0; LARGE - 1]), None);
         assert_eq!(arena.lend(1, &vec![0; LENGTH + 1]), None);
         let whole = vec![7; LENGTH];
         assert!(arena.lend(2, &whole).is_some());
-        assert_eq!(arena.lend(3, &[0; LARGE]), None);
+        assert_eq!(arena.lend(3, &vec![0; LARGE]), None);
         arena.take_back(2).expect("it was lent");
-        assert!(arena.lend(3, &[0; LARGE]).is_some());
+        assert!(arena.lend(3, &vec![0; LARGE]).is_some());
     }
 
     #[test]
     fn what_was_not_lent_cannot_be_returned() {
         let mut arena = arena();
         assert_eq!(arena.take_back(1), Err(never_lent(1)));
-        arena.lend(1, &[0; LARGE]).expect("there is room");
+        arena.lend(1, &vec![0; LARGE]).expect("there is room");
         assert_eq!(arena.take_back(2), Err(never_lent(2)));
         assert_eq!(arena.take_back(1), Ok(()));
         assert_eq!(arena.take_back(1), Err(never_lent(1)));
@@ -202,8 +195,8 @@ mod tests {
     fn pages_are_kept_while_something_is_lent_and_given_back_later() {
         let mut arena = arena();
         assert_eq!((pages(&arena), arena.due()), (0, None));
-        arena.lend(1, &[1; LARGE]).expect("there is room");
-        arena.lend(2, &[2; LARGE]).expect("there is room");
+        arena.lend(1, &vec![1; LARGE]).expect("there is room");
+        arena.lend(2, &vec![2; LARGE]).expect("there is room");
         arena.take_back(1).expect("it was lent");
         assert_eq!(arena.due(), None);
         arena.take_back(2).expect("it was lent");

@@ -122,13 +122,13 @@ mod tests {
     #[test]
     fn payloads_outlive_the_view_and_read_as_nothing_when_pages_were_given_back() {
         let (mut arena, mut view) = pair();
-        let region = arena.lend(1, &[5; 100_000]).expect("there is room");
+        let region = arena.lend(1, &vec![5; 100_000]).expect("there is room");
         let payload = view.payload(1, region).expect("it is there");
         drop(view);
         assert_eq!(payload[99_999], 5);
         drop(payload);
         let (mut arena, mut view) = pair();
-        let region = arena.lend(1, &[5; 100_000]).expect("there is room");
+        let region = arena.lend(1, &vec![5; 100_000]).expect("there is room");
         arena.take_back(1).expect("it was lent");
         arena.give_back_pages();
         let payload = view.payload(1, region).expect("it is there");

@@ -1,18 +1,22 @@
-//! A file in memory that another process fills, mapped for reading.
+//! A file in memory that one process fills and another one reads, mapped by both.
 
 #![expect(
     unsafe_code,
-    reason = "only who knows when the other process writes can say that mapped bytes do not change; the laws stand in `arena.rs`"
+    reason = "only who knows when the pool writes can say that mapped bytes do not change; the laws stand in `arena.rs`"
 )]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::SealFlags;
 
-/// A mapping of the whole file.
+/// A mapping of the whole file for who fills it.
+#[derive(Debug)]
+pub(crate) struct Slate(MmapRaw);
+
+/// A mapping of the whole file for who reads it.
 #[derive(Debug)]
 pub(crate) struct Window(Arc<MmapRaw>);
 
@@ -24,14 +28,38 @@ pub(crate) struct Pane {
     length: usize,
 }
 
-impl Window {
-    /// Maps a file that is sealed against becoming shorter: to read what was cut off would be deadly. Others are refused.
+impl Slate {
+    /// Maps a file that cannot become shorter.
     pub(crate) fn onto(file: impl AsFd) -> io::Result<Self> {
-        let file = file.as_fd();
-        if !rustix::fs::fcntl_get_seals(file)?.contains(SealFlags::SHRINK) {
-            return Err(io::Error::other("the file may become shorter"));
+        let file = sealed(file.as_fd())?;
+        Ok(Self(MmapOptions::new().map_raw(file)?))
+    }
+
+    /// Writes bytes there, if there is room. Nobody may have been lent what they replace.
+    pub(crate) fn write(&mut self, start: usize, bytes: &[u8]) -> Option<()> {
+        let room = self.0.len().checked_sub(start)?;
+        if bytes.len() > room {
+            return None;
         }
-        let mapping = MmapOptions::new().map_raw_read_only(file.as_raw_fd())?;
+        // SAFETY: The range is inside of the mapping, which can be written to, and is backed by the file to its end, since that cannot
+        // become shorter. `bytes` are somewhere else: this process makes no reference into the mapping. A reference into another mapping
+        // of the file, as the worker makes, is only to what is lent, and this is not.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                self.0.as_mut_ptr().add(start),
+                bytes.len(),
+            );
+        }
+        Some(())
+    }
+}
+
+impl Window {
+    /// Maps a file that cannot become shorter.
+    pub(crate) fn onto(file: impl AsFd) -> io::Result<Self> {
+        let file = sealed(file.as_fd())?;
+        let mapping = MmapOptions::new().map_raw_read_only(file)?;
         Ok(Self(Arc::new(mapping)))
     }
 
@@ -60,6 +88,14 @@ impl AsRef<[u8]> for Pane {
     }
 }
 
+/// The file, if it is sealed against becoming shorter: to touch what was cut off would be deadly.
+fn sealed(file: BorrowedFd<'_>) -> io::Result<RawFd> {
+    if !rustix::fs::fcntl_get_seals(file)?.contains(SealFlags::SHRINK) {
+        return Err(io::Error::other("the file may become shorter"));
+    }
+    Ok(file.as_raw_fd())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,12 +105,15 @@ mod tests {
         let flags = rustix::fs::MemfdFlags::ALLOW_SEALING;
         let file = rustix::fs::memfd_create("test", flags).expect("a file in memory");
         rustix::fs::ftruncate(&file, 4096).expect("it grows");
-        assert!(Window::onto(&file).is_err());
+        assert!(Window::onto(&file).is_err() && Slate::onto(&file).is_err());
         let null = std::fs::File::open("/dev/null").expect("it is there");
         assert!(Window::onto(&null).is_err());
         rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK).expect("it is sealed");
         let window = Window::onto(&file).expect("a window");
-        assert_eq!(window.pane(4095, 1).expect("it is inside").as_ref(), [0]);
+        let mut slate = Slate::onto(&file).expect("a slate");
+        assert!(slate.write(4095, &[7]).is_some() && slate.write(4096, &[]).is_some());
+        assert!(slate.write(4095, &[7, 8]).is_none() && slate.write(4097, &[]).is_none());
+        assert_eq!(window.pane(4095, 1).expect("it is inside").as_ref(), [7]);
         assert!(window.pane(4095, 2).is_none() && window.pane(usize::MAX, 1).is_none());
     }
 }

@@ -4,6 +4,8 @@
 //! compiler is asked. Waiting is by polling with generous deadlines: the tests must hold on a loaded
 //! machine of two cores.
 
+#[path = "processes/arena.rs"]
+mod arena;
 #[path = "processes/bench.rs"]
 mod bench;
 #[path = "processes/compile.rs"]
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         return code;
     }
     let tests = [
+        arena::tests(),
         compile::tests(),
         faults::tests(),
         forks::tests(),

@@ -82,6 +82,11 @@ fn wrong_words() {
             "a Done frame for job 999",
         ),
         (
+            "returns",
+            "the return of a payload that was lent",
+            "a Returned frame for job 1",
+        ),
+        (
             "prints",
             "a frame",
             "bytes that start with `usage: something`",

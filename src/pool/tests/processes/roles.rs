@@ -150,6 +150,10 @@ fn faulty_worker(fault: &str) -> ExitCode {
                     &encoded(&Frame::new(FrameKind::Done, 999, Vec::new())),
                 );
             }
+            "returns" => {
+                let returned = Frame::new(FrameKind::Returned, frame.job, Vec::new());
+                return stay(&mut stream, &encoded(&returned));
+            }
             "aborts" => std::process::abort(),
             "exits" => return ExitCode::SUCCESS,
             "panics" => panic!("a bug in a handler"),
@@ -238,6 +242,8 @@ fn count(directory: &Path, workers: usize) -> ExitCode {
     let before = (descriptors(), threads());
     for round in 0..3 {
         let pool = pool(directory, workers);
+        let large = pool.submit(Job::echo(vec![round; 1 << 20], Duration::ZERO));
+        let _ = large.wait();
         for word in ["good", "segv", "refuse", "orphan", "hang"] {
             let ticket = pool.submit(Job::cc(&toolchain, format!("{word} {round}"), ["-O2"]));
             if word != "hang" {

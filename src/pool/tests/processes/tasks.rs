@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use planish_pool::wire::{Level, Note};
 use planish_pool::{
-    Builder, Handlers, Job, JobContext, JobError, Limit, Limits, Process, Report, Status,
+    Builder, Digest, Handlers, Job, JobContext, JobError, Limit, Limits, Process, Report, Status,
     WorkerCommand,
 };
 
@@ -46,6 +46,9 @@ pub(crate) fn handlers() -> Handlers {
         .with_task("tell", tell)
         .with_task("who", |_, _| {
             Ok(std::process::id().to_string().into_bytes())
+        })
+        .with_task("digest", |payload, _| {
+            Ok(Digest::of(payload).to_string().into_bytes())
         })
         .with_task("spin", spin)
         .with_task("burn", |_, _| {
