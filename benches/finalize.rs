@@ -4,8 +4,8 @@
 //!
 //! - `file PATH` imports a model and runs the passes of Finalize over it. `import_ms`: from the path to the module. `finalize_ms`: all
 //!   passes and the verification before the first and after the last; weights come out quantized and packed, as values (`PackedParams`), and no kernel is compiled.
-//! - `made NETWORK` measures each pass on a network that it makes itself (`resnet18`, `resnet50`, `mobilenet_v2`, `densenet121`, or a
-//!   number: a chain of as many convolutions): `passes_ms`.
+//! - `made NETWORK` measures each pass, once, on a network that it makes itself (`resnet18`, `resnet50`, `mobilenet_v2`, `densenet121`, or
+//!   a number: a chain of as many convolutions): `passes_ms`.
 //! - `peak` tells the most memory that this process has had: `peak_bytes`.
 
 #![expect(clippy::print_stdout, reason = "its answers are what it is for")]
@@ -19,7 +19,7 @@ use std::io::BufRead;
 use std::time::{Duration, Instant};
 
 use networks::Network;
-use planish::passes::FINALIZE;
+use planish::passes::{FINALIZE, PassReport};
 use serde_json::{Value, json};
 
 /// As in the program that users run.
@@ -49,16 +49,10 @@ fn file(path: &str) -> Result<Value, Box<dyn Error>> {
     let start = Instant::now();
     let reports = stages::run_all(FINALIZE, &mut module);
     let finalized = start.elapsed();
-    let passes = reports.iter().map(|report| {
-        (
-            report.name.to_owned(),
-            millis(report.end.saturating_sub(report.start)),
-        )
-    });
     Ok(json!({
         "import_ms": millis(imported),
         "finalize_ms": millis(finalized),
-        "passes_ms": Value::Object(passes.collect()),
+        "passes_ms": by_pass(&reports),
     }))
 }
 
@@ -70,9 +64,16 @@ fn made(network: &str) -> Result<Value, Box<dyn Error>> {
         "densenet121" => Network::DenseNet121,
         layers => Network::Chain(layers.parse()?),
     };
-    let times = FINALIZE.iter().zip(stages::times(network));
-    let times = times.map(|(pass, time)| (pass.name().to_owned(), millis(time)));
-    Ok(json!({ "passes_ms": Value::Object(times.collect()) }))
+    let reports = stages::run_all(FINALIZE, &mut network.build(1));
+    Ok(json!({ "passes_ms": by_pass(&reports) }))
+}
+
+fn by_pass(reports: &[PassReport]) -> Value {
+    let times = reports.iter().map(|report| {
+        let time = report.end.saturating_sub(report.start);
+        (report.name.to_owned(), millis(time))
+    });
+    Value::Object(times.collect())
 }
 
 /// The most resident memory so far, file pages included, as the kernel counts it.

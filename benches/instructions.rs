@@ -10,7 +10,6 @@
 #![expect(missing_docs, reason = "the macros make public items")]
 
 mod networks;
-#[expect(dead_code, reason = "times are for the other benches")]
 mod stages;
 
 use std::process::Command;

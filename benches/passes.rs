@@ -1,30 +1,18 @@
-//! Every pass of Finalize on its own: on networks of the usual shapes, and on chains of convolutions of growing length.
-//!
-//! `cargo bench --bench passes`. At the end stands how time grows with length: the factor for twice the length, from one length to the
-//! next.
-
-#![expect(clippy::print_stdout, reason = "a measurement prints its figures")]
+//! Every pass of Finalize on its own, on networks of the usual shapes: `cargo bench --bench passes`. How time grows with the length of a
+//! network is measured by `benches/peers/finalize.py`, in processes that do nothing else.
 
 mod networks;
 mod stages;
 
 use std::fmt;
-use std::time::Duration;
 
 use divan::Bencher;
 use planish::passes::FINALIZE;
 
 use networks::Network;
 
-/// Convolutions in a chain.
-const LENGTHS: [usize; 7] = [250, 500, 1_000, 2_000, 5_000, 10_000, 20_000];
-
 fn main() {
     divan::main();
-    let is_measured = std::env::args().skip(1).all(|word| word == "--bench");
-    if is_measured {
-        growth();
-    }
 }
 
 /// A pass and what it runs on.
@@ -69,29 +57,4 @@ fn pipeline(bencher: Bencher<'_, '_>, network: Network) {
     bencher
         .with_inputs(|| module.clone())
         .bench_refs(|module| stages::run_all(FINALIZE, module));
-}
-
-/// Prints each pass's time for every length, and the factor by which it grows when the length doubles.
-fn growth() {
-    println!("\nmilliseconds for {LENGTHS:?} layers, and the factors for twice the length");
-    let times: Vec<Vec<Duration>> = LENGTHS
-        .map(|layers| stages::times(Network::Chain(layers)))
-        .into();
-    for (pass, of) in FINALIZE.iter().enumerate() {
-        let times: Vec<f64> = times.iter().map(|times| millis(times[pass])).collect();
-        let figures: Vec<String> = times.iter().map(|time| format!("{time:9.2}")).collect();
-        let figures = figures.concat();
-        let lengths = LENGTHS
-            .windows(2)
-            .map(|pair| pair[1] as f64 / pair[0] as f64);
-        let factors = times.windows(2).zip(lengths);
-        let factors = factors.map(|(pair, longer)| (pair[1] / pair[0]).powf(1.0 / longer.log2()));
-        let factors: Vec<String> = factors.map(|factor| format!("{factor:6.2}")).collect();
-        let factors = factors.concat();
-        println!("  {:24}{figures}  {factors}", of.name());
-    }
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }

@@ -16,8 +16,8 @@ What is timed:
 * Finalize, planish: all passes, and the verification before the first and after the last, on a module that was just imported. Weights come out
   quantized and packed as values, as PyTorch's do; kernels are beside it: no counterpart of theirs is in PyTorch's figure.
 * Import: `torch.jit.load`, and from the path to the module.
-* Growth: each pass on chains that planish makes, as the pass before it has left them, the least of a few runs; the factors when the length
-  doubles.
+* Growth: each pass on chains that planish makes, as the pass before it has left them, on one thread, once in a process as when a model is
+  finalized; the least over many processes, and the factors when the length doubles.
 * Peak memory: the most that a process holds that imports and finalizes one file, the pages of the mapped file included.
 
 The two take turns, a warm-up round first; figures are medians. PyTorch runs on one thread, planish on `--threads`.
@@ -46,11 +46,15 @@ LENGTHS = [1_250, 2_500, 5_000, 10_000, 20_000]
 def main():
     """Makes what is missing, measures, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", type=Path, required=True, help="folder for the models; kept for the next run")
+    parser.add_argument("--inputs", type=Path, default=ROOT / "target/peers", help="folder for the models; kept for the next run")
     parser.add_argument("--runs", type=int, default=5, help="rounds that count")
     parser.add_argument("--threads", type=int, default=2, help="threads of planish")
+    parser.add_argument("--only", choices=["growth"], help="measure nothing else")
     parser.add_argument("--chain", type=int, default=2_000, help="layers of the chain that both finalize")
     args = parser.parse_args()
+    if args.only == "growth":
+        growth(built("finalize"), args.runs)
+        return
     args.inputs.mkdir(parents=True, exist_ok=True)
     reference.use_engine()
 
@@ -67,7 +71,7 @@ def main():
     row(f"Finalize, chain of {args.chain:,}", theirs["finalize_ms"], ours["finalize_ms"], "1/200, aim 1/400")
     peak, size = peak_of(program, resnet), resnet.stat().st_size
     print(f"{'peak memory, resnet50':42} {'–':>12} {peak / 1e6:9.1f} MB {peak / size:7.2f} × the file   at most 1.5 ×")
-    growth(program, args.runs)
+    growth(program.path, args.runs)
 
 
 def row(work, theirs, ours, demanded):
@@ -96,17 +100,29 @@ def pytorch(path):
     return {"import_ms": (loaded - start) * 1e3, "finalize_ms": (done - loaded) * 1e3}
 
 
-def growth(program, rounds):
+def growth(path, rounds):
     """Every pass on longer and longer chains; the lengths take turns, so that what else the machine does falls on all of them."""
     print(f"\ngrowth: milliseconds on chains of {', '.join(f'{n:,}' for n in LENGTHS)} layers, and the factors for twice the length")
     print("(at most 2.2)")
-    answers = [[program.ask(f"made {layers}")["passes_ms"] for layers in LENGTHS] for _ in range(rounds)]
-    for name in answers[0][0]:
-        times = [min(answer[at][name] for answer in answers) for at in range(len(LENGTHS))]
+    answers = {layers: [] for layers in LENGTHS}
+    for _ in range(rounds):
+        for layers, of in answers.items():
+            # Short ones take little time, and a little more of it is easily taken from them.
+            of += (made_once(path, layers) for _ in range(max(1, 5_000 // layers)))
+    for name in answers[LENGTHS[0]][0]:
+        times = [min(answer[name] for answer in answers[layers]) for layers in LENGTHS]
         factors = [after / before for before, after in zip(times, times[1:])]
         mean = (times[-1] / times[0]) ** (1 / math.log2(LENGTHS[-1] / LENGTHS[0]))
         steps = "".join(f" ×{factor:.2f}" for factor in factors)
         print(f"  {name:24}" + "".join(f"{time:10.2f}" for time in times) + f"  {steps}, mean ×{mean:.2f}", flush=True)
+
+
+def made_once(path, layers):
+    """What each pass takes in a process of its own, which has run every pass on a few layers before: rules are read once."""
+    environment = {**os.environ, "RAYON_NUM_THREADS": "1"}
+    requests = f"made 50\nmade {layers}\n"
+    done = subprocess.run([path], input=requests, capture_output=True, text=True, env=environment, check=True)
+    return json.loads(done.stdout.splitlines()[1])["passes_ms"]
 
 
 def peak_of(program, path):

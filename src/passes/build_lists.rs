@@ -44,8 +44,10 @@ fn build_at_once(graph: &mut Graph) -> usize {
                 fresh.remove(result);
             }
         }
-        for input in node.inputs() {
-            fresh.remove(input);
+        if !fresh.is_empty() {
+            for input in node.inputs() {
+                fresh.remove(input);
+            }
         }
         if node.op().is("prim::ListConstruct") {
             fresh.insert(node.outputs()[0], id);

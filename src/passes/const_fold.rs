@@ -53,8 +53,8 @@ impl Pass for ConstFold {
 
 const NAME: &str = "const-fold";
 
-/// Operators that are never computed ahead: their outputs are wanted as they are written.
-const LEFT_ALONE: [&str; 3] = ["prim::Constant", "aten::dequantize", "prim::Uninitialized"];
+/// Operators that are never computed ahead: their outputs are wanted as they are written, or are no constants.
+const NEVER: [&str; 3] = ["prim::Constant", "prim::GetAttr", "prim::Uninitialized"];
 
 /// Nodes that are looked at together: few enough that they stay in the processor's caches from the first look to the last.
 const PIECE: usize = 2048;
@@ -158,12 +158,13 @@ impl Folded {
 
 fn is_foldable(graph: &Graph, objects: &Objects, aliases: &Aliases, id: NodeId) -> bool {
     let node = graph.node(id);
-    node.blocks().is_empty()
-        && !node.outputs().is_empty()
+    // The operator first: most nodes need not be looked at any closer.
+    !NEVER.iter().any(|name| node.op().is(name))
+        && node.blocks().is_empty()
         && graph.effects(id) == Effects::Pure
+        && (!node.op().is("aten::dequantize") || dequantizes_vector(graph, id))
+        && !node.outputs().is_empty()
         && aliases.is_stable(graph, objects, id)
-        && (!LEFT_ALONE.iter().any(|name| node.op().is(name)) || dequantizes_vector(graph, id))
-        && !node.op().is("prim::GetAttr")
         && node.inputs().iter().all(|input| {
             graph
                 .constant(*input)
@@ -175,7 +176,7 @@ fn is_foldable(graph: &Graph, objects: &Objects, aliases: &Aliases, id: NodeId) 
             .any(|output| matches!(graph.ty(*output), Type::Class(_)))
 }
 
-/// Whether a node dequantizes what has one dimension: parameters of a norm, not a weight that is packed.
+/// Whether what a node dequantizes has one dimension: parameters of a norm, not a weight that is packed.
 fn dequantizes_vector(graph: &Graph, id: NodeId) -> bool {
     let node = graph.node(id);
     let constant = node
@@ -184,7 +185,7 @@ fn dequantizes_vector(graph: &Graph, id: NodeId) -> bool {
         .and_then(|input| graph.constant(*input));
     let vector =
         |literal: &Literal| matches!(literal, Literal::Tensor(tensor) if tensor.shape().len() == 1);
-    node.op().is("aten::dequantize") && constant.is_some_and(vector)
+    constant.is_some_and(vector)
 }
 
 fn constant_inputs(graph: &Graph, id: NodeId) -> Vec<Literal> {

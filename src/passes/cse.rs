@@ -60,7 +60,9 @@ pub(crate) fn pool_constants(graph: &mut Graph) -> usize {
             }
             Err(number) => {
                 kept.insert(number, node);
-                graph.move_node(node, top.map_or(At::Start(entry), At::After));
+                if graph.prev(node) != top || graph.block_of(node) != entry {
+                    graph.move_node(node, top.map_or(At::Start(entry), At::After));
+                }
                 top = Some(node);
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! What is needed is found from the other end: the results of the graph, and operations that do more than compute outputs. An operation
 //! that writes is needed when what it writes to can be seen from outside or by an operation that is needed. Outputs of `prim::If` and
-//! values that a `prim::Loop` carries round are removed one by one. All in one walk there and one back.
+//! values that a `prim::Loop` carries round are removed one by one. All in one walk there and one back; where nothing is nested and nothing
+//! is written, one walk back does: who reads a value stands behind it.
 //!
 //! ```text
 //! before: %1 : Tensor = aten::relu(%x)
@@ -46,6 +47,10 @@ impl Pass for Dce {
 /// Removes dead operations; returns how many.
 pub(crate) fn eliminate_dead_code(graph: &mut Graph, aliases: &Aliases) -> usize {
     let before = graph.len();
+    if graph.block_capacity() == 1 && aliases.nothing_is_written() {
+        erase_unread(graph);
+        return before - graph.len();
+    }
     let Needed { nodes, values, .. } = Needed::of(graph, aliases);
     let order: Vec<NodeId> = graph.walk().collect();
     for node in order.iter().filter(|node| nodes[**node]) {
@@ -62,6 +67,20 @@ pub(crate) fn eliminate_dead_code(graph: &mut Graph, aliases: &Aliases) -> usize
         drop_dead_outputs(graph, *node, &values);
     }
     before - graph.len()
+}
+
+/// Removes operations that do nothing and whose outputs nobody reads from a graph of one block.
+fn erase_unread(graph: &mut Graph) {
+    let mut next = graph.block(graph.entry()).last();
+    while let Some(id) = next {
+        next = graph.prev(id);
+        let mut outputs = graph.node(id).outputs().iter();
+        if outputs.all(|output| graph.value(*output).uses().is_empty())
+            && matches!(graph.effects(id), Effects::Pure | Effects::Nondeterministic)
+        {
+            graph.erase(id);
+        }
+    }
 }
 
 /// What is needed.

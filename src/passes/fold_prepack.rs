@@ -17,14 +17,13 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use planish_eval::Contract;
 use planish_ir::{
-    At, Graph, GraphModule, Literal, MethodId, NodeId, Op, PackedParams, Phase, Sym, Type,
+    At, Graph, GraphModule, Literal, MethodId, NodeId, Op, PackedParams, Phase, Sym, Type, ValueId,
 };
+use smallvec::SmallVec;
 
-use crate::analysis::alias::Aliases;
-use crate::analysis::objects::{is_module, objects};
+use crate::analysis::objects::is_module;
 use crate::const_fold::{elements, evaluate};
 use crate::cse::hash_tensor;
-use crate::dce::eliminate_dead_code;
 use crate::distinct::Distinct;
 use crate::kept;
 use crate::parallel::compute_all;
@@ -58,10 +57,6 @@ impl Pass for FoldPrepack {
             changed += fold(module, id, &mut attributes, cx)?;
             let graph = &mut module.method_mut(id).graph;
             changed += fold_dequantize(graph, cx.options.contract)?;
-            let objects = objects(module, module.root(), &module.method(id).graph);
-            let graph = &mut module.method_mut(id).graph;
-            let aliases = Aliases::of_writes(graph, &objects);
-            eliminate_dead_code(graph, &aliases);
         }
         pack_other_attributes(module, &attributes, cx)?;
         Ok(Changed(changed))
@@ -121,25 +116,31 @@ fn fold(
     }
     let method = module.method(id).name;
     let mut uid = 0;
+    let mut names = Vec::with_capacity(nodes.len());
     for piece in nodes.chunks(PIECE) {
         let packed = pack_all(&module.method(id).graph, piece, cx.options.contract)?;
         for (node, params) in piece.iter().zip(packed) {
             let hash = hash_packed(&params);
-            let name = match attributes.known.find(hash, |(_, other)| **other == *params) {
-                Ok((name, _)) => *name,
-                Err(number) => {
-                    let name = new_attribute(module, method, &mut uid, &params);
-                    cx.kernels.pack(&params).map_err(|reason| PassError::Pack {
-                        node: describe(&module.method(id).graph, *node),
-                        reason,
-                    })?;
-                    attributes.known.insert(number, (name, params));
-                    attributes.names.insert(name);
-                    name
-                }
-            };
-            read_attribute(&mut module.method_mut(id).graph, *node, name);
+            names.push(
+                match attributes.known.find(hash, |(_, other)| **other == *params) {
+                    Ok((name, _)) => *name,
+                    Err(number) => {
+                        let name = new_attribute(module, method, &mut uid, &params);
+                        cx.kernels.pack(&params).map_err(|reason| PassError::Pack {
+                            node: describe(&module.method(id).graph, *node),
+                            reason,
+                        })?;
+                        attributes.known.insert(number, (name, params));
+                        attributes.names.insert(name);
+                        name
+                    }
+                },
+            );
         }
+    }
+    // From the last, as strides and paddings that all weights share have these uses at the ends of their lists.
+    for (node, name) in nodes.iter().zip(names).rev() {
+        read_attribute(&mut module.method_mut(id).graph, *node, name);
     }
     Ok(nodes.len())
 }
@@ -185,7 +186,9 @@ fn fold_dequantize(graph: &mut Graph, contract: Contract) -> Result<usize, PassE
             let output = graph.output(id);
             let constant = graph.insert_constant(At::Before(id), values);
             graph.replace_all_uses(output, constant);
+            let codes = graph.node(id).inputs()[0];
             graph.erase(id);
+            erase_unread(graph, &[codes]);
             folded += 1;
         }
     }
@@ -266,16 +269,28 @@ fn new_attribute(
     name
 }
 
-fn read_attribute(graph: &mut Graph, prepack: NodeId, name: Sym) {
+/// Makes a node that packs a weight, or holds a packed one, the read of an attribute. Constants that were packed go.
+fn read_attribute(graph: &mut Graph, id: NodeId, name: Sym) {
     let this = graph.params()[0];
-    let ty = graph.ty(graph.output(prepack)).clone();
-    let read = graph.insert(At::Before(prepack), Op::of("prim::GetAttr"), &[this], [ty]);
-    graph.set_attr(read, "name", Literal::str(name.as_str()));
-    graph.set_loc(read, graph.node(prepack).loc());
-    let (old, new) = (graph.output(prepack), graph.output(read));
-    graph.set_name(new, Some(name.as_str()));
-    graph.replace_all_uses(old, new);
-    graph.erase(prepack);
+    let packed: SmallVec<[ValueId; 8]> = graph.node(id).inputs().into();
+    graph.set_inputs(id, &[this]);
+    graph.set_op(id, Op::of("prim::GetAttr"));
+    graph.remove_attr(id, "value");
+    graph.set_attr(id, "name", Literal::str(name.as_str()));
+    graph.set_name(graph.output(id), Some(name.as_str()));
+    erase_unread(graph, &packed);
+}
+
+/// Erases constants that nobody reads any more.
+fn erase_unread(graph: &mut Graph, constants: &[ValueId]) {
+    for value in constants {
+        if let Some(constant) = graph.producer(*value)
+            && graph.is_live(constant)
+            && graph.value(*value).uses().is_empty()
+        {
+            graph.erase(constant);
+        }
+    }
 }
 
 fn hash_packed(params: &PackedParams) -> u64 {

@@ -109,5 +109,5 @@ fn run(
 /// Whether nothing is nested in an operation.
 fn is_flat(graph: &Graph) -> bool {
     let mut nodes = graph.nodes(graph.entry());
-    nodes.all(|node| graph.node(node).blocks().is_empty())
+    graph.block_capacity() == 1 || nodes.all(|node| graph.node(node).blocks().is_empty())
 }

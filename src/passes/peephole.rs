@@ -45,7 +45,9 @@ impl Pass for Peephole {
 /// Simplifies a graph; returns how many operations were replaced. What they leave unused is for `dce` to remove.
 pub(crate) fn simplify(graph: &mut Graph, aliases: &Aliases) -> usize {
     let mut changed = 0;
-    for node in graph.walk().collect::<Vec<_>>() {
+    let others = graph.walk();
+    let others = others.filter(|id| !graph.node(*id).op().is("prim::Constant"));
+    for node in others.collect::<Vec<_>>() {
         let Some(by) = replacement(graph, aliases, node) else {
             continue;
         };
