@@ -10,6 +10,7 @@ torch.set_num_threads(1)
 torch.manual_seed(20)
 rng = np.random.default_rng(20)
 data, cases = {}, []
+kept = {}
 
 NAMES = {
     torch.quint8: "QUInt8",
@@ -35,9 +36,8 @@ def ulps(x, most=2):
 
 
 def pack_tensor(t):
-    """The record of a tensor; its codes or values go to the file in logical order."""
-    key = f"t{len(data)}"
-    record = {"t": key, "last": bool(t.dim() in (4, 5) and not t.is_contiguous())}
+    """The record of a tensor; its codes or values go to the file in logical order, equal ones once."""
+    record = {"last": bool(t.dim() in (4, 5) and not t.is_contiguous())}
     if t.dtype != torch.float32:
         record["dtype"] = NAMES[t.dtype]
     if t.is_quantized:
@@ -47,7 +47,10 @@ def pack_tensor(t):
             record["scales"] = t.q_per_channel_scales().tolist()
             record["zeros"] = t.q_per_channel_zero_points().tolist()
         t = t.int_repr()
-    data[key] = t.detach().contiguous().clone()
+    t = t.detach().contiguous().clone()
+    record["t"] = kept.setdefault((t.dtype, t.numpy().tobytes()), f"t{len(data)}")
+    if data.setdefault(record["t"], t).shape != t.shape:
+        record["shape"] = list(t.shape)
     return record
 
 

@@ -329,8 +329,8 @@ pub(crate) fn apply_kernel(
         Kernel::One(run) => vec![run(&call)?],
         Kernel::Many(run) => run(&call)?,
     };
-    match (&results[..], args) {
-        ([result], [target, ..]) if meaning.in_place => Ok(vec![ops::write_back(target, result)?]),
+    match (meaning.in_place, &results[..], args) {
+        (Some(in_place), [result], [target, ..]) => Ok(vec![in_place.change(target, result)?]),
         _ => Ok(results),
     }
 }

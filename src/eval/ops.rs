@@ -13,9 +13,11 @@ mod affine;
 mod alias;
 mod arith;
 mod compare;
+mod composed;
 mod conv;
 mod create;
 mod cubic;
+mod diagonal;
 mod einsum;
 mod elementwise;
 mod fake_quant;
@@ -24,6 +26,7 @@ mod index;
 mod join;
 mod list;
 mod matmul;
+mod moments;
 mod norm;
 mod number;
 mod order;
@@ -35,6 +38,7 @@ mod quantized;
 mod recurrent;
 mod reduce;
 mod rnn;
+mod running;
 mod scatter;
 mod sequence;
 mod shape;
@@ -58,7 +62,7 @@ use planish_ir::{Op, Sym};
 use crate::call::Call;
 use crate::{Result, Value};
 
-pub(crate) use alias::{find, write_back};
+pub(crate) use alias::find;
 pub(crate) use pack::packed_method;
 pub(crate) use shape::chunks;
 
@@ -78,8 +82,10 @@ const TABLES: &[Table] = &[
     activation::OPS,
     arith::OPS,
     compare::OPS,
+    composed::OPS,
     conv::OPS,
     create::OPS,
+    diagonal::OPS,
     einsum::OPS,
     fake_quant::OPS,
     grid_sample::OPS,
@@ -87,6 +93,7 @@ const TABLES: &[Table] = &[
     join::OPS,
     list::OPS,
     matmul::OPS,
+    moments::OPS,
     norm::OPS,
     number::OPS,
     pack::OPS,
@@ -102,6 +109,7 @@ const TABLES: &[Table] = &[
     recurrent::OPS,
     reduce::OPS,
     rnn::OPS,
+    running::OPS,
     scatter::OPS,
     sequence::OPS,
     shape::OPS,

@@ -10,7 +10,7 @@ mod storage;
 mod views;
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use planish_ir::{DType, Dims, Element, QParams, TensorError, contiguous_strides};
 
@@ -18,6 +18,7 @@ pub use elements::Raw;
 pub use layout::MemoryFormat;
 pub(crate) use layout::{dense_in_order, is_dense, memory_order, preserved_strides};
 pub use storage::{ALIGNMENT, BytesMut, BytesRef, Storage};
+pub(crate) use views::dim_index;
 
 use crate::{Error, Result};
 
@@ -33,7 +34,12 @@ struct Parts {
     storage: Arc<Storage>,
     /// Some in-place operators give a tensor new parameters, for all who hold it.
     qparams: RwLock<Option<QParams>>,
+    /// Others give it other sizes and strides: it is this view from then on.
+    turned: OnceLock<Tensor>,
 }
+
+/// How often one tensor may be turned: each time adds a link that all who read it follow.
+const TURNS: usize = 1000;
 
 impl Tensor {
     /// Zeros, dense with the given strides.
@@ -111,6 +117,7 @@ impl Tensor {
             offset,
             storage,
             qparams: RwLock::new(None),
+            turned: OnceLock::new(),
         })))
     }
 
@@ -156,56 +163,93 @@ impl Tensor {
         offset: i64,
         qparams: Option<QParams>,
     ) -> Result<Self> {
-        check_bounds(dtype, shape, strides, offset, self.0.storage.len())?;
+        check_bounds(dtype, shape, strides, offset, self.storage().len())?;
         Ok(Self(Arc::new(Parts {
             dtype,
             shape: shape.into(),
             strides: strides.into(),
             offset,
-            storage: Arc::clone(&self.0.storage),
+            storage: Arc::clone(self.storage()),
             qparams: RwLock::new(qparams),
+            turned: OnceLock::new(),
         })))
+    }
+
+    /// What this tensor is by now.
+    fn parts(&self) -> &Parts {
+        let mut parts = &*self.0;
+        while let Some(turned) = parts.turned.get() {
+            parts = &turned.0;
+        }
+        parts
+    }
+
+    /// Makes this tensor, for all who hold it, what `view` is: another view of its own storage.
+    pub(crate) fn turn_into(&self, view: &Self) -> Result<()> {
+        if !self.shares_storage(view) {
+            return Err(Error::Invalid(format!(
+                "{view:?} is no view of {self:?}, which cannot become it"
+            )));
+        }
+        // A tensor that nobody else holds, so that no link leads back.
+        let view = view.as_strided(view.shape(), view.strides(), view.offset())?;
+        let mut last = self;
+        for _ in 0..TURNS {
+            match last.0.turned.get() {
+                Some(turned) => last = turned,
+                None if last.0.turned.set(view.clone()).is_ok() => return Ok(()),
+                None => {}
+            }
+        }
+        Err(Error::Limit {
+            what: "operators that give one tensor other sizes in place",
+            limit: TURNS as u64,
+        })
     }
 
     /// Element type.
     pub fn dtype(&self) -> DType {
-        self.0.dtype
+        self.parts().dtype
     }
 
     /// Sizes, slowest dimension first.
     pub fn shape(&self) -> &[i64] {
-        &self.0.shape
+        &self.parts().shape
     }
 
     /// Strides in elements.
     pub fn strides(&self) -> &[i64] {
-        &self.0.strides
+        &self.parts().strides
     }
 
     /// Index of the first element in the storage, in elements.
     pub fn offset(&self) -> i64 {
-        self.0.offset
+        self.parts().offset
     }
 
     /// Number of dimensions.
     pub fn rank(&self) -> usize {
-        self.0.shape.len()
+        self.parts().shape.len()
     }
 
     /// Number of elements.
     pub fn numel(&self) -> usize {
-        self.0.shape.iter().map(|size| *size as usize).product()
+        self.parts()
+            .shape
+            .iter()
+            .map(|size| *size as usize)
+            .product()
     }
 
     /// The buffer under the view.
     pub fn storage(&self) -> &Arc<Storage> {
-        &self.0.storage
+        &self.parts().storage
     }
 
     /// Quantization parameters, when the type is a quantized one.
     pub fn qparams(&self) -> Option<QParams> {
         let qparams = self
-            .0
+            .parts()
             .qparams
             .read()
             .unwrap_or_else(PoisonError::into_inner);
@@ -215,7 +259,7 @@ impl Tensor {
     /// Gives this tensor, for all who hold it, other quantization parameters.
     pub fn set_qparams(&self, qparams: QParams) {
         *self
-            .0
+            .parts()
             .qparams
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Some(qparams);
@@ -238,7 +282,7 @@ impl Tensor {
 
     /// Whether both tensors view the same storage.
     pub fn shares_storage(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0.storage, &other.0.storage)
+        Arc::ptr_eq(self.storage(), other.storage())
     }
 
     /// Whether the elements are dense in the given order.
@@ -264,7 +308,7 @@ impl Tensor {
     /// Runs `read` on the bytes of a dense tensor, in memory order; `None` when the elements have gaps.
     pub fn with_bytes<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let span = self.dense_span()?;
-        Some(read(&self.0.storage.read()[span]))
+        Some(read(&self.storage().read()[span]))
     }
 
     /// Runs `write` on the bytes of a dense tensor, in memory order; `None` when the elements have gaps.
@@ -272,7 +316,7 @@ impl Tensor {
         let Some(span) = self.dense_span() else {
             return Ok(None);
         };
-        Ok(Some(write(&mut self.0.storage.write()?[span])))
+        Ok(Some(write(&mut self.storage().write()?[span])))
     }
 
     /// Byte positions in the storage of a dense tensor.
@@ -281,7 +325,7 @@ impl Tensor {
         let start = self.offset() as usize * size;
         self.is_dense_in_any_order()
             .then(|| start..start + self.numel() * size)
-            .filter(|span| span.end <= self.0.storage.len())
+            .filter(|span| span.end <= self.storage().len())
     }
 
     /// An immutable copy; bytes are copied only if they were written by this program.
@@ -291,7 +335,7 @@ impl Tensor {
             self.shape(),
             self.strides(),
             self.offset(),
-            self.0.storage.snapshot(),
+            self.storage().snapshot(),
         )?;
         Ok(match self.qparams() {
             Some(qparams) => tensor.with_qparams(qparams)?,
@@ -310,6 +354,7 @@ impl From<&planish_ir::Tensor> for Tensor {
             offset: tensor.offset(),
             storage: Storage::shared(tensor.storage().clone()),
             qparams: RwLock::new(tensor.qparams().cloned()),
+            turned: OnceLock::new(),
         }))
     }
 }

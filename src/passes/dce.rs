@@ -5,6 +5,8 @@
 //! values that a `prim::Loop` carries round are removed one by one. All in one walk there and one back; where nothing is nested and nothing
 //! is written, one walk back does: who reads a value stands behind it.
 //!
+//! What stands behind a `prim::RaiseException` never runs, and what its block would give is never made.
+//!
 //! ```text
 //! before: %1 : Tensor = aten::relu(%x)
 //!         return (%x)
@@ -13,7 +15,7 @@
 
 use std::collections::HashMap;
 
-use planish_ir::{Def, Effects, Graph, GraphModule, NodeId, SecondaryMap, ValueId};
+use planish_ir::{At, Def, Effects, Graph, GraphModule, NodeId, Op, SecondaryMap, ValueId};
 
 use crate::analysis::alias::Aliases;
 use crate::analysis::objects::objects;
@@ -46,6 +48,7 @@ impl Pass for Dce {
 
 /// Removes dead operations; returns how many.
 pub(crate) fn eliminate_dead_code(graph: &mut Graph, aliases: &Aliases) -> usize {
+    let unreachable = drop_unreachable(graph);
     let before = graph.len();
     if graph.block_capacity() == 1 && aliases.nothing_is_written() {
         erase_unread(graph);
@@ -66,7 +69,39 @@ pub(crate) fn eliminate_dead_code(graph: &mut Graph, aliases: &Aliases) -> usize
     for node in order.iter().filter(|node| nodes[**node]) {
         drop_dead_outputs(graph, *node, &values);
     }
-    before - graph.len()
+    unreachable + before - graph.len()
+}
+
+/// Removes what stands in a block behind an operation that raises; returns how many operations.
+fn drop_unreachable(graph: &mut Graph) -> usize {
+    let mut dropped = 0;
+    // The last first: what is nested behind another one is still there.
+    for raise in graph.find_all("prim::RaiseException").into_iter().rev() {
+        let block = graph.block_of(raise);
+        let behind = graph.nodes(block).skip_while(|node| *node != raise);
+        let stays = |node: &NodeId| {
+            let op = graph.node(*node).op();
+            op.is("prim::Constant") || op.is("prim::Uninitialized")
+        };
+        let behind: Vec<NodeId> = behind.skip(1).filter(|node| !stays(node)).collect();
+        if behind.is_empty() {
+            continue;
+        }
+        let mut results = graph.block(block).results().to_vec();
+        for result in &mut results {
+            if matches!(graph.value(*result).def(), Def::Output(node, _) if behind.contains(&node)) {
+                let ty = graph.ty(*result).clone();
+                let never = graph.insert(At::End(block), Op::of("prim::Uninitialized"), &[], [ty]);
+                *result = graph.output(never);
+            }
+        }
+        graph.set_results(block, &results);
+        for node in behind.iter().rev() {
+            graph.erase(*node);
+        }
+        dropped += behind.len();
+    }
+    dropped
 }
 
 /// Removes operations that do nothing and whose outputs nobody reads from a graph of one block.

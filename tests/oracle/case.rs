@@ -367,7 +367,9 @@ impl Case {
         let file = self.folder.join("meta.json");
         let text = fs::read_to_string(&file)
             .unwrap_or_else(|error| panic!("failed to read {}: {error}", file.display()));
-        serde_json::from_str(&text)
+        // Python writes numbers that JSON does not have; nobody here reads them.
+        let text = text.replace("-Infinity", "null").replace("Infinity", "null");
+        serde_json::from_str(&text.replace("NaN", "null"))
             .unwrap_or_else(|error| panic!("{} is not JSON: {error}", file.display()))
     }
 
@@ -483,7 +485,12 @@ pub(crate) fn compare(
         let (Some(a), Some(b)) = (found.values::<f32>(), expected.values::<f32>()) else {
             return Err(format!("output {name} differs"));
         };
-        let pairs = || a.iter().zip(&b).filter(|(a, b)| a.to_bits() != b.to_bits());
+        // Which bits say that something is not a number depends on the processor.
+        let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
+        let pairs = || a.iter().zip(&b).filter(|(a, b)| !same(**a, **b));
+        if pairs().next().is_none() {
+            continue;
+        }
         let diff = |(a, b): (&f32, &f32)| f64::from((a - b).abs());
         let worst = pairs()
             .map(diff)

@@ -34,6 +34,7 @@ const NAMES: &[(&str, &str)] = &[
     ("aten::divide", "aten::div"),
     ("aten::dot", "aten::matmul"),
     ("aten::fix", "aten::trunc"),
+    ("aten::ger", "aten::outer"),
     ("aten::greater", "aten::gt"),
     ("aten::greater_equal", "aten::ge"),
     ("aten::less", "aten::lt"),
@@ -48,13 +49,17 @@ const NAMES: &[(&str, &str)] = &[
     ("aten::quantized_max_pool1d", "aten::max_pool1d"),
     ("aten::quantized_max_pool2d", "aten::max_pool2d"),
     ("aten::quantized_max_pool3d", "aten::max_pool3d"),
+    ("aten::row_stack", "aten::vstack"),
     ("aten::special_erf", "aten::erf"),
     ("aten::special_erfc", "aten::erfc"),
+    ("aten::special_exp2", "aten::exp2"),
     ("aten::special_expit", "aten::sigmoid"),
     ("aten::special_expm1", "aten::expm1"),
     ("aten::special_log1p", "aten::log1p"),
+    ("aten::special_logit", "aten::logit"),
     ("aten::special_logsumexp", "aten::logsumexp"),
     ("aten::special_round", "aten::round"),
+    ("aten::special_xlogy", "aten::xlogy"),
     ("aten::subtract", "aten::sub"),
     ("aten::swapaxes", "aten::transpose"),
     ("aten::swapdims", "aten::transpose"),
@@ -62,10 +67,18 @@ const NAMES: &[(&str, &str)] = &[
     ("aten::unsafe_chunk", "aten::chunk"),
     ("aten::unsafe_split", "aten::split"),
     ("aten::unsafe_split_with_sizes", "aten::split_with_sizes"),
+    ("aten::vdot", "aten::matmul"),
 ];
 
-/// Operators that change what their argument is a view of; writing a result into it is not what they do.
-const OF_VIEWS: &[&str] = &["aten::t_", "aten::transpose_", "aten::detach_"];
+/// Operators that in place make their argument another view of its storage, where others write to its elements.
+const TURNING: &[&str] = &[
+    "aten::as_strided",
+    "aten::detach",
+    "aten::squeeze",
+    "aten::t",
+    "aten::transpose",
+    "aten::unsqueeze",
+];
 
 /// What an operator means.
 #[derive(Clone, Copy)]
@@ -73,8 +86,17 @@ pub(crate) struct Meaning {
     pub(crate) kernel: Kernel,
     /// The operator as which the kernel computes.
     pub(crate) op: Op,
-    /// Whether the result is written to the first argument.
-    pub(crate) in_place: bool,
+    /// How the first argument becomes the result, where it does.
+    pub(crate) in_place: Option<InPlace>,
+}
+
+/// What an operator in place changes.
+#[derive(Clone, Copy)]
+pub(crate) enum InPlace {
+    /// The elements.
+    Elements,
+    /// Sizes and strides.
+    View,
 }
 
 /// The meaning of an operator, if it has one here.
@@ -84,11 +106,14 @@ pub(crate) fn find(op: Op) -> Option<Meaning> {
     }
     let name = op.name().as_str();
     let base = name.strip_suffix('_').filter(|base| !base.ends_with('_'))?;
-    let views = OF_VIEWS.contains(&name) || OF_VIEWS.contains(&&*format!("{}_", first_name(base)));
-    let meaning = named(base, op).filter(|_| !views)?;
+    let in_place = if TURNING.contains(&first_name(base)) {
+        InPlace::View
+    } else {
+        InPlace::Elements
+    };
     Some(Meaning {
-        in_place: true,
-        ..meaning
+        in_place: Some(in_place),
+        ..named(base, op)?
     })
 }
 
@@ -107,7 +132,7 @@ fn named(name: &str, op: Op) -> Option<Meaning> {
         Some(Meaning {
             kernel,
             op,
-            in_place: false,
+            in_place: None,
         })
     };
     // The operators of old, and of half precision, are registered under a second namespace too.
@@ -122,14 +147,22 @@ fn first_name(name: &str) -> &str {
     found.map_or(name, |at| NAMES[at].1)
 }
 
-/// Writes a result to the argument that stands for it.
-pub(crate) fn write_back(target: &Value, result: &Value) -> Result<Value> {
-    let (Value::Tensor(target), Value::Tensor(result)) = (target, result) else {
-        return Err(Error::invalid("only tensors are written to"));
-    };
-    if result.is_same(target) {
-        return Ok(target.clone().into());
+impl InPlace {
+    /// Makes the argument that stands for a result what the result is.
+    pub(crate) fn change(self, target: &Value, result: &Value) -> Result<Value> {
+        let (Value::Tensor(target), Value::Tensor(result)) = (target, result) else {
+            return Err(Error::invalid("only tensors are changed in place"));
+        };
+        match self {
+            _ if result.is_same(target) => {}
+            Self::View => target.turn_into(result)?,
+            Self::Elements => write_back(target, result)?,
+        }
+        Ok(target.clone().into())
     }
+}
+
+fn write_back(target: &Tensor, result: &Tensor) -> Result<()> {
     let floats = |tensor: &Tensor| tensor.dtype().is_floating_point();
     if target.shape() != result.shape() || (floats(result) && !floats(target)) {
         return Err(Error::Invalid(format!(
@@ -137,10 +170,9 @@ pub(crate) fn write_back(target: &Value, result: &Value) -> Result<Value> {
         )));
     }
     if target.dtype().is_quantized() {
-        return overwrite(target, result);
+        return overwrite(target, result).map(|_| ());
     }
-    convert_into(result, target)?;
-    Ok(target.clone().into())
+    convert_into(result, target)
 }
 
 #[cfg(test)]
@@ -155,7 +187,50 @@ mod tests {
         let unknown = NAMES.iter().filter(|(name, _)| !is_known(Op::of(name)));
         assert_eq!(unknown.collect::<Vec<_>>(), Vec::<&(&str, &str)>::new());
         assert!(is_known(Op::of("_quantized::linear_dynamic")));
-        assert!(!is_known(Op::of("aten::t_")) && !is_known(Op::of("aten::swapaxes_")));
+    }
+
+    #[test]
+    fn a_view_in_place_is_what_every_name_means_from_then_on() {
+        let x = counting(&[2, 3]);
+        let (other, row) = (x.clone(), x.select(0, 1).unwrap());
+        for (op, args) in [
+            ("aten::t_", &[][..]),
+            ("aten::unsqueeze_", &[Value::Int(0)]),
+            ("aten::swapaxes_", &[Value::Int(0), Value::Int(2)]),
+            ("aten::detach_", &[]),
+        ] {
+            let args: Vec<Value> = [&[x.clone().into()], args].concat();
+            let out = apply(Op::of(op), &args, Contract::Fbgemm).unwrap();
+            assert!(out[0].as_tensor().unwrap().is_same(&x), "{op}");
+        }
+        assert_eq!(other.shape(), [2, 3, 1]);
+        let one = Value::Float(10.0);
+        apply(Op::of("aten::add_"), &[row.into(), one], Contract::Fbgemm).unwrap();
+        assert_eq!(other.to_f32().unwrap(), [0., 1., 2., 13., 14., 15.]);
+    }
+
+    #[test]
+    fn nobody_turns_a_tensor_without_end() {
+        let x = counting(&[1]);
+        let turn = || {
+            apply(
+                Op::of("aten::detach_"),
+                &[x.clone().into()],
+                Contract::Fbgemm,
+            )
+        };
+        assert!(
+            (0..5000).all(|_| turn().is_ok()),
+            "the same tensor is no other view"
+        );
+        let squeeze = || {
+            apply(
+                Op::of("aten::squeeze_"),
+                &[x.clone().into()],
+                Contract::Fbgemm,
+            )
+        };
+        assert!((0..5000).any(|_| squeeze().is_err()));
     }
 
     #[test]

@@ -39,6 +39,12 @@ pub(super) const OPS: Table = &[
     ("aten::gcd", One(gcd)),
     ("aten::atan2", One(atan2)),
     ("aten::copysign", One(copysign)),
+    ("aten::hypot", One(hypot)),
+    ("aten::heaviside", One(heaviside)),
+    ("aten::xlogy", One(xlogy)),
+    ("aten::logaddexp", One(logaddexp)),
+    ("aten::fmax", One(fmax)),
+    ("aten::fmin", One(fmin)),
     ("aten::__derive_index", One(derive_index)),
     ("aten::__range_length", One(range_length)),
 ];
@@ -316,6 +322,54 @@ fn atan2(call: &Call<'_>) -> Result<Value> {
 
 fn copysign(call: &Call<'_>) -> Result<Value> {
     real(call, f64::copysign)
+}
+
+fn hypot(call: &Call<'_>) -> Result<Value> {
+    real(call, f64::hypot)
+}
+
+/// 0 below zero, 1 above, the second operand at zero.
+fn heaviside(call: &Call<'_>) -> Result<Value> {
+    let step = |x: f64, at_zero: f64| {
+        if x == 0.0 {
+            at_zero
+        } else {
+            f64::from(u8::from(x > 0.0))
+        }
+    };
+    binary(
+        call,
+        |x, at_zero| Ok(if x == 0 { at_zero } else { i64::from(x > 0) }),
+        step,
+    )
+}
+
+fn xlogy(call: &Call<'_>) -> Result<Value> {
+    real(call, |x, y| {
+        if x == 0.0 && !y.is_nan() {
+            0.0
+        } else {
+            x * y.ln()
+        }
+    })
+}
+
+fn logaddexp(call: &Call<'_>) -> Result<Value> {
+    real(call, |a, b| {
+        if a.is_infinite() && a == b {
+            return a;
+        }
+        a.max(b) + (-(a - b).abs()).exp().ln_1p()
+    })
+}
+
+/// The larger, of numbers if one is not.
+fn fmax(call: &Call<'_>) -> Result<Value> {
+    binary(call, |a, b| Ok(a.max(b)), f64::max)
+}
+
+fn fmin(call: &Call<'_>) -> Result<Value> {
+    binary(call, |a, b| Ok(a.min(b)), f64::min)
 }
 
 /// A function of two floats, also of ints.

@@ -1,5 +1,7 @@
 //! Functions of one Python number or of each element of a tensor.
 
+use planish_ir::DType;
+
 use super::elementwise::{like, map_float};
 use super::{Kernel, Table};
 use crate::call::{Call, Scalar};
@@ -39,11 +41,20 @@ pub(super) const OPS: Table = &[
     ("aten::atanh", One(atanh)),
     ("aten::erf", One(erf)),
     ("aten::erfc", One(erfc)),
+    ("aten::exp2", One(exp2)),
+    ("aten::frac", One(frac)),
+    ("aten::deg2rad", One(deg2rad)),
+    ("aten::rad2deg", One(rad2deg)),
+    ("aten::nan_to_num", One(nan_to_num)),
+    ("aten::logit", One(logit)),
     ("aten::degrees", One(degrees)),
     ("aten::radians", One(radians)),
     ("aten::isnan", One(is_nan)),
     ("aten::isinf", One(is_inf)),
     ("aten::isfinite", One(is_finite)),
+    ("aten::isposinf", One(is_infinity)),
+    ("aten::isneginf", One(is_negative_infinity)),
+    ("aten::signbit", One(is_negative)),
 ];
 
 fn neg(call: &Call<'_>) -> Result<Value> {
@@ -192,6 +203,58 @@ fn erfc(call: &Call<'_>) -> Result<Value> {
     real(call, super::special::erfc)
 }
 
+fn exp2(call: &Call<'_>) -> Result<Value> {
+    real(call, f64::exp2)
+}
+
+fn frac(call: &Call<'_>) -> Result<Value> {
+    same_kind(call, |_| 0, |x| x - x.trunc())
+}
+
+/// A product with a number of the tensor's precision.
+fn deg2rad(call: &Call<'_>) -> Result<Value> {
+    real(call, |x| {
+        x * f64::from((std::f64::consts::PI / 180.0) as f32)
+    })
+}
+
+fn rad2deg(call: &Call<'_>) -> Result<Value> {
+    real(call, |x| {
+        x * f64::from((180.0 / std::f64::consts::PI) as f32)
+    })
+}
+
+/// `nan_to_num(tensor, nan, posinf, neginf)`: what the type holds at most stands for infinity without a number for it.
+fn nan_to_num(call: &Call<'_>) -> Result<Value> {
+    let most = match call.tensor(0)?.dtype() {
+        DType::Double => f64::MAX,
+        DType::Half => 65_504.0,
+        DType::BFloat16 => 3.389_531_389_251_535_5e38,
+        _ => f64::from(f32::MAX),
+    };
+    let (nan, above, below) = (
+        call.float_or(1, 0.0)?,
+        call.float_or(2, most)?,
+        call.float_or(3, -most)?,
+    );
+    let number = |x: f64| match x {
+        _ if x.is_nan() => nan,
+        f64::INFINITY => above,
+        f64::NEG_INFINITY => below,
+        _ => x,
+    };
+    same_kind(call, |x| x, number)
+}
+
+/// `logit(tensor, eps)`: the logarithm of the odds, of what lies between `eps` and `1 - eps`.
+fn logit(call: &Call<'_>) -> Result<Value> {
+    let eps = call.float_opt(1)?;
+    real(call, |x| {
+        let x = eps.map_or(x, |eps| x.max(eps).min(1.0 - eps));
+        (x / (1.0 - x)).ln()
+    })
+}
+
 fn degrees(call: &Call<'_>) -> Result<Value> {
     real(call, f64::to_degrees)
 }
@@ -210,6 +273,18 @@ fn is_inf(call: &Call<'_>) -> Result<Value> {
 
 fn is_finite(call: &Call<'_>) -> Result<Value> {
     test(call, f64::is_finite)
+}
+
+fn is_infinity(call: &Call<'_>) -> Result<Value> {
+    test(call, |x| x == f64::INFINITY)
+}
+
+fn is_negative_infinity(call: &Call<'_>) -> Result<Value> {
+    test(call, |x| x == f64::NEG_INFINITY)
+}
+
+fn is_negative(call: &Call<'_>) -> Result<Value> {
+    test(call, f64::is_sign_negative)
 }
 
 /// A function that gives ints for ints and floats for floats.
@@ -248,7 +323,7 @@ fn real(call: &Call<'_>, f: impl Fn(f64) -> f64) -> Result<Value> {
 fn test(call: &Call<'_>, f: impl Fn(f64) -> bool) -> Result<Value> {
     match call.get(0) {
         Value::Tensor(tensor) => {
-            let out = like(tensor, planish_ir::DType::Bool)?;
+            let out = like(tensor, DType::Bool)?;
             let truth: Vec<u8> = tensor.to_f64()?.iter().map(|x| u8::from(f(*x))).collect();
             out.write_elements(&truth)?;
             Ok(out.into())

@@ -110,6 +110,8 @@ struct Cell<'c, 'a> {
     kind: Kind,
     /// Weights of the input and of the state.
     weights: [Weight; 2],
+    /// What makes the output of an LSTM narrower than what it remembers.
+    project: Option<Value>,
 }
 
 /// What a linear map of a cell is.
@@ -153,6 +155,7 @@ impl<'c, 'a> Cell<'c, 'a> {
             call,
             kind: Kind::of(call),
             weights: weights.ok_or_else(wrong)?.map(weight),
+            project: None,
         })
     }
 
@@ -234,7 +237,11 @@ impl<'c, 'a> Cell<'c, 'a> {
                     self.one("aten::sigmoid", &leave)?,
                 );
                 let memory = self.add(&self.mul(&forget, memory)?, &self.mul(&enter, &cell)?)?;
-                let hidden = self.mul(&leave, &self.one("aten::tanh", &memory)?)?;
+                let mut hidden = self.mul(&leave, &self.one("aten::tanh", &memory)?)?;
+                if let Some(project) = &self.project {
+                    let args = [hidden.into(), project.clone(), Value::None];
+                    hidden = self.run("aten::linear", &args)?;
+                }
                 Ok(State {
                     hidden,
                     memory: Some(memory),
@@ -281,10 +288,21 @@ fn one_cell(call: &Call<'_>) -> Result<Vec<Value>> {
         call,
         kind,
         weights: [weight(2)?, weight(3)?],
+        project: None,
     };
     let next = cell.step(&cell.linear(call.tensor(0)?, 0)?, &state)?;
     let memory = next.memory.map(Value::from);
     Ok([next.hidden.into()].into_iter().chain(memory).collect())
+}
+
+/// Whether an LSTM of floats, whose states stand at `first`, has a weight for each direction of each layer that makes its output narrower.
+pub(super) fn projects(call: &Call<'_>, first: usize) -> Result<bool> {
+    let own = if call.bool(first + 2)? { 4 } else { 2 };
+    let directions = 1 + i64::from(call.bool(first + 6)?);
+    let cells = call.int(first + 3)?.checked_mul(directions);
+    let given = call.items(first + 1)?.len() as i64;
+    Ok(Kind::of(call) == Kind::Lstm
+        && cells.and_then(|cells| cells.checked_mul(own + 1)) == Some(given))
 }
 
 /// The two states of an LSTM.
@@ -300,7 +318,7 @@ fn pair(call: &Call<'_>, index: usize) -> Result<State> {
 }
 
 /// `quantized_lstm(input, hx, params, has_biases, layers, dropout, train, bidirectional, batch_first)`
-fn sequences(call: &Call<'_>) -> Result<Vec<Value>> {
+pub(super) fn sequences(call: &Call<'_>) -> Result<Vec<Value>> {
     let input = call.tensor(0)?;
     if input.rank() != 3 {
         return Err(call.wrong(0, "a batch of sequences"));
@@ -354,9 +372,12 @@ impl<'c, 'a> Network<'c, 'a> {
         let directions = 1 + usize::from(call.bool(first + 6)?);
         let params = call.items(first + 1)?;
         let cells: Vec<Cell<'c, 'a>> = if let Some(Value::Tensor(_)) = params.first() {
-            let biases = call.bool(first + 2)?;
-            let cells = params.chunks_exact(if biases { 4 } else { 2 });
-            let bias = |cell: &[Value], at: usize| cell.get(at).cloned().unwrap_or(Value::None);
+            let own = if call.bool(first + 2)? { 4 } else { 2 };
+            let each = own + usize::from(projects(call, first)?);
+            let bias = |cell: &[Value], at: usize| match own {
+                4 => cell[at].clone(),
+                _ => Value::None,
+            };
             let weights = |cell: &[Value]| {
                 [0, 1].map(|at| Weight::Float(cell[at].clone(), bias(cell, at + 2)))
             };
@@ -364,8 +385,9 @@ impl<'c, 'a> Network<'c, 'a> {
                 call,
                 kind: Kind::of(call),
                 weights: weights(cell),
+                project: cell.get(own).cloned(),
             };
-            cells.map(cell).collect()
+            params.chunks_exact(each).map(cell).collect()
         } else {
             let cells = params.iter().map(|params| Cell::new(call, params));
             cells.collect::<Result<_>>()?

@@ -1,4 +1,4 @@
-//! Reductions: sums, means, extremes, sorting.
+//! Reductions: sums, means, extremes.
 //!
 //! Sums and means of floats are taken in PyTorch's order where that is known (`docs/numerics.md`); others in `f64`, rounded once.
 
@@ -14,20 +14,19 @@ pub(super) const OPS: Table = &[
     ("aten::sum", One(sum_of)),
     ("aten::mean", One(mean)),
     ("aten::prod", One(prod)),
-    ("aten::var", One(var)),
-    ("aten::std", One(var)),
     ("aten::norm", One(norm)),
     ("aten::linalg_vector_norm", One(norm)),
     ("aten::amax", One(amax)),
     ("aten::amin", One(amin)),
     ("aten::max", Many(max)),
     ("aten::min", Many(min)),
+    ("aten::aminmax", Many(aminmax)),
     ("aten::argmax", One(argmax)),
     ("aten::argmin", One(argmin)),
     ("aten::all", One(all)),
     ("aten::any", One(any)),
     ("aten::logsumexp", One(logsumexp)),
-    ("aten::cumsum", One(cumsum)),
+    ("aten::count_nonzero", One(count_nonzero)),
 ];
 
 /// A tensor whose dimensions were split into those that stay and those that are reduced.
@@ -63,7 +62,7 @@ pub(super) fn rows(tensor: &Tensor, dims: &[usize], keep: bool) -> Result<Rows> 
 
 impl Rows {
     /// Reduces each row of floats.
-    fn floats(&self, dtype: DType, f: impl Fn(&[f64]) -> f64) -> Result<Tensor> {
+    pub(super) fn floats(&self, dtype: DType, f: impl Fn(&[f64]) -> f64) -> Result<Tensor> {
         let out = Tensor::zeros(dtype, &self.shape, MemoryFormat::Contiguous)?;
         let values = self.tensor.to_f64()?;
         out.write_f64(&self.each(&values, out.numel(), f))?;
@@ -174,31 +173,6 @@ fn prod(call: &Call<'_>) -> Result<Value> {
     Ok(rows.ints(dtype.unwrap_or(DType::Long), multiply)?.into())
 }
 
-/// `var(tensor, unbiased)`, `var(tensor, dims, unbiased, keepdim)` or with a correction in place of `unbiased`; `std` is its root.
-fn var(call: &Call<'_>) -> Result<Value> {
-    let tensor = call.tensor(0)?;
-    let (dims, correction, keep) = if let Value::Bool(unbiased) = call.get(1) {
-        (None, f64::from(u8::from(*unbiased)), false)
-    } else {
-        let correction = match call.get(2) {
-            Value::None => 1.0,
-            _ => call.float(2)?,
-        };
-        (call.ints_opt(1)?, correction, call.bool_or(3, false)?)
-    };
-    let dims = dims_or_all(tensor, dims)?;
-    let rows = rows(tensor, &dims, keep)?;
-    let root = call.short_name() == "std";
-    Ok(rows
-        .floats(tensor.dtype(), |row| {
-            let mean = row.iter().sum::<f64>() / row.len() as f64;
-            let squares: f64 = row.iter().map(|x| (x - mean) * (x - mean)).sum();
-            let variance = squares / (row.len() as f64 - correction).max(0.0);
-            if root { variance.sqrt() } else { variance }
-        })?
-        .into())
-}
-
 /// `norm(tensor, p)` or `norm(tensor, p, dims, keepdim, …)`
 fn norm(call: &Call<'_>) -> Result<Value> {
     let tensor = call.tensor(0)?;
@@ -266,6 +240,18 @@ fn max_or_min(call: &Call<'_>, better: fn(f64, f64) -> bool) -> Result<Vec<Value
             Ok(vec![values.into(), places.into()])
         }
     }
+}
+
+/// `aminmax(tensor, dim, keepdim)`: the smallest and the largest.
+fn aminmax(call: &Call<'_>) -> Result<Vec<Value>> {
+    let tensor = call.tensor(0)?;
+    let dims = dims_or_all(tensor, call.int_opt(1)?.map(|dim| vec![dim]))?;
+    let rows = rows(tensor, &dims, call.bool_or(2, false)?)?;
+    let (least, most) = (
+        picked(&rows, |a, b| a < b)?.0,
+        picked(&rows, |a, b| a > b)?.0,
+    );
+    Ok(vec![least.into(), most.into()])
 }
 
 fn argmax(call: &Call<'_>) -> Result<Value> {
@@ -368,6 +354,14 @@ fn truth(call: &Call<'_>, empty: bool, test: impl Fn(&[f64]) -> bool) -> Result<
         .into())
 }
 
+/// `count_nonzero(tensor, dims)`
+fn count_nonzero(call: &Call<'_>) -> Result<Value> {
+    let tensor = call.tensor(0)?;
+    let rows = rows(tensor, &dims_or_all(tensor, call.ints_opt(1)?)?, false)?;
+    let count = |row: &[f64]| row.iter().filter(|x| **x != 0.0).count() as f64;
+    Ok(rows.floats(DType::Long, count)?.into())
+}
+
 fn logsumexp(call: &Call<'_>) -> Result<Value> {
     let tensor = call.tensor(0)?;
     let dims = dims_or_all(tensor, call.ints_opt(1)?)?;
@@ -380,23 +374,6 @@ pub(super) fn log_sum(row: &[f64]) -> f64 {
     most + row.iter().map(|x| (x - most).exp()).sum::<f64>().ln()
 }
 
-fn cumsum(call: &Call<'_>) -> Result<Value> {
-    let tensor = call.tensor(0)?;
-    let dtype = match call.dtype_opt(2)? {
-        None if !tensor.dtype().is_floating_point() => Some(DType::Long),
-        other => other,
-    };
-    let input = as_dtype(tensor, dtype)?;
-    let out = along(&input, call.dim(1, tensor)?, |row| {
-        let mut sum = 0.0;
-        for value in row {
-            sum += *value;
-            *value = sum;
-        }
-    })?;
-    Ok(out.into())
-}
-
 pub(super) fn as_dtype(tensor: &Tensor, dtype: Option<DType>) -> Result<Tensor> {
     match dtype {
         Some(dtype) if dtype != tensor.dtype() => {
@@ -406,25 +383,6 @@ pub(super) fn as_dtype(tensor: &Tensor, dtype: Option<DType>) -> Result<Tensor> 
         }
         _ => Ok(tensor.clone()),
     }
-}
-
-/// Rewrites each row along a dimension.
-pub(super) fn along(tensor: &Tensor, dim: usize, f: impl Fn(&mut [f64])) -> Result<Tensor> {
-    let out = super::elementwise::like(tensor, tensor.dtype())?;
-    if tensor.numel() == 0 {
-        return Ok(out);
-    }
-    let last = tensor.rank().saturating_sub(1);
-    let (from, to) = if tensor.rank() == 0 {
-        (tensor.clone(), out.clone())
-    } else {
-        (tensor.transpose(dim, last)?, out.transpose(dim, last)?)
-    };
-    let len = tensor.shape().get(dim).copied().unwrap_or(1) as usize;
-    let mut values = from.to_f64()?;
-    values.chunks_exact_mut(len).for_each(f);
-    to.write_f64(&values)?;
-    Ok(out)
 }
 
 /// The rows of `reduce(tensor, dtype)` or `reduce(tensor, dims, keepdim, dtype)`, and the type asked for.
@@ -448,7 +406,7 @@ fn dims_of(call: &Call<'_>) -> Result<(Vec<usize>, bool, usize)> {
 }
 
 /// The given dimensions; all of them when none is given.
-fn dims_or_all(tensor: &Tensor, dims: Option<Vec<i64>>) -> Result<Vec<usize>> {
+pub(super) fn dims_or_all(tensor: &Tensor, dims: Option<Vec<i64>>) -> Result<Vec<usize>> {
     match dims {
         Some(dims) if !dims.is_empty() => dims.iter().map(|dim| tensor.dim_index(*dim)).collect(),
         _ => Ok((0..tensor.rank()).collect()),

@@ -4,7 +4,7 @@
 
 use planish_ir::Dims;
 
-use super::{Kernel, Table};
+use super::{Kernel, Table, recurrent};
 use crate::call::Call;
 use crate::{MemoryFormat, Result, Tensor, Value};
 use Kernel::Many;
@@ -55,6 +55,10 @@ fn lstm(call: &Call<'_>) -> Result<Vec<Value>> {
     let [hidden, memory] = &states[..] else {
         return Err(call.wrong(1, "two states"));
     };
+    if recurrent::projects(call, 1)? {
+        // PyTorch keeps it from oneDNN, and runs cell by cell.
+        return recurrent::sequences(call);
+    }
     let network = Network::new(call, hidden, Some(memory), 4)?;
     let (output, hidden, memory) = network.run(call, |input, state, next| {
         let size = next.hidden.len();

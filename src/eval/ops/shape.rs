@@ -25,12 +25,20 @@ pub(super) const OPS: Table = &[
     ("aten::permute", One(permute)),
     ("aten::movedim", One(movedim)),
     ("aten::squeeze", One(squeeze)),
-    ("aten::squeeze_", One(squeeze)),
     ("aten::unsqueeze", One(unsqueeze)),
-    ("aten::unsqueeze_", One(unsqueeze)),
     ("aten::contiguous", One(contiguous)),
     ("aten::clone", One(clone)),
     ("aten::detach", One(same)),
+    ("aten::cpu", One(same)),
+    ("aten::positive", One(same)),
+    ("aten::requires_grad_", One(same)),
+    ("aten::ravel", One(ravel)),
+    ("aten::mT", One(matrices_transpose)),
+    ("aten::as_strided", One(as_strided)),
+    ("aten::resize_", One(resize)),
+    ("aten::is_contiguous", One(is_contiguous)),
+    ("aten::storage_offset", One(storage_offset)),
+    ("aten::is_same_size", One(is_same_size)),
     ("aten::alias", One(same)),
     ("prim::data", One(same)),
     ("aten::slice", One(slice)),
@@ -166,6 +174,64 @@ fn matrix_transpose(call: &Call<'_>) -> Result<Value> {
         2 => Ok(tensor.transpose(0, 1)?.into()),
         _ => Err(call.wrong(0, "a tensor of at most two dimensions")),
     }
+}
+
+/// `x.mT`: the last two dimensions change places.
+fn matrices_transpose(call: &Call<'_>) -> Result<Value> {
+    let tensor = call.tensor(0)?;
+    match tensor.rank() {
+        0 | 1 => Err(call.wrong(0, "matrices")),
+        rank => Ok(tensor.transpose(rank - 2, rank - 1)?.into()),
+    }
+}
+
+fn ravel(call: &Call<'_>) -> Result<Value> {
+    Ok(call
+        .tensor(0)?
+        .contiguous(MemoryFormat::Contiguous)?
+        .reshape(&[-1])?
+        .into())
+}
+
+/// `as_strided(tensor, sizes, strides, offset)`
+fn as_strided(call: &Call<'_>) -> Result<Value> {
+    let tensor = call.tensor(0)?;
+    let (sizes, strides) = (call.ints(1)?, call.ints(2)?);
+    if strides.iter().any(|stride| *stride < 0) {
+        return Err(call.wrong(2, "strides that are not negative"));
+    }
+    let offset = call.int_or(3, tensor.offset())?;
+    Ok(tensor.as_strided(&sizes, &strides, offset)?.into())
+}
+
+/// `resize_(tensor, sizes)`: the elements in a row as they lie in memory.
+fn resize(call: &Call<'_>) -> Result<Value> {
+    let (tensor, sizes) = (call.tensor(0)?, call.ints(1)?);
+    if tensor.shape() != &sizes[..] {
+        let strides = MemoryFormat::Contiguous.strides(&sizes);
+        let view = tensor.as_strided(&sizes, &strides, tensor.offset());
+        let grows = |_| {
+            call.unsupported(format_args!(
+                "of {tensor:?} to {sizes:?}, which its memory does not hold,"
+            ))
+        };
+        tensor.turn_into(&view.map_err(grows)?)?;
+    }
+    Ok(tensor.clone().into())
+}
+
+fn is_contiguous(call: &Call<'_>) -> Result<Value> {
+    let format = MemoryFormat::from_code(call.int_or(1, 0)?);
+    let format = format.ok_or_else(|| call.wrong(1, "a memory format"))?;
+    Ok(call.tensor(0)?.is_dense(format).into())
+}
+
+fn storage_offset(call: &Call<'_>) -> Result<Value> {
+    Ok(Value::Int(call.tensor(0)?.offset()))
+}
+
+fn is_same_size(call: &Call<'_>) -> Result<Value> {
+    Ok((call.tensor(0)?.shape() == call.tensor(1)?.shape()).into())
 }
 
 fn permute(call: &Call<'_>) -> Result<Value> {

@@ -2,7 +2,8 @@
 
 use planish_ir::DType;
 
-use super::reduce::{along, as_dtype, log_sum};
+use super::reduce::{as_dtype, log_sum};
+use super::running::along;
 use super::{Kernel, Table};
 use crate::call::Call;
 use crate::float::softmax::{log_softmax, log_softmax_column, softmax, softmax_column};

@@ -1,14 +1,22 @@
-//! Elements in order.
+//! Elements in order, and those at a place in it.
 
 use planish_ir::{DType, Dims};
 
 use super::quant::{empty, per_tensor};
+use super::reduce::rows;
 use super::{Kernel, Table};
 use crate::call::Call;
-use crate::{MemoryFormat, Result, Tensor, Value};
-use Kernel::Many;
+use crate::{Error, MemoryFormat, Result, Tensor, Value};
+use Kernel::{Many, One};
 
-pub(super) const OPS: Table = &[("aten::sort", Many(sort)), ("aten::topk", Many(topk))];
+pub(super) const OPS: Table = &[
+    ("aten::sort", Many(sort)),
+    ("aten::argsort", One(argsort)),
+    ("aten::msort", One(msort)),
+    ("aten::topk", Many(topk)),
+    ("aten::kthvalue", Many(kth)),
+    ("aten::median", Many(median)),
+];
 
 /// `sort(tensor, dim, descending)` or `sort(tensor, stable, dim, descending)`: values and indices.
 fn sort(call: &Call<'_>) -> Result<Vec<Value>> {
@@ -23,6 +31,17 @@ fn sort(call: &Call<'_>) -> Result<Vec<Value>> {
     sorted(tensor, dim, call.bool_or(first + 1, false)?, size)
 }
 
+/// Where elements stand in order, with the arguments of `sort`.
+fn argsort(call: &Call<'_>) -> Result<Value> {
+    Ok(sort(call)?.swap_remove(1))
+}
+
+fn msort(call: &Call<'_>) -> Result<Value> {
+    let tensor = call.tensor(0)?;
+    let size = tensor.shape().first().copied().unwrap_or(1);
+    Ok(sorted(tensor, 0, false, size)?.swap_remove(0))
+}
+
 /// `topk(tensor, k, dim, largest, sorted)`: values and indices.
 fn topk(call: &Call<'_>) -> Result<Vec<Value>> {
     let tensor = call.tensor(0)?;
@@ -33,6 +52,76 @@ fn topk(call: &Call<'_>) -> Result<Vec<Value>> {
         return Err(call.wrong(1, "at most as many as there are"));
     }
     sorted(tensor, dim, call.bool_or(3, true)?, count)
+}
+
+/// `kthvalue(tensor, k, dim, keepdim)`: the k-th smallest of each row, and where it stood.
+fn kth(call: &Call<'_>) -> Result<Vec<Value>> {
+    let (tensor, k) = (call.tensor(0)?, call.int(1)?);
+    let dim = tensor.dim_index(call.int_or(2, -1)?)?;
+    let size = tensor.shape().get(dim).copied().unwrap_or(1);
+    if !(1..=size).contains(&k) {
+        return Err(call.wrong(1, "a place in the order"));
+    }
+    placed(tensor, dim, call.bool_or(3, false)?, |_| k as usize - 1)
+}
+
+/// `median(tensor)`, or `median(tensor, dim, keepdim)`, which gives the places too. Of two in the middle it is the smaller one, and what
+/// is not a number wins.
+fn median(call: &Call<'_>) -> Result<Vec<Value>> {
+    let tensor = call.tensor(0)?;
+    let middle = |row: &[f64]| match row.last() {
+        Some(last) if last.is_nan() => row.iter().position(|x| x.is_nan()).unwrap_or(0),
+        _ => row.len().saturating_sub(1) / 2,
+    };
+    if call.is_none(1) {
+        let mut found = placed(&tensor.reshape(&[-1])?, 0, false, middle)?;
+        found.truncate(1);
+        return Ok(found);
+    }
+    placed(
+        tensor,
+        call.dim(1, tensor)?,
+        call.bool_or(2, false)?,
+        middle,
+    )
+}
+
+/// The element of each row at a place in its order, and where it stood.
+fn placed(
+    tensor: &Tensor,
+    dim: usize,
+    keep: bool,
+    place: impl Fn(&[f64]) -> usize,
+) -> Result<Vec<Value>> {
+    if tensor.dtype().is_quantized() || tensor.numel() == 0 {
+        return Err(Error::Invalid(format!(
+            "no element of {tensor:?} is at a place in its order"
+        )));
+    }
+    let size = tensor.shape().get(dim).copied().unwrap_or(1);
+    let found = sorted(tensor, dim, false, size)?;
+    let values = match found.first().and_then(Value::as_tensor) {
+        Some(values) if tensor.rank() > 0 => rows(values, &[dim], keep)?.tensor.to_f64()?,
+        _ => Vec::new(),
+    };
+    let picked = found.iter().filter_map(Value::as_tensor).map(|all| {
+        if tensor.rank() == 0 {
+            return Ok(all.clone().into());
+        }
+        let rows = rows(all, &[dim], keep)?;
+        let out = Tensor::zeros(all.dtype(), &rows.shape, MemoryFormat::Contiguous)?;
+        let at = values.chunks_exact(rows.len).map(&place).enumerate();
+        let at = at.map(|(row, at)| row * rows.len + at);
+        if all.dtype().is_floating_point() {
+            let all = rows.tensor.to_f64()?;
+            out.write_f64(&at.map(|at| all[at]).collect::<Vec<_>>())?;
+        } else {
+            let all = rows.tensor.to_i64()?;
+            out.write_i64(&at.map(|at| all[at]).collect::<Vec<_>>())?;
+        }
+        Ok(out.into())
+    });
+    picked.collect()
 }
 
 /// The first `count` elements of each row in order, and where they stood; equal elements keep their order.

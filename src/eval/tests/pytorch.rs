@@ -32,7 +32,10 @@ impl Cases<'static> {
 
     fn tensor(&self, record: &Json) -> Tensor {
         let view = self.data.tensor(record["t"].as_str().unwrap()).unwrap();
-        let shape: Vec<i64> = view.shape().iter().map(|size| *size as i64).collect();
+        let shape: Vec<i64> = match record["shape"].as_array() {
+            Some(sizes) => sizes.iter().filter_map(Json::as_i64).collect(),
+            None => view.shape().iter().map(|size| *size as i64).collect(),
+        };
         let dtype = record["dtype"].as_str().unwrap_or("Float");
         let dtype = DType::from_name(dtype).unwrap();
         let mut tensor = planish_ir::Tensor::new(dtype, &shape, view.data().to_vec()).unwrap();
