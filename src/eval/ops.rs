@@ -12,6 +12,7 @@ mod activation;
 mod affine;
 mod alias;
 mod arith;
+mod bag;
 mod compare;
 mod composed;
 mod conv;
@@ -81,6 +82,7 @@ type Table = &'static [(&'static str, Kernel)];
 const TABLES: &[Table] = &[
     activation::OPS,
     arith::OPS,
+    bag::OPS,
     compare::OPS,
     composed::OPS,
     conv::OPS,

@@ -89,7 +89,8 @@ fn drop_unreachable(graph: &mut Graph) -> usize {
         }
         let mut results = graph.block(block).results().to_vec();
         for result in &mut results {
-            if matches!(graph.value(*result).def(), Def::Output(node, _) if behind.contains(&node)) {
+            if matches!(graph.value(*result).def(), Def::Output(node, _) if behind.contains(&node))
+            {
                 let ty = graph.ty(*result).clone();
                 let never = graph.insert(At::End(block), Op::of("prim::Uninitialized"), &[], [ty]);
                 *result = graph.output(never);

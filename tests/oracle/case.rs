@@ -368,7 +368,9 @@ impl Case {
         let text = fs::read_to_string(&file)
             .unwrap_or_else(|error| panic!("failed to read {}: {error}", file.display()));
         // Python writes numbers that JSON does not have; nobody here reads them.
-        let text = text.replace("-Infinity", "null").replace("Infinity", "null");
+        let text = text
+            .replace("-Infinity", "null")
+            .replace("Infinity", "null");
         serde_json::from_str(&text.replace("NaN", "null"))
             .unwrap_or_else(|error| panic!("{} is not JSON: {error}", file.display()))
     }

@@ -50,6 +50,7 @@ pub(super) const OPS: Table = &[
     ("aten::softshrink", One(softshrink)),
     ("aten::threshold", One(threshold)),
     ("aten::prelu", One(prelu)),
+    ("aten::rrelu", One(rrelu)),
     ("aten::glu", One(glu)),
     ("aten::dropout", One(dropout)),
     ("aten::dropout_", One(dropout)),
@@ -226,6 +227,18 @@ fn leaky_relu(call: &Call<'_>) -> Result<Value> {
     activate(call, Some(&|input| aten_leaky_relu(input, slope)), |x| {
         if x > 0.0 { x } else { x * near }
     })
+}
+
+/// `rrelu(input, lower, upper, training)`: outside of training the slope is the middle of the two.
+fn rrelu(call: &Call<'_>) -> Result<Value> {
+    if call.bool_or(3, false)? {
+        return Err(call.unsupported("in training"));
+    }
+    let slope = f64::midpoint(call.float_or(1, 0.125)?, call.float_or(2, 1.0 / 3.0)?);
+    call.other(
+        "aten::leaky_relu",
+        &[call.get(0).clone(), Value::Float(slope)],
+    )
 }
 
 /// `elu(input, alpha, scale, scale of the exponent)`

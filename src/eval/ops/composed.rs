@@ -1,11 +1,11 @@
 //! Operators that PyTorch itself puts together from others. Each is the same calls in the same order, and so rounds as PyTorch does.
 
-use planish_ir::Type;
+use planish_ir::DType;
 
 use super::shape::tensor_list;
 use super::{Kernel, Table};
 use crate::call::Call;
-use crate::{Error, Result, Tensor, Value};
+use crate::{Error, MemoryFormat, Result, Tensor, Value};
 use Kernel::One;
 
 pub(super) const OPS: Table = &[
@@ -24,6 +24,7 @@ pub(super) const OPS: Table = &[
     ("aten::cartesian_prod", One(cartesian)),
     ("aten::take_along_dim", One(take_along)),
     ("aten::outer", One(outer)),
+    ("aten::kron", One(kronecker)),
     ("aten::tensordot", One(tensordot)),
     ("aten::inner", One(inner)),
     ("aten::addmv", One(addmv)),
@@ -56,14 +57,12 @@ fn list(tensors: Vec<Tensor>) -> Value {
 /// `atleast_1d(tensor)`, `atleast_2d` and `atleast_3d`, or of each tensor of a list.
 fn atleast(call: &Call<'_>) -> Result<Value> {
     let wanted = usize::from(call.short_name().as_bytes()[8] - b'0');
-    match call.get(0) {
-        Value::Tensor(tensor) => Ok(ranked(tensor, wanted)?.into()),
-        _ => {
-            let tensors = call.tensors(0)?.into_iter();
-            let tensors = tensors.map(|tensor| ranked(&tensor, wanted));
-            Ok(list(tensors.collect::<Result<_>>()?))
-        }
+    if let Value::Tensor(tensor) = call.get(0) {
+        return Ok(ranked(tensor, wanted)?.into());
     }
+    let tensors = call.tensors(0)?.into_iter();
+    let tensors = tensors.map(|tensor| ranked(&tensor, wanted));
+    Ok(list(tensors.collect::<Result<_>>()?))
 }
 
 /// The tensor with as many dimensions: a row of a matrix, a matrix in front of a volume.
@@ -241,6 +240,33 @@ fn outer(call: &Call<'_>) -> Result<Value> {
     )
 }
 
+/// `kron(a, b)`: each element of one tensor with all of the other, side by side.
+fn kronecker(call: &Call<'_>) -> Result<Value> {
+    let (a, b) = (call.tensor(0)?, call.tensor(1)?);
+    let rank = a.rank().max(b.rank());
+    let sizes = |tensor: &Tensor| [&vec![1; rank - tensor.rank()][..], tensor.shape()].concat();
+    let (high, low) = (sizes(a), sizes(b));
+    let one = |first: &[i64], second: &[i64]| -> Vec<i64> {
+        first
+            .iter()
+            .zip(second)
+            .flat_map(|(x, y)| [*x, *y])
+            .collect()
+    };
+    let ones = vec![1; rank];
+    let (a, b) = (
+        a.reshape(&one(&high, &ones))?,
+        b.reshape(&one(&ones, &low))?,
+    );
+    let product = made(call, "aten::mul.Tensor", &[a.into(), b.into()])?;
+    let shape: Vec<i64> = high
+        .iter()
+        .zip(&low)
+        .map(|(x, y)| x.saturating_mul(*y))
+        .collect();
+    Ok(product.reshape(&shape)?.into())
+}
+
 /// `tensordot(a, b, dims_of_a, dims_of_b)`
 fn tensordot(call: &Call<'_>) -> Result<Value> {
     let (a, b) = (call.tensor(0)?, call.tensor(1)?);
@@ -326,19 +352,27 @@ fn cross(call: &Call<'_>) -> Result<Value> {
     };
     let dim = dim.filter(|dim| a.shape().get(*dim) == Some(&3));
     let dim = dim.ok_or_else(|| call.wrong(2, "a dimension of size 3"))?;
-    let product = |x: i64, y: i64| -> Result<Value> {
-        let factors = [a.select(dim, x)?.into(), b.select(dim, y)?.into()];
-        call.other("aten::mul.Tensor", &factors)
-    };
-    let parts = [(1, 2), (2, 0), (0, 1)].map(|(x, y)| {
-        call.other(
-            "aten::sub.Tensor",
-            &[product(x, y)?, product(y, x)?, Value::Int(1)],
-        )
+    let [p, q] = [a, b].map(|tensor| {
+        let parts = (0..3).map(|at| tensor.select(dim, at)?.to_f64());
+        parts.collect::<Result<Vec<Vec<f64>>>>()
     });
-    let parts: Vec<Value> = parts.into_iter().collect::<Result<_>>()?;
-    let parts = Value::list(Type::TENSOR, parts);
-    call.other("aten::stack", &[parts, Value::Int(dim as i64)])
+    let (p, q) = (p?, q?);
+    let out = Tensor::zeros(a.dtype(), a.shape(), MemoryFormat::Contiguous)?;
+    let single = a.dtype() == DType::Float;
+    for (at, (x, y)) in [(1, 2), (2, 0), (0, 1)].into_iter().enumerate() {
+        let pairs = p[x].iter().zip(&q[y]).zip(p[y].iter().zip(&q[x]));
+        // The second product is rounded, the first is not.
+        let turned = pairs.map(|((a, b), (c, d))| {
+            if single {
+                f64::from((*a as f32).mul_add(*b as f32, -((c * d) as f32)))
+            } else {
+                a.mul_add(*b, -(c * d))
+            }
+        });
+        let part = out.select(dim, at as i64)?;
+        part.write_f64(&turned.collect::<Vec<_>>())?;
+    }
+    Ok(out.into())
 }
 
 /// `diff(tensor, n, dim, prepend, append)`
@@ -358,7 +392,7 @@ fn differences(call: &Call<'_>) -> Result<Value> {
         _ => made(call, "aten::cat", &[list(parts), Value::Int(dim as i64)])?,
     };
     let op = match tensor.dtype() {
-        planish_ir::DType::Bool => "aten::logical_xor",
+        DType::Bool => "aten::logical_xor",
         _ => "aten::sub.Tensor",
     };
     for _ in 0..times.min(out.shape()[dim]) {

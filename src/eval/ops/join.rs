@@ -189,9 +189,11 @@ fn positions(size: i64, count: i64) -> Result<Vec<i64>> {
 
 fn repeat_interleave(call: &Call<'_>) -> Result<Value> {
     let tensor = call.tensor(0)?;
-    let Value::Int(count) = call.get(1) else {
-        return Err(call.unsupported("with a count for each element"));
-    };
+    if call.op.info().overload == *"Tensor" {
+        // The places themselves.
+        let places = places_of(call, 0, &tensor.to_i64()?)?;
+        return Ok(Tensor::from_values(&[places.len() as i64], &places)?.into());
+    }
     let flat;
     let (source, dim) = if call.is_none(2) {
         flat = tensor.reshape(&[-1])?;
@@ -205,9 +207,31 @@ fn repeat_interleave(call: &Call<'_>) -> Result<Value> {
         .map(|size| (0..*size).collect())
         .collect();
     let size = source.shape()[dim];
-    all[dim] = positions(size, *count)?;
-    all[dim].sort_unstable();
+    all[dim] = if let Value::Tensor(counts) = call.get(1) {
+        match (&counts.to_i64()?[..], size) {
+            ([count], _) => places_of(call, 1, &vec![*count; size as usize])?,
+            (counts, size) if counts.len() as i64 == size => places_of(call, 1, counts)?,
+            _ => return Err(call.wrong(1, "a count for each element")),
+        }
+    } else {
+        let mut places = positions(size, call.int(1)?)?;
+        places.sort_unstable();
+        places
+    };
     Ok(picked(source, &all)?.into())
+}
+
+/// Each place as often as its count says; the counts are argument `index`.
+fn places_of(call: &Call<'_>, index: usize, counts: &[i64]) -> Result<Vec<i64>> {
+    let total = counts.iter().try_fold(0usize, |total, count| {
+        total.checked_add(usize::try_from(*count).ok()?)
+    });
+    let total = total.ok_or_else(|| call.wrong(index, "counts that are not negative"))?;
+    crate::limits::room(total, size_of::<i64>())?;
+    let places = counts.iter().zip(0i64..);
+    Ok(places
+        .flat_map(|(count, at)| std::iter::repeat_n(at, *count as usize))
+        .collect())
 }
 
 fn flip(call: &Call<'_>) -> Result<Value> {

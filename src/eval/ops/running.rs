@@ -79,22 +79,24 @@ fn extremes(call: &Call<'_>, better: fn(f64, f64) -> bool) -> Result<Vec<Value>>
         }
     };
     let values = along(tensor, dim, |row| best(row, false))?;
-    let places = match tensor.rank() {
-        0 => Tensor::scalar(0i64)?,
-        _ => {
-            let rows = rows(tensor, &[dim], false)?;
-            let mut all = rows.tensor.to_f64()?;
-            all.chunks_exact_mut(rows.len.max(1))
-                .for_each(|row| best(row, true));
-            let out = Tensor::zeros(DType::Long, rows.tensor.shape(), MemoryFormat::Contiguous)?;
-            out.write_f64(&all)?;
-            let last = tensor.rank() - 1;
-            let mut order: Vec<usize> = (0..last).collect();
-            order.insert(dim, last);
-            out.permute(&order)?.contiguous(MemoryFormat::Contiguous)?
-        }
+    Ok(vec![values.into(), places(tensor, dim, best)?.into()])
+}
+
+/// What `best` makes of each row: places, laid out as the tensor.
+fn places(tensor: &Tensor, dim: usize, best: impl Fn(&mut [f64], bool)) -> Result<Tensor> {
+    let Some(last) = tensor.rank().checked_sub(1) else {
+        return Tensor::scalar(0i64);
     };
-    Ok(vec![values.into(), places.into()])
+    let rows = rows(tensor, &[dim], false)?;
+    let mut all = rows.tensor.to_f64()?;
+    for row in all.chunks_exact_mut(rows.len.max(1)) {
+        best(row, true);
+    }
+    let out = Tensor::zeros(DType::Long, rows.tensor.shape(), MemoryFormat::Contiguous)?;
+    out.write_f64(&all)?;
+    let mut order: Vec<usize> = (0..last).collect();
+    order.insert(dim, last);
+    out.permute(&order)?.contiguous(MemoryFormat::Contiguous)
 }
 
 /// Rewrites each row along a dimension.

@@ -111,7 +111,8 @@ pub(super) fn conv_size(
     padding: i64,
     dilation: i64,
 ) -> Result<i64> {
-    let sane = are_sane(kernel, stride, padding, dilation);
+    // The sizes that `col2im` is told are not those of a tensor.
+    let sane = are_sane(kernel, stride, padding, dilation) && (0..=i64::MAX >> 1).contains(&input);
     if !sane || dilation * (kernel - 1) >= 2 * padding + input {
         return Err(Error::Invalid(format!(
             "a kernel of {kernel} (stride {stride}, padding {padding}, dilation {dilation}) does not fit an input of {input}"

@@ -212,22 +212,30 @@ fn dropout(call: &Call<'_>) -> Result<Value> {
     Ok(call.tensor(0)?.clone().into())
 }
 
-/// `prelu(input, weight, scale, zero_point)`: a slope for each channel, itself quantized.
+/// `prelu(input, weight, scale, zero_point)`: a slope for each channel, itself quantized. All is done on codes, also the slope of what is
+/// above zero: it is the code of 1 in the weight's scale, so that slopes that are all small flatten it, as they do in PyTorch.
 fn prelu(call: &Call<'_>) -> Result<Value> {
     let (input, weight) = (call.tensor(0)?, call.tensor(1)?);
     let (scale, zero_point) = quant::qparams(call, 2)?;
     let (x, w) = (Affine::of(input)?, Affine::of(weight)?);
-    let slopes: Vec<f32> = weight.codes()?.iter().map(|q| w.plain(*q)).collect();
+    let slopes: Vec<i32> = weight.codes()?;
+    let slopes: Vec<i64> = slopes
+        .iter()
+        .map(|q| i64::from(*q) - i64::from(w.zero))
+        .collect();
     let channels = input.shape().get(1).copied().unwrap_or(1).max(1) as usize;
     if slopes.len() != 1 && slopes.len() != channels {
         return Err(call.wrong(1, "one slope, or one for each channel"));
     }
     let inner: i64 = input.shape().get(2..).unwrap_or_default().iter().product();
     let to = Affine::new(scale, zero_point, input.dtype())?;
+    let one = i64::from(w.quantize(1.0)) - i64::from(w.zero);
+    let factor = x.scale * w.scale * (1.0 / to.scale);
     let codes = input.codes()?.into_iter().enumerate().map(|(at, q)| {
         let slope = slopes[at / inner.max(1) as usize % channels % slopes.len()];
-        let value = x.plain(q);
-        to.quantize(if value > 0.0 { value } else { value * slope })
+        let steps = i64::from(q) - i64::from(x.zero);
+        let product = steps.saturating_mul(if steps > 0 { one } else { slope });
+        to.code(product as f32 * factor)
     });
     let codes: Vec<i32> = codes.collect();
     let strides = suggested_strides(input);
@@ -258,4 +266,31 @@ pub(in crate::ops) fn overwrite(input: &Tensor, result: &Tensor) -> Result<Value
         input.set_qparams(qparams);
     }
     Ok(input.clone().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::trial::run;
+    use planish_ir::DType;
+
+    /// Codes that PyTorch 2.15 gives.
+    #[test]
+    fn slopes_of_a_prelu_are_codes() {
+        let codes = |shape: &[i64], codes: &[i32], scale: f64, zero: i64| -> Value {
+            let strides = crate::MemoryFormat::Contiguous.strides(shape);
+            let tensor = quant::from_codes(DType::QUInt8, shape, &strides, codes, scale, zero);
+            tensor.unwrap().into()
+        };
+        let x = codes(&[1, 2, 4], &[0, 60, 100, 140, 255, 99, 0, 101], 0.05, 100);
+        let prelu = |weight| {
+            let args = [x.clone(), weight, Value::Float(0.04), Value::Int(90)];
+            run("quantized::prelu", &args).codes().unwrap()
+        };
+        let each = prelu(codes(&[2], &[107, 7], 0.0075, 40));
+        assert_eq!(each, [27, 65, 90, 140, 255, 90, 121, 91]);
+        // The largest code stands for 0.255: what is above zero shrinks too.
+        let small = prelu(codes(&[1], &[250], 0.001, 0));
+        assert_eq!(small, [59, 77, 90, 103, 139, 90, 59, 90]);
+    }
 }
