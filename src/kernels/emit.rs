@@ -179,25 +179,25 @@ impl Text {
                 self.shared(ROUNDING);
                 self.shared(FUSED_PORTABLE);
                 self.shared(BYTES_PORTABLE);
-                self.part(FRAME);
-                self.part(if packing.depthwise {
-                    DEPTHWISE_PORTABLE
+                self.own(FRAME, &["framed"]);
+                if packing.depthwise {
+                    self.own(DEPTHWISE_PORTABLE, &["pixel"]);
                 } else {
-                    CONV_PORTABLE
-                });
-                self.part(PIXELS_PORTABLE);
+                    self.own(CONV_PORTABLE, &["dot", "pixel"]);
+                }
+                self.own(PIXELS_PORTABLE, &["convolve"]);
             }
             Isa::Avx512Vnni => {
                 self.shared(BYTES_AVX512VNNI);
-                self.part(FRAME);
-                self.part(WALK);
+                self.own(FRAME, &["framed"]);
+                self.own(WALK, &["walk", "advance"]);
                 if packing.depthwise {
                     self.shared(VECTORS);
-                    self.part(DEPTHWISE_AVX512VNNI);
+                    self.own(DEPTHWISE_AVX512VNNI, &["four_pixels", "convolve"]);
                 } else {
                     self.shared(TILE);
                     tile::write(self, &packing);
-                    self.part(CONV_AVX512VNNI);
+                    self.own(CONV_AVX512VNNI, &["convolve"]);
                 }
             }
         }

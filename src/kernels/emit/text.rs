@@ -9,26 +9,6 @@ use crate::{Kernel, abi};
 
 const TYPES: &str = include_str!("c/types.c");
 
-/// What parts that know the geometry define. From the second kernel of a source on, its number is added to these names.
-const NAMES: [&str; 16] = [
-    "walk",
-    "advance",
-    "framed",
-    "dot",
-    "pixel",
-    "four_pixels",
-    "convolve",
-    "compute",
-    "tile_1x1",
-    "tile_1x2",
-    "tile_1x3",
-    "tile_1x4",
-    "tile_6x4",
-    "tile_8x1",
-    "tile_8x2",
-    "tile_8x3",
-];
-
 /// What stands in a source for one kernel.
 pub(super) struct Text {
     title: String,
@@ -36,6 +16,8 @@ pub(super) struct Text {
     body: String,
     /// Constants that end with the kernel.
     constants: Vec<String>,
+    /// Functions and structs that it defines.
+    names: Vec<String>,
 }
 
 impl Text {
@@ -46,6 +28,7 @@ impl Text {
             shared: Vec::new(),
             body: String::new(),
             constants: Vec::new(),
+            names: Vec::new(),
         };
         text.constant("ENTRY", kernel.symbol());
         text.part(
@@ -65,6 +48,17 @@ impl Text {
         self.body.push_str(part);
     }
 
+    /// A part of this kernel that defines these functions and structs.
+    pub(super) fn own(&mut self, part: &str, names: &[&str]) {
+        self.part(part);
+        names.iter().for_each(|name| self.name((*name).to_owned()));
+    }
+
+    /// A function or struct of this kernel. From the second kernel of a source on, the kernel's number is added to it.
+    pub(super) fn name(&mut self, name: String) {
+        self.names.push(name);
+    }
+
     /// An empty line.
     pub(super) fn gap(&mut self) {
         self.body.push('\n');
@@ -75,12 +69,6 @@ impl Text {
         line(&mut self.body, format_args!("#define {name} {value}"));
         let bare = name.split('(').next().unwrap_or(name);
         self.constants.push(bare.to_owned());
-    }
-
-    /// The names of [`NAMES`] that it defines.
-    fn names(&self) -> impl Iterator<Item = &str> {
-        let names = NAMES.into_iter();
-        names.filter(|name| self.body.contains(name))
     }
 }
 
@@ -100,16 +88,15 @@ pub(super) fn source(texts: &[Text]) -> String {
     }
     for (number, text) in texts.iter().enumerate() {
         source.push('\n');
-        let constants = text.constants.iter().map(String::as_str);
         // The first keeps the names as they are, and behind the last nothing is in the way.
-        let names = || text.names().filter(|_| number > 0);
-        for name in names() {
+        let names = if number > 0 { &text.names[..] } else { &[] };
+        for name in names {
             line(&mut source, format_args!("#define {name} {name}_{number}"));
         }
         source.push_str(&text.body);
         if number + 1 < texts.len() {
             source.push('\n');
-            for name in constants.chain(names()) {
+            for name in text.constants.iter().chain(names) {
                 line(&mut source, format_args!("#undef {name}"));
             }
         }

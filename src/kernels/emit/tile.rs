@@ -22,6 +22,21 @@ use crate::pack::BLOCK;
 
 use super::text::Text;
 
+/// Adds pieces to a text.
+macro_rules! pieces {
+    ($text:expr, $($piece:expr),+) => {{
+        let text: &mut String = $text;
+        $(Piece::put($piece, text);)+
+    }};
+}
+
+/// Adds an instruction, given in pieces, to the line.
+macro_rules! op {
+    ($lines:expr, $($piece:expr),+) => {
+        pieces!($lines.next(), $($piece),+)
+    };
+}
+
 /// Blocks of a full tile: 64 channels, four weight registers for each pixel that is loaded.
 const BLOCKS: usize = 4;
 /// The first register for weights, behind the most sums that a tile has.
@@ -51,10 +66,11 @@ pub(super) fn write(to: &mut Text, packing: &Packing) {
     ] {
         to.constant(name, value);
     }
-    let mut text = String::new();
+    let mut text = String::with_capacity(1 << 14);
     for &blocks in &shapes {
         for pixels in [pixels(blocks), 1] {
             Tile { pixels, blocks }.write(&mut text, packing);
+            to.name(format!("tile_{pixels}x{blocks}"));
         }
     }
     put(
@@ -70,7 +86,7 @@ pub(super) fn write(to: &mut Text, packing: &Packing) {
         );
     }
     text.push_str("}\n");
-    to.part(&text);
+    to.own(&text, &["compute"]);
 }
 
 /// Pixels of a tile: sums, weights and pixels fit 32 registers, and the pointers to the pixels fit the others.
@@ -105,164 +121,168 @@ impl Tile {
                 "static void tile_{pixels}x{blocks}(struct tile *t)\n{{\n    __asm__ volatile("
             ),
         );
-        self.begin(text);
-        self.sum_up(text, packing);
-        self.finish(text, packing);
-        let general = ["rax", "rcx", "rdx", "rsi"].map(str::to_owned);
-        let pointers = (8..16).map(|number| format!("r{number}"));
-        // All of them: what `vzeroupper` clears has to be named too.
-        let vectors = (0..32).map(|number| format!("zmm{number}"));
-        let changed = general.into_iter().chain(pointers).chain(vectors);
-        let changed: Vec<_> = changed.map(|name| format!("\"{name}\"")).collect();
-        put(
-            text,
-            format_args!(
-                "        : : [t] \"D\"(t) : \"cc\", \"memory\", \"k1\", {});\n}}\n",
-                changed.join(", ")
-            ),
-        );
+        let mut lines = Lines { text, begun: false };
+        self.begin(&mut lines);
+        self.sum_up(&mut lines, packing);
+        self.finish(&mut lines, packing);
+        text.push_str("        : : [t] \"D\"(t) : CHANGED);\n}\n\n");
     }
 
     /// A sum begins with the sum of its weights times what the code that stands for 0 takes away.
-    fn begin(self, text: &mut String) {
-        line(
-            text,
-            (0..self.pixels).map(|pixel| format!("movq {}(%[t]), %%r{}", pixel * 8, 8 + pixel)),
-        );
-        line(
-            text,
-            [
-                format!("movq {}(%[t]), %%rsi", field::RUNS),
-                format!("movq {}(%[t]), %%rdx", field::START),
-                format!("vpbroadcastd {}(%[t]), %%zmm{QUADS}", field::ZERO),
-            ],
-        );
+    fn begin(self, lines: &mut Lines<'_>) {
+        for pixel in 0..self.pixels {
+            op!(lines, "movq ", pixel * 8, "(%[t]), %%r", 8 + pixel);
+        }
+        lines.end();
+        op!(lines, "movq ", field::RUNS, "(%[t]), %%rsi");
+        op!(lines, "movq ", field::START, "(%[t]), %%rdx");
+        op!(lines, "vpbroadcastd ", field::ZERO, "(%[t]), %%zmm", QUADS);
+        lines.end();
         for block in 0..self.blocks {
             let first = self.sum(block, 0);
-            let start = format!("vpmulld {}(%%rdx), %%zmm{QUADS}, %%zmm{first}", block * 64);
-            let others = (1..self.pixels)
-                .map(|pixel| format!("vmovdqa32 %%zmm{first}, %%zmm{}", self.sum(block, pixel)));
-            line(text, [start].into_iter().chain(others));
+            op!(
+                lines,
+                "vpmulld ",
+                block * 64,
+                "(%%rdx), %%zmm",
+                QUADS,
+                ", %%zmm",
+                first
+            );
+            for pixel in 1..self.pixels {
+                op!(
+                    lines,
+                    "vmovdqa32 %%zmm",
+                    first,
+                    ", %%zmm",
+                    self.sum(block, pixel)
+                );
+            }
+            lines.end();
         }
-        line(text, [format!("movq {}(%[t]), %%rdx", field::WEIGHTS)]);
+        op!(lines, "movq ", field::WEIGHTS, "(%[t]), %%rdx");
+        lines.end();
     }
 
     /// All runs of a window.
-    fn sum_up(self, text: &mut String, packing: &Packing) {
+    fn sum_up(self, lines: &mut Lines<'_>, packing: &Packing) {
         let run = packing.run();
-        line(text, ["jmp 3f"]);
-        line(text, ["1:"]);
+        lines.whole("jmp 3f");
+        lines.whole("1:");
         if run >= 4 {
-            line(text, [format!("movl ${}, %%ecx", run / 4)]);
-            line(text, [".p2align 4"]);
-            line(text, ["2:"]);
-            self.products(text, packing, |pixel| {
-                format!("vpbroadcastd (%%r{},%%rax)", 8 + pixel)
+            op!(lines, "movl $", run / 4, ", %%ecx");
+            lines.end();
+            lines.whole(".p2align 4");
+            lines.whole("2:");
+            self.products(lines, packing, |lines, pixel| {
+                op!(lines, "vpbroadcastd (%%r", 8 + pixel, ",%%rax)");
             });
-            line(text, ["addq $4, %%rax", "decl %%ecx", "jnz 2b"]);
+            lines.whole("addq $4, %%rax; decl %%ecx; jnz 2b");
         }
         if !run.is_multiple_of(4) {
             // The run ends inside a quad; behind it the image may end.
-            self.products(text, packing, |pixel| {
-                let at = format!("(%%r{},%%rax)", 8 + pixel);
-                let bytes = match run % 4 {
-                    1 => format!("movzbl {at}, %%ecx"),
-                    2 => format!("movzwl {at}, %%ecx"),
-                    _ => format!("movzbl 2{at}, %%ecx; shll $16, %%ecx; movw {at}, %%cx"),
-                };
-                format!("{bytes}; vpbroadcastd %%ecx")
+            self.products(lines, packing, |lines, pixel| {
+                let from = 8 + pixel;
+                match run % 4 {
+                    1 => op!(lines, "movzbl (%%r", from, ",%%rax), %%ecx"),
+                    2 => op!(lines, "movzwl (%%r", from, ",%%rax), %%ecx"),
+                    _ => {
+                        op!(lines, "movzbl 2(%%r", from, ",%%rax), %%ecx");
+                        op!(lines, "shll $16, %%ecx");
+                        op!(lines, "movw (%%r", from, ",%%rax), %%cx");
+                    }
+                }
+                op!(lines, "vpbroadcastd %%ecx");
             });
         }
-        line(text, ["addq $8, %%rsi"]);
-        line(text, ["3:"]);
-        line(
-            text,
-            ["movq (%%rsi), %%rax", "testq %%rax, %%rax", "jns 1b"],
-        );
+        lines.whole("addq $8, %%rsi");
+        lines.whole("3:");
+        lines.whole("movq (%%rsi), %%rax; testq %%rax, %%rax; jns 1b");
     }
 
-    /// One quad of every pixel times one quad of every block.
-    fn products(self, text: &mut String, packing: &Packing, quad: impl Fn(usize) -> String) {
+    /// One quad of every pixel times one quad of every block. `quad` loads that of a pixel, up to the register.
+    fn products(
+        self,
+        lines: &mut Lines<'_>,
+        packing: &Packing,
+        quad: impl Fn(&mut Lines<'_>, usize),
+    ) {
         let block_size = packing.runs * packing.run().div_ceil(4) * 64;
-        let weights = (0..self.blocks).map(|block| {
-            format!(
-                "vmovdqu32 {}(%%rdx), %%zmm{}",
+        for block in 0..self.blocks {
+            op!(
+                lines,
+                "vmovdqu32 ",
                 block * block_size,
+                "(%%rdx), %%zmm",
                 WEIGHTS + block
-            )
-        });
-        line(text, weights.chain(["addq $64, %%rdx".to_owned()]));
+            );
+        }
+        op!(lines, "addq $64, %%rdx");
+        lines.end();
         for pixel in 0..self.pixels {
             let register = QUADS + pixel % 2;
-            let load = [format!("{}, %%zmm{register}", quad(pixel))];
-            let dots = (0..self.blocks).map(|block| {
+            quad(lines, pixel);
+            pieces!(lines.text, ", %%zmm", register);
+            for block in 0..self.blocks {
                 let (weights, sum) = (WEIGHTS + block, self.sum(block, pixel));
-                format!("vpdpbusd %%zmm{weights}, %%zmm{register}, %%zmm{sum}")
-            });
-            line(text, load.into_iter().chain(dots));
+                op!(
+                    lines,
+                    "vpdpbusd %%zmm",
+                    weights,
+                    ", %%zmm",
+                    register,
+                    ", %%zmm",
+                    sum
+                );
+            }
+            lines.end();
         }
     }
 
-    /// The output stage: sums become codes, those of the first pixels are stored, and of the last block the chosen lanes.
-    fn finish(self, text: &mut String, packing: &Packing) {
-        line(
-            text,
-            [
-                format!("movq {}(%[t]), %%rsi", field::EPILOGUE),
-                format!("movq {}(%[t]), %%rax", field::OUT),
-                format!("movq {}(%[t]), %%rcx", field::COUNT),
-                format!("kmovw {}(%[t]), %%k1", field::LAST),
-            ],
-        );
-        line(
-            text,
-            [
-                format!("vbroadcastss {}(%[t]), %%zmm28", field::LOW),
-                format!("vbroadcastss {}(%[t]), %%zmm29", field::HIGH),
-                format!("vpbroadcastd {}(%[t]), %%zmm27", field::OFFSET),
-            ],
-        );
+    /// Sums become codes (`STAGE`); those of the first pixels are stored, and of the last block the chosen lanes.
+    fn finish(self, lines: &mut Lines<'_>, packing: &Packing) {
+        op!(lines, "movq ", field::EPILOGUE, "(%[t]), %%rsi");
+        op!(lines, "movq ", field::OUT, "(%[t]), %%rax");
+        op!(lines, "movq ", field::COUNT, "(%[t]), %%rcx");
+        op!(lines, "kmovw ", field::LAST, "(%[t]), %%k1");
+        lines.end();
+        op!(lines, "vbroadcastss ", field::LOW, "(%[t]), %%zmm28");
+        op!(lines, "vbroadcastss ", field::HIGH, "(%[t]), %%zmm29");
+        op!(lines, "vpbroadcastd ", field::OFFSET, "(%[t]), %%zmm27");
+        lines.end();
         for block in 0..self.blocks {
-            let load = |part: usize| {
+            for part in 0..3 {
                 let at = (part * packing.slots() + block * 16) * 4;
-                format!("vmovups {at}(%%rsi), %%zmm{}", WEIGHTS + part)
-            };
-            line(text, [load(0), load(1), load(2)]);
+                op!(lines, "vmovups ", at, "(%%rsi), %%zmm", WEIGHTS + part);
+            }
+            lines.end();
             for pixel in 0..self.pixels {
-                let r = format!("%%zmm{}", self.sum(block, pixel));
-                line(
-                    text,
-                    [
-                        format!("vcvtdq2ps {r}, {r}"),
-                        format!("vfmadd231ps %%zmm24, %%zmm25, {r}"),
-                        format!("vmulps %%zmm26, {r}, {r}"),
-                        // Both give the bound for what is not a number.
-                        format!("vminps %%zmm29, {r}, {r}"),
-                        format!("vmaxps %%zmm28, {r}, {r}"),
-                        format!("vcvtps2dq {r}, {r}"),
-                        format!("vpaddd %%zmm27, {r}, {r}"),
-                    ],
+                pieces!(
+                    lines.text,
+                    "        STAGE(\"",
+                    self.sum(block, pixel),
+                    "\")\n"
                 );
             }
         }
         for pixel in 0..self.pixels {
-            let stores = (0..self.blocks).map(|block| {
-                let chosen = if block + 1 == self.blocks {
-                    " %{%%k1%}"
-                } else {
-                    ""
-                };
+            for block in 0..self.blocks {
                 let code = self.sum(block, pixel);
-                format!("vpmovdb %%zmm{code}, {}(%%rax){chosen}", block * 16)
-            });
-            line(text, stores);
+                op!(lines, "vpmovdb %%zmm", code, ", ", block * 16, "(%%rax)");
+                if block + 1 == self.blocks {
+                    lines.text.push_str(" %{%%k1%}");
+                }
+            }
+            lines.end();
             if pixel + 1 < self.pixels {
-                let next = format!("addq ${}, %%rax", packing.groups * packing.outputs);
-                line(text, ["decq %%rcx", "jz 4f", next.as_str()]);
+                op!(lines, "decq %%rcx");
+                op!(lines, "jz 4f");
+                op!(lines, "addq $", packing.groups * packing.outputs, ", %%rax");
+                lines.end();
             }
         }
-        line(text, ["4:"]);
-        line(text, ["vzeroupper"]);
+        lines.whole("4:");
+        lines.whole("vzeroupper");
     }
 }
 
@@ -281,16 +301,53 @@ mod field {
     pub(super) const ZERO: usize = 132;
 }
 
-/// Instructions, on one line.
-fn line(text: &mut String, instructions: impl IntoIterator<Item: AsRef<str>>) {
-    let mut all = String::new();
-    for instruction in instructions {
-        if !all.is_empty() {
-            all.push_str("; ");
-        }
-        all.push_str(instruction.as_ref());
+/// Lines of instructions, each a string in C. A network has some ten thousand instructions, which are written whenever it is finalized, so
+/// they are put together piece by piece and not by format strings.
+struct Lines<'t> {
+    text: &'t mut String,
+    /// Whether the line has an instruction.
+    begun: bool,
+}
+
+impl Lines<'_> {
+    /// What stands before an instruction.
+    fn next(&mut self) -> &mut String {
+        self.text
+            .push_str(if self.begun { "; " } else { "        \"" });
+        self.begun = true;
+        self.text
     }
-    put(text, format_args!("        \"{all}\\n\""));
+
+    fn end(&mut self) {
+        self.text.push_str("\\n\"\n");
+        self.begun = false;
+    }
+
+    /// A whole line.
+    fn whole(&mut self, line: &str) {
+        self.next().push_str(line);
+        self.end();
+    }
+}
+
+/// A piece of an instruction.
+trait Piece {
+    fn put(self, text: &mut String);
+}
+
+impl Piece for &str {
+    fn put(self, text: &mut String) {
+        text.push_str(self);
+    }
+}
+
+impl Piece for usize {
+    fn put(self, text: &mut String) {
+        if self >= 10 {
+            (self / 10).put(text);
+        }
+        text.push(char::from(b'0' + (self % 10) as u8));
+    }
 }
 
 fn put(text: &mut String, line: Arguments<'_>) {
