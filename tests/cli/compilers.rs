@@ -224,6 +224,37 @@ fn a_kernel_that_fails_leaves_those_it_was_joined_with_where_they_are() {
     }
 }
 
+#[test]
+fn a_unit_in_quarantine_falls_apart() {
+    let room = Room::new();
+    let script = "if grep -q 'ENTRY planish_lut' kernel.c; then kill -SEGV $$; fi; exec cc \"$@\"";
+    let compiler = room.compiler("crashes", script);
+    for given_up in [false, false, true] {
+        room.planish("finalize")
+            .arg(digits())
+            .args(&["-o", "digits.planish", "--report", "report.json", "--cc"])
+            .arg(&compiler)
+            .cache(room.path("cache"))
+            .succeeds();
+        let requests = requests(&room);
+        let (fell, stayed): (Vec<_>, Vec<_>) = requests
+            .iter()
+            .partition(|request| request["rung"] != "optimised");
+        assert!(
+            fell.len() == 1 && fell[0]["rung"] == "eval",
+            "{:?}",
+            degraded(&room)
+        );
+        let apart = stayed.iter().find_map(|request| request["apart"].as_str());
+        let apart = apart.expect("it was joined with others");
+        assert!(
+            apart.contains("lut_u8") && apart.contains("kernels: "),
+            "{apart}"
+        );
+        assert_eq!(apart.contains("it is not tried again"), given_up, "{apart}");
+    }
+}
+
 fn finalize_by(room: &Room, compiler: &Path, jobs: &str) -> Outcome {
     room.planish("finalize")
         .arg(digits())

@@ -51,7 +51,8 @@ impl Text {
     /// A part of this kernel that defines these functions and structs.
     pub(super) fn own(&mut self, part: &str, names: &[&str]) {
         self.part(part);
-        names.iter().for_each(|name| self.name((*name).to_owned()));
+        self.names
+            .extend(names.iter().map(|name| (*name).to_owned()));
     }
 
     /// A function or struct of this kernel. From the second kernel of a source on, the kernel's number is added to it.
