@@ -22,6 +22,7 @@ const WALK: &str = include_str!("emit/c/walk.c");
 const CONV_PORTABLE: &str = include_str!("emit/c/conv.portable.c");
 const TILE: &str = include_str!("emit/c/tile.avx512vnni.c");
 const CONV_AVX512VNNI: &str = include_str!("emit/c/conv.avx512vnni.c");
+const ENTRY_AVX512VNNI: &str = include_str!("emit/c/entry.avx512vnni.c");
 const DEPTHWISE_PORTABLE: &str = include_str!("emit/c/depthwise.portable.c");
 const DEPTHWISE_AVX512VNNI: &str = include_str!("emit/c/depthwise.avx512vnni.c");
 const PIXELS_PORTABLE: &str = include_str!("emit/c/pixels.portable.c");
@@ -179,7 +180,7 @@ impl Text {
                 self.shared(ROUNDING);
                 self.shared(FUSED_PORTABLE);
                 self.shared(BYTES_PORTABLE);
-                self.own(FRAME, &["framed"]);
+                self.shared(FRAME);
                 if packing.depthwise {
                     self.own(DEPTHWISE_PORTABLE, &["pixel"]);
                 } else {
@@ -189,15 +190,16 @@ impl Text {
             }
             Isa::Avx512Vnni => {
                 self.shared(BYTES_AVX512VNNI);
-                self.own(FRAME, &["framed"]);
-                self.own(WALK, &["walk", "advance"]);
+                self.shared(FRAME);
+                self.shared(WALK);
                 if packing.depthwise {
                     self.shared(VECTORS);
                     self.own(DEPTHWISE_AVX512VNNI, &["four_pixels", "convolve"]);
                 } else {
                     self.shared(TILE);
                     tile::write(self, &packing);
-                    self.own(CONV_AVX512VNNI, &["convolve"]);
+                    self.shared(CONV_AVX512VNNI);
+                    self.own(ENTRY_AVX512VNNI, &["geometry"]);
                 }
             }
         }

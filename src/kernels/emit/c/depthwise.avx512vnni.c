@@ -30,7 +30,7 @@ static void convolve(const struct planish_args *a, const u8 *image, i64 images, 
 {
     const i64 count = images * a->oh * a->ow;
     const i64 row = DH * WIDTH(a) * IC;
-    struct walk walk = { image, image, image, 0, 0, count };
+    struct walk walk = { image, image, image, SW * IC, SH * WIDTH(a) * IC, HEIGHT(a) * WIDTH(a) * IC, 0, 0, count };
     for (i64 p = 0; p < count; p += 4) {
         const u8 *x[4];
         for (i64 i = 0; i < 4; i++) {
@@ -54,6 +54,6 @@ int ENTRY(const struct planish_args *a)
         return 0;
     }
     for (i64 n = 0; n < a->n; n++)
-        convolve(a, framed(a, a->x + n * a->h * a->w * IC), 1, a->out + n * a->oh * a->ow * IC);
+        convolve(a, framed(a, a->x + n * a->h * a->w * IC, IC, PH, PW), 1, a->out + n * a->oh * a->ow * IC);
     return 0;
 }

@@ -14,7 +14,7 @@ int ENTRY(const struct planish_args *a)
         return 1;
     for (i64 n = 0; n < a->n; n++) {
         const u8 *image = a->x + n * a->h * a->w * IC;
-        convolve(a, PH || PW ? framed(a, image) : image, a->out + n * a->oh * a->ow * OC);
+        convolve(a, PH || PW ? framed(a, image, IC, PH, PW) : image, a->out + n * a->oh * a->ow * OC);
     }
     return 0;
 }
