@@ -20,8 +20,8 @@ use crate::{Isa, Kernel, KernelSpec, emit};
 const PROCESSORS: u32 = 4;
 /// What the start of a compiler costs, in milliseconds of a processor, as all of these numbers (GCC 12 on an EPYC, 2026).
 const START: u32 = 27;
-/// The most work in a unit: four starts of a compiler, with the one that it takes. With twice as much resnet50 would be compiled in 6 % less
-/// time on two processors, and in 40 % more on eight.
+/// The most work in a unit: four starts of a compiler, with the one that it takes. With half as much resnet50 would take a fifth longer on two
+/// processors, and with twice as much nearly twice as long on eight.
 const MOST: u32 = 96;
 
 /// Kernels that are compiled together, and are one shared object.
