@@ -17,7 +17,7 @@ What is timed:
   quantized and packed as values, as PyTorch's do; kernels are beside it: no counterpart of theirs is in PyTorch's figure.
 * Import: `torch.jit.load`, and from the path to the module.
 * Growth: each pass on chains that planish makes, as the pass before it has left them, on one thread, once in a process as when a model is
-  finalized; the least over many processes, and the factors when the length doubles.
+  finalized; median and least of many processes, and the factors when the length doubles.
 * Peak memory: the most that a process holds that imports and finalizes one file, the pages of the mapped file included.
 
 The two take turns, a warm-up round first; figures are medians. PyTorch runs on one thread, planish on `--threads`.
@@ -41,6 +41,8 @@ sys.path.insert(0, str(ROOT / "tools"))
 import reference  # noqa: E402
 
 LENGTHS = [1_250, 2_500, 5_000, 10_000, 20_000]
+# Processes for each length: what else a machine does makes one sample twice as long as the next.
+SAMPLES = 25
 
 
 def main():
@@ -53,7 +55,7 @@ def main():
     parser.add_argument("--chain", type=int, default=2_000, help="layers of the chain that both finalize")
     args = parser.parse_args()
     if args.only == "growth":
-        growth(built("finalize"), args.runs)
+        growth(built("finalize"))
         return
     args.inputs.mkdir(parents=True, exist_ok=True)
     reference.use_engine()
@@ -71,7 +73,7 @@ def main():
     row(f"Finalize, chain of {args.chain:,}", theirs["finalize_ms"], ours["finalize_ms"], "1/200, aim 1/400")
     peak, size = peak_of(program, resnet), resnet.stat().st_size
     print(f"{'peak memory, resnet50':42} {'–':>12} {peak / 1e6:9.1f} MB {peak / size:7.2f} × the file   at most 1.5 ×")
-    growth(program.path, args.runs)
+    growth(program.path)
 
 
 def row(work, theirs, ours, demanded):
@@ -100,21 +102,19 @@ def pytorch(path):
     return {"import_ms": (loaded - start) * 1e3, "finalize_ms": (done - loaded) * 1e3}
 
 
-def growth(path, rounds):
+def growth(path):
     """Every pass on longer and longer chains; the lengths take turns, so that what else the machine does falls on all of them."""
-    print(f"\ngrowth: milliseconds on chains of {', '.join(f'{n:,}' for n in LENGTHS)} layers, and the factors for twice the length")
-    print("(at most 2.2)")
-    answers = {layers: [] for layers in LENGTHS}
-    for _ in range(rounds):
-        for layers, of in answers.items():
-            # Short ones take little time, and a little more of it is easily taken from them.
-            of += (made_once(path, layers) for _ in range(max(1, 5_000 // layers)))
-    for name in answers[LENGTHS[0]][0]:
-        times = [min(answer[name] for answer in answers[layers]) for layers in LENGTHS]
-        factors = [after / before for before, after in zip(times, times[1:])]
-        mean = (times[-1] / times[0]) ** (1 / math.log2(LENGTHS[-1] / LENGTHS[0]))
-        steps = "".join(f" ×{factor:.2f}" for factor in factors)
-        print(f"  {name:24}" + "".join(f"{time:10.2f}" for time in times) + f"  {steps}, mean ×{mean:.2f}", flush=True)
+    lengths = ", ".join(f"{layers:,}" for layers in LENGTHS)
+    print(f"\ngrowth: milliseconds on chains of {lengths} layers, and the factors for twice the length (at most 2.2)")
+    samples = [[made_once(path, layers) for layers in LENGTHS] for _ in range(SAMPLES)]
+    for name in samples[0][0]:
+        for what, pick in ("median", statistics.median), ("least", min):
+            times = [pick(sample[at][name] for sample in samples) for at in range(len(LENGTHS))]
+            factors = [after / before for before, after in zip(times, times[1:])]
+            mean = (times[-1] / times[0]) ** (1 / math.log2(LENGTHS[-1] / LENGTHS[0]))
+            steps = "".join(f" ×{factor:.2f}" for factor in factors)
+            figures = "".join(f"{time:10.2f}" for time in times)
+            print(f"  {name:22} {what:7}{figures}  {steps}, mean ×{mean:.2f}", flush=True)
 
 
 def made_once(path, layers):
