@@ -20,6 +20,8 @@ use rustix::process::{Resource, getrlimit};
 use crate::os::Slate;
 use crate::wire::{FrameKind, Region, WireError};
 
+/// What the system shows it as.
+const NAME: &str = "planish-arena";
 /// Its length: room for several payloads, of which some are sent ahead. What finds no room goes by the socket.
 const LENGTH: usize = 8 << 20;
 /// Payloads below this go by the socket.
@@ -59,7 +61,10 @@ impl Arena {
             return Err(rustix::io::Errno::FBIG.into());
         }
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let file = File::from(rustix::fs::memfd_create("planish-arena", flags)?);
+        let made = rustix::fs::memfd_create(NAME, flags | MemfdFlags::NOEXEC_SEAL);
+        // Linux before 6.3 does not know how to say that nothing in it is a program.
+        let made = made.or_else(|_| rustix::fs::memfd_create(NAME, flags));
+        let file = File::from(made?);
         file.set_len(LENGTH as u64)?;
         // A mapping of what was cut off kills who reads there.
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
