@@ -10,7 +10,7 @@
 `--vary` makes each case another one: other weights and inputs, another configuration of its kind, traced instead of scripted. `--random`
 makes networks of layers drawn by lot (`oracle_random.py`).
 
-The modules stand in `oracle_cases.py`. A case is a folder as in `tests/fixtures/oracle`:
+The modules stand in `oracle_cases.py` and `oracle_language.py`. A case is a folder as in `tests/fixtures/oracle`:
 
 * `before.pt`, `before.ir`: the module quantized by `quantize_jit`, before Finalize, and its graphs as read back from that file;
 * `after.ir`: the graphs of PyTorch's finalized module; `after_mem.ir` besides, where the module that was never saved and loaded has
@@ -26,6 +26,7 @@ import collections
 import dataclasses
 import fnmatch
 import json
+import math
 import os
 import random
 import shutil
@@ -38,6 +39,7 @@ from torch.ao import quantization as q
 from torch.ao.quantization.quantize_jit import convert_dynamic_jit, convert_jit, prepare_dynamic_jit, prepare_jit
 
 import oracle_cases
+import oracle_language
 import oracle_random
 import reference
 
@@ -84,7 +86,7 @@ def main():
     parser.add_argument("--list", action="store_true", help="print the names and make nothing")
     args = parser.parse_args()
     if args.random is None:
-        cases = oracle_cases.every()
+        cases = [*oracle_cases.every(), *oracle_language.language(), *oracle_language.extremes()]
     else:
         cases = [oracle_random.case(args.random, at) for at in range(args.count)]
     cases = [case for case in cases if any(fnmatch.fnmatch(case.name, only) for only in args.only)]
@@ -242,7 +244,9 @@ def largest(a, b):
     """The largest difference between two answers."""
     a, b = named("", a), named("", b)
     pairs = [(a[name].float(), b[name].float()) for name in a if name in b and a[name].shape == b[name].shape]
-    return max((float((x - y).abs().max()) for x, y in pairs if x.numel()), default=0.0)
+    off = max((float((x - y).abs().max()) for x, y in pairs if x.numel()), default=0.0)
+    # JSON has no other numbers.
+    return off if math.isfinite(off) else None
 
 
 def printed(module):

@@ -1,5 +1,6 @@
 """Operators, lines of `forward` and classes of modules for `oracle_cases.py`."""
 
+import math
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import torch
@@ -473,7 +474,7 @@ class Two(NamedTuple):
     b: Tensor
 
 
-TYPES = {"Tensor": Tensor, "Tuple": Tuple, "List": List, "Dict": Dict, "Optional": Optional, "Two": Two}
+TYPES = {"Tensor": Tensor, "Tuple": Tuple, "List": List, "Dict": Dict, "Optional": Optional, "Two": Two, "math": math}
 
 
 def conv(channels=4, to=4, kernel=3, **options):
