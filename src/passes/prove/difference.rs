@@ -45,6 +45,10 @@ fn of_tensors(before: &Tensor, after: &Tensor, bound: Bound) -> Option<String> {
     if kind(before) != kind(after) {
         return Some(format!("{} became {}", kind(before), kind(after)));
     }
+    // Codes of a scale that is no number stand for none.
+    if [before, after].map(has_no_scale) == [true; 2] {
+        return None;
+    }
     let requantized = matches!(bound, Bound::Requantized(_));
     if !requantized && before.qparams() != after.qparams() {
         return Some(format!(
@@ -134,6 +138,11 @@ fn per_tensor(tensor: &Tensor) -> Option<(f64, f64)> {
     }
 }
 
+/// Whether the one scale of a quantized tensor is infinite or not a number.
+fn has_no_scale(tensor: &Tensor) -> bool {
+    per_tensor(tensor).is_some_and(|(scale, _)| !scale.is_finite())
+}
+
 fn shown(qparams: Option<&QParams>) -> String {
     match qparams {
         None => "a float tensor".to_owned(),
@@ -173,6 +182,17 @@ mod tests {
             told,
             "scale 0.5 and zero point 0 became scale 0.25 and zero point 0"
         );
+    }
+
+    #[test]
+    fn codes_of_no_scale_stand_for_nothing() {
+        let a = codes(&[0, 255], f64::NAN, 0);
+        assert_eq!(
+            difference(&a, &codes(&[9, 0], f64::NAN, 0), Bound::Codes(1)),
+            None
+        );
+        let finite = codes(&[0, 255], 1.0, 0);
+        assert!(difference(&finite, &a, Bound::Codes(1)).is_some());
     }
 
     #[test]
