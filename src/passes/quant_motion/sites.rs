@@ -314,9 +314,13 @@ fn up(graph: &Graph, facts: &Facts<'_>, id: NodeId) -> Option<Result<Move, (Node
             };
             return past.last().map(|last| Err((*last, reason)));
         }
+        // A list is not quantized.
+        if !is_tensor(graph, value) {
+            return None;
+        }
         // What compares elements sees a NaN, for which there is no code.
         let compares = CHOOSES_ELEMENTS.contains(&name.as_str());
-        if compares || !passes(graph, facts, node) || !is_tensor(graph, value) {
+        if compares || !passes(graph, facts, node) {
             break node;
         }
         past.push(node);
