@@ -33,6 +33,10 @@ use planish::selftest;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+/// As in the program that users run.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Answer = Result<Value, Box<dyn Error>>;
 
 const WORKERS: usize = 2;
