@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use planish_ir::{GraphModule, PackedParams, Phase};
 use planish_kernels::{Contract, Isa, Kernel, KernelSpec, Unit, lower, pack};
 use planish_passes::{KernelSink, kept_methods};
@@ -375,7 +375,7 @@ impl KernelSink for Kernels<'_> {
                 return 0;
             }
         };
-        let needed: Vec<Kernel> = lower::needs(module, &methods)
+        let needed: IndexSet<Kernel> = lower::needs(module, &methods)
             .into_iter()
             .filter_map(|spec| Kernel::new(spec, self.contract, self.isa).ok())
             .collect();
@@ -393,13 +393,10 @@ impl KernelSink for Kernels<'_> {
         let new = needed.iter().copied().filter(|kernel| !is_asked(kernel));
         let new: Vec<Kernel> = new.collect();
         // The earlier a program needs a kernel, the more of it waits for that kernel; and folding waits for what packs.
-        self.request(&new, pass, |kernel| {
-            let before = needed.iter().position(|needed| needed == kernel);
-            match before {
-                _ if kernel.spec().is_packer() => AT_ONCE,
-                Some(before) => (needed.len() - before) as u32,
-                None => 0,
-            }
+        self.request(&new, pass, |kernel| match needed.get_index_of(kernel) {
+            _ if kernel.spec().is_packer() => AT_ONCE,
+            Some(before) => (needed.len() - before) as u32,
+            None => 0,
         });
         new.len()
     }

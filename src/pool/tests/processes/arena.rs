@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use planish_pool::wire::{Bounds, Echo, Frame, FrameKind, Hello, JobKind, Order, Region};
-use planish_pool::{Digest, Job, Pool, Sandbox, Start, Ticket};
+use planish_pool::wire::{Bounds, Echo, Frame, FrameKind, JobKind, Order, Region};
+use planish_pool::{Digest, Job, Pool, Start, Ticket};
 use rustix::fs::{MemfdFlags, SealFlags};
 
 use crate::bench::{Bench, PATIENCE, kill, until};
@@ -207,7 +207,7 @@ fn wrong_places() {
             .expect("a worker");
         let mut words = Vec::new();
         let mut say = |frame: Frame| frame.encode(&mut words).expect("it encodes");
-        say(Frame::with(FrameKind::Hello, 0, &hello(&bench)).expect("it encodes"));
+        say(Frame::with(FrameKind::Hello, 0, &bench.hello()).expect("it encodes"));
         for (number, region) in (1..).zip(regions) {
             say(Frame::ordering(number, &echo_of(region)).expect("it encodes"));
         }
@@ -221,17 +221,6 @@ fn wrong_places() {
         );
     }
     bench.assert_nothing_left();
-}
-
-fn hello(bench: &Bench) -> Hello {
-    Hello {
-        program: bench.path("worker").into(),
-        arguments: Vec::new(),
-        scratch: bench.path("scratch").join("none").into(),
-        cache: None,
-        phases: false,
-        sandbox: Sandbox::Off,
-    }
 }
 
 fn echo_of(region: Region) -> Order {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use planish_pool::wire::Hello;
 use planish_pool::{
     Builder, Job, Limits, Pool, Sandbox, Toolchain, ToolchainSearch, WorkerCommand,
 };
@@ -50,6 +51,18 @@ impl Bench {
             !matches!(asked, Err(error) if error.kind() == ErrorKind::ExecutableFileBusy)
         });
         path
+    }
+
+    /// What a pool says first to this bench's worker.
+    pub(crate) fn hello(&self) -> Hello {
+        Hello {
+            program: self.path("worker").into(),
+            arguments: Vec::new(),
+            scratch: self.path("scratch").join("none").into(),
+            cache: None,
+            phases: false,
+            sandbox: Sandbox::Off,
+        }
     }
 
     /// The scripted compiler.

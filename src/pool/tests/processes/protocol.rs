@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use planish_pool::wire::{Frame, FrameKind, Hello, VERSION};
-use planish_pool::{Job, JobError, Pool, Process, Sandbox};
+use planish_pool::wire::{Frame, FrameKind, VERSION};
+use planish_pool::{Job, JobError, Pool, Process};
 
 use crate::bench::{Bench, within};
 use crate::roles::faulty;
@@ -203,16 +203,8 @@ fn mute() {
 /// A pool that speaks nonsense to a real worker.
 fn wrong_pool() {
     let bench = Bench::new();
-    let hello = Hello {
-        program: bench.path("worker").into(),
-        arguments: Vec::new(),
-        scratch: bench.path("scratch").join("none").into(),
-        cache: None,
-        phases: false,
-        sandbox: Sandbox::Off,
-    };
     let mut good = Vec::new();
-    let hello = Frame::with(FrameKind::Hello, 0, &hello).expect("it encodes");
+    let hello = Frame::with(FrameKind::Hello, 0, &bench.hello()).expect("it encodes");
     hello.encode(&mut good).expect("it encodes");
     let changed = |at: usize, to: &[u8]| {
         let mut bytes = good.clone();
