@@ -194,6 +194,10 @@ impl<'g> Needed<'g> {
                 self.open.extend(body.results().first());
             } else {
                 self.open.extend(node.inputs());
+                // What an unknown operator does with its blocks' results is its own affair.
+                for block in node.blocks() {
+                    self.open.extend(self.graph.block(*block).results());
+                }
             }
             next = self.graph.block(self.graph.block_of(id)).parent();
         }
