@@ -38,21 +38,25 @@ impl Pass for Cse {
         for (_, id) in module.root_methods() {
             let objects = objects(module, module.root(), &module.method(id).graph);
             let graph = &mut module.method_mut(id).graph;
-            changed += pool_constants(graph);
             let aliases = Aliases::of_writes(graph, &objects);
+            changed += pool_constants(graph, &aliases);
             changed += eliminate_common_subexpressions(graph, &objects, &aliases);
         }
         Ok(Changed(changed))
     }
 }
 
-/// Moves constants to the top of the graph and keeps the first of equal ones; returns how many were removed.
-pub(crate) fn pool_constants(graph: &mut Graph) -> usize {
+/// Moves constants to the top of the graph and keeps the first of equal ones; returns how many were removed. One that something writes to
+/// stays as it is: the others keep their value.
+pub(crate) fn pool_constants(graph: &mut Graph, aliases: &Aliases) -> usize {
     let entry = graph.entry();
     let mut kept = Distinct::default();
     let mut top: Option<NodeId> = None;
     let mut removed = 0;
     for node in graph.find_all("prim::Constant") {
+        if aliases.is_written(graph.output(node)) {
+            continue;
+        }
         match known(&kept, graph, node, hash_node(graph, node)) {
             Ok(first) => {
                 replace(graph, node, first);

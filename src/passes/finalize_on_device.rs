@@ -103,7 +103,7 @@ fn split(module: &mut GraphModule, id: MethodId, name: Sym) -> Result<usize, Pas
     let objects_of_runs = objects(module, module.root(), &runs);
     let aliases = Aliases::new(&runs, &objects_of_runs);
     eliminate_dead_code(&mut runs, &aliases);
-    pool_constants(&mut runs);
+    pool_constants(&mut runs, &aliases);
 
     let packs = &mut module.method_mut(id).graph;
     for (prepack, attribute) in prepacks.iter().zip(&attributes) {

@@ -34,7 +34,10 @@ const CLEANS_UP: [(&str, Step); 3] = [
         "dce",
         Step::Aliased(|graph, _, aliases| eliminate_dead_code(graph, aliases)),
     ),
-    ("pool-constants", Step::Plain(pool_constants)),
+    (
+        "pool-constants",
+        Step::Aliased(|graph, _, aliases| pool_constants(graph, aliases)),
+    ),
     ("cse", Step::Aliased(eliminate_common_subexpressions)),
 ];
 
