@@ -1,8 +1,8 @@
 //! `freeze`: turns attributes into constants, computes what follows from them, and drops what is then unused.
 //!
 //! An attribute stays an attribute when it is assigned or written to, when the user preserves it, or when it cannot stand in a graph as a
-//! constant; each that stays is remarked on with its reason. Methods that are not kept, attributes that nobody reads any more and modules
-//! that cannot be reached are removed.
+//! constant; each that stays is remarked on with its reason. What is still called is inlined first. Methods that are not kept, attributes
+//! that nobody reads any more and modules that cannot be reached are removed.
 //!
 //! ```text
 //! before: %w : Tensor = prim::GetAttr[name="weight"](%self)
@@ -23,6 +23,7 @@ use planish_ir::{
 
 use crate::analysis::alias::Aliases;
 use crate::analysis::objects::{AttributeMap, Objects, attribute_read, attribute_write, objects};
+use crate::inline::{Inline, has_calls};
 use crate::kept::{self, Kept, KeptKind};
 use crate::optimize::optimize;
 use crate::pass::{Changed, Pass, PassCx, PassError};
@@ -50,13 +51,20 @@ impl Pass for Freeze {
 
     fn run(&self, module: &mut GraphModule, cx: &mut PassCx<'_>) -> Result<Changed, PassError> {
         let methods = kept::kept_methods(module, &cx.options.preserved)?;
+        let mut changed = 0;
+        // What is called reads and writes attributes too.
+        if methods
+            .iter()
+            .any(|id| has_calls(&module.method(*id).graph))
+        {
+            changed += Inline.run(module, cx)?.0;
+        }
         let kept = kept::resolve(module, &cx.options.preserved)?;
         for id in &methods {
             refuse_modules_as_results(module, *id)?;
         }
         let mut known = analyse(module, &methods);
         let mut staying = staying_attributes(module, &methods, &known, &kept)?;
-        let mut changed = 0;
         loop {
             for (id, (objects, aliases)) in methods.iter().zip(known) {
                 changed += propagate_attributes(module, *id, &objects, &staying);

@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use planish_ir::text::settle_names;
 use planish_ir::{
-    At, Attr, Graph, GraphModule, Literal, MethodId, NodeId, Op, SecondaryMap, Sym, Type, ValueId,
+    At, Attr, Effects, Graph, GraphModule, Literal, MethodId, NodeId, Op, SecondaryMap, Sym, Type,
+    ValueId,
 };
 
 use crate::analysis::objects::{Objects, attribute_read, attribute_write, objects};
@@ -130,6 +131,7 @@ fn inline_calls(
                 "inline {name}: it takes {wanted} arguments and is given {given}"
             )));
         }
+        refuse_other_types(&graph, node, (&name, body), &args)?;
         let before = graph.prev(node);
         let results = graph.inline(At::Before(node), body, &args);
         replace_outputs(&mut graph, node, &results);
@@ -146,6 +148,22 @@ fn inline_calls(
         join_futures(&mut graph);
     }
     Ok(graph)
+}
+
+/// Whether a graph calls anything.
+pub(crate) fn has_calls(graph: &Graph) -> bool {
+    const CALLS: [&str; 5] = [
+        "prim::CallFunction",
+        "prim::CallMethod",
+        "prim::Enter",
+        "prim::Exit",
+        "prim::fork",
+    ];
+    graph.walk().any(|node| {
+        let op = graph.node(node).op();
+        let acts = op.is_structural() && op.info().effects >= Effects::SideEffects;
+        acts && CALLS.contains(&op.name().as_str())
+    })
 }
 
 /// What a node calls.
@@ -186,9 +204,10 @@ fn called(
         _ => return Ok(None),
     };
     // The object says more than the static type: behind an interface stands a class.
-    let class = match objects[node.inputs()[0]] {
+    let this = node.inputs()[0];
+    let class = match objects[this] {
         Some(object) => module.module(object).class,
-        None => match graph.ty(node.inputs()[0]) {
+        None => match graph.ty(this) {
             Type::Class(class) => *class,
             _ => return Ok(None),
         },
@@ -223,6 +242,57 @@ fn refuse_assigned_module(
     Err(PassError::Refused(format!(
         "inline the calls of {class}.{name}: another module is assigned to it{place}, so that it is not known which one a call means; choose between two modules with a branch instead"
     )))
+}
+
+/// What takes the place of a call must fit where the call stood.
+fn refuse_other_types(
+    graph: &Graph,
+    call: NodeId,
+    (name, body): (&str, &Graph),
+    args: &[ValueId],
+) -> Result<(), PassError> {
+    for (at, (arg, param)) in args.iter().zip(body.params()).enumerate() {
+        let (given, wanted) = (graph.ty(*arg), body.ty(*param));
+        if !may_stand_for(given, wanted) {
+            return Err(PassError::Refused(format!(
+                "inline {name}: its argument {at} must be {wanted}, not {given}"
+            )));
+        }
+    }
+    let [result] = body.results() else {
+        return Ok(());
+    };
+    let output = graph.output(call);
+    let (given, wanted) = (body.ty(*result), graph.ty(output));
+    let is_read = !graph.value(output).uses().is_empty();
+    if is_read && !matches!(wanted, Type::Future(_)) && !may_stand_for(given, wanted) {
+        return Err(PassError::Refused(format!(
+            "inline {name}: it gives {given} where {wanted} is expected"
+        )));
+    }
+    Ok(())
+}
+
+/// Whether a value of type `given` can be used as one of type `wanted`, whatever is known of tensors and of what implements an interface.
+fn may_stand_for(given: &Type, wanted: &Type) -> bool {
+    match (given, wanted) {
+        (Type::Tensor(_), Type::Tensor(_)) | (Type::Class(_), Type::Class(_)) => true,
+        (Type::Optional(given), Type::Optional(wanted)) => may_stand_for(given, wanted),
+        (Type::None, Type::Optional(_)) => true,
+        (_, Type::Optional(wanted)) => may_stand_for(given, wanted),
+        (Type::List(given), Type::List(wanted)) => may_stand_for(given, wanted),
+        (Type::Dict(given), Type::Dict(wanted)) => {
+            may_stand_for(&given.0, &wanted.0) && may_stand_for(&given.1, &wanted.1)
+        }
+        (Type::Tuple(given), Type::Tuple(wanted)) => {
+            given.len() == wanted.len()
+                && given
+                    .iter()
+                    .zip(wanted.iter())
+                    .all(|(given, wanted)| may_stand_for(given, wanted))
+        }
+        _ => given.is_subtype_of(wanted),
+    }
 }
 
 fn refuse_recursion(

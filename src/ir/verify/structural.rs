@@ -15,8 +15,9 @@ pub(super) fn check(report: &mut Report<'_>, id: NodeId) {
         "prim::Loop" => rule.repeat(),
         "prim::GetAttr" => rule.named(1, 1),
         "prim::SetAttr" => rule.named(2, 0),
-        "prim::CallMethod" => rule.named(node.inputs().len().max(1), node.outputs().len()),
-        "prim::CallFunction" => rule.call_function(),
+        "prim::CallMethod" => rule.named(node.inputs().len().max(1), 1),
+        "prim::CallFunction" => rule.counts(node.inputs().len().max(1), 1),
+        "prim::Enter" | "prim::Exit" => rule.counts(1, 1),
         "prim::ListConstruct" => rule.list(),
         "prim::ListUnpack" => rule.list_unpack(),
         "prim::TupleConstruct" => rule.tuple(),
@@ -101,12 +102,6 @@ impl<'a> Rule<'_, 'a> {
         self.counts_of(inputs, outputs);
         if self.node().name_attr().is_none() {
             self.wrong("it has no attribute `name`");
-        }
-    }
-
-    fn call_function(mut self) {
-        if self.node().inputs().is_empty() {
-            self.wrong("it has no input that says what is called");
         }
     }
 

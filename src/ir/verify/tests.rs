@@ -441,6 +441,22 @@ fn names_exist_and_methods_fit_their_class() {
     graph.set_attr(call, "name", Literal::str("backward"));
     broken_model(&m, "has no method `backward`");
 
+    for (op, message) in [
+        (
+            "prim::Enter",
+            "it must have 1 inputs and 1 outputs, not 0 and 1",
+        ),
+        (
+            "prim::CallFunction",
+            "it must have 1 inputs and 1 outputs, not 0 and 1",
+        ),
+    ] {
+        let (mut m, _, forward) = model();
+        let graph = &mut m.method_mut(forward).graph;
+        graph.insert(At::End(graph.entry()), Op::of(op), &[], [Type::TENSOR]);
+        broken_model(&m, message);
+    }
+
     let (mut m, ..) = model();
     m.add_module(Sym::new("__torch__.Nobody"));
     broken_model(&m, "there is no such class");
