@@ -161,11 +161,14 @@ impl Offload {
         context.phase("import");
         let module = self.module()?;
         let toolchain = self.toolchain(context)?;
+        let scratch = context
+            .scratch()
+            .map_err(|error| format!("make the worker's directory: {error}"))?;
         let mut builder = Pool::builder()
             .workers(self.threads)
             .worker(context.command().clone())
             .sandbox(context.sandbox())
-            .scratch(context.scratch());
+            .scratch(scratch);
         if let Some(cache) = context.cache() {
             builder = builder.cache(cache);
         }

@@ -1,7 +1,8 @@
 //! Memory of one worker in which large payloads lie: they are copied once, where a socket copies them twice.
 //!
-//! It is an unnamed file of fixed length. The pool has it mapped and writes to it; the worker gets it as standard output, which it has no other use for, and
-//! [maps it for reading](crate::view) when it starts. An order says where its payload lies ([`Region`]). The laws:
+//! It is an unnamed file of fixed length. The pool maps it and writes to it; the worker gets it as standard output, which it has no other use
+//! for, and [maps it for reading](crate::view). Each of them does so when the first payload comes: most workers never see one. An order says
+//! where its payload lies ([`Region`]). The laws:
 //!
 //! - A region is the worker's from the order that names it until the worker [returns](FrameKind::Returned) it, which it does when nothing
 //!   there reads it any more. Until then the pool writes nothing there, so that the worker may look at it as bytes that do not change.
@@ -35,7 +36,8 @@ const KEPT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Arena {
     file: File,
-    slate: Slate,
+    /// Its mapping, from the first payload on.
+    slate: Option<Slate>,
     /// What the worker has, by where it begins.
     lent: Vec<Lent>,
     /// How far it was ever written to since its pages were given back.
@@ -70,8 +72,8 @@ impl Arena {
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         rustix::fs::fcntl_add_seals(&file, seals)?;
         Ok(Self {
-            slate: Slate::onto(&file)?,
             file,
+            slate: None,
             lent: Vec::new(),
             touched: 0,
             unused_since: None,
@@ -90,8 +92,12 @@ impl Arena {
         }
         let (index, start) = self.gap(payload.len())?;
         let end = start + payload.len();
+        let slate = match &mut self.slate {
+            Some(slate) => slate,
+            none => none.insert(Slate::onto(&self.file).ok()?),
+        };
         self.touched = self.touched.max(end);
-        self.slate.write(start, payload)?;
+        slate.write(start, payload)?;
         self.lent.insert(index, Lent { job, start, end });
         self.unused_since = None;
         // It is far below 4 GiB long.

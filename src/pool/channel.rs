@@ -164,7 +164,8 @@ impl Channel {
         true
     }
 
-    fn flush(&mut self) -> Result<(), WireError> {
+    /// Sends what was held back.
+    pub(crate) fn flush(&mut self) -> Result<(), WireError> {
         let sent = self.outgoing.send(&self.stream, SendFlags::empty());
         sent.map_err(|_| {
             self.outgoing.clear();

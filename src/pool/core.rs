@@ -78,6 +78,8 @@ pub(crate) struct Core {
     state: State,
     means: Means,
     workers: Vec<Option<Worker>>,
+    /// Workers that have ended and been reaped. What is left of them is cleared away when those that are needed in their place were started.
+    ended: Vec<Worker>,
     fork_server: Option<ForkServer>,
     /// Workers to start: their slots and generations.
     starts: Vec<(usize, u64)>,
@@ -112,6 +114,7 @@ impl Core {
             quarantine: Quarantine::new(room),
             means,
             starts: Vec::new(),
+            ended: Vec::new(),
             fork_server: None,
             jobs: BTreeMap::new(),
             promises: BTreeMap::new(),
@@ -197,6 +200,7 @@ impl Core {
             self.handle_events();
         }
         self.settle(watch);
+        self.ended.clear();
         let now = Instant::now();
         for worker in self.workers.iter_mut().flatten() {
             worker.proc.give_back_pages(now);
@@ -221,6 +225,7 @@ impl Core {
         self.closed = true;
         self.starts.clear();
         self.workers.iter_mut().for_each(|worker| *worker = None);
+        self.ended.clear();
         self.fork_server = None;
         self.promises.clear();
         self.jobs.clear();
@@ -294,10 +299,11 @@ impl Core {
         let gone = self.workers[slot].as_ref().is_some_and(|worker| {
             seen.ended || (worker.proc.silent && worker.proc.ended().is_none())
         });
-        if gone && let Some(worker) = self.workers[slot].take() {
+        if gone && let Some(mut worker) = self.workers[slot].take() {
             watch.remove(&worker.proc);
             let generation = worker.generation;
             let death = worker.proc.death();
+            self.ended.push(worker);
             self.tell_of_worker(slot, || WorkerStatus::Ended {
                 how: crate::error::ended(death.signal, death.code),
             });
@@ -365,14 +371,15 @@ impl Core {
 
     fn start(&mut self, watch: &Watch, slot: usize, generation: u64) {
         self.tell_of_worker(slot, || WorkerStatus::Starting);
-        let started = self.make_worker(slot);
-        let started = started.and_then(|proc| watch.add(slot, generation, &proc).map(|()| proc));
+        let started = self.make_worker(slot, generation).and_then(|worker| {
+            watch.add(slot, generation, &worker.proc)?;
+            Ok(worker)
+        });
         let command = &self.means.command;
         match started {
-            Ok(proc) => {
+            Ok(worker) => {
                 self.count(|stats| stats.workers_started += 1);
-                let begins = self.means.first_job.is_some();
-                self.workers[slot] = Some(Worker::new(generation, proc, begins));
+                self.workers[slot] = Some(worker);
             }
             Err(error) => {
                 let reason = format!("{}: {error}", command.program().display());
@@ -385,11 +392,11 @@ impl Core {
         }
     }
 
-    fn make_worker(&mut self, slot: usize) -> std::io::Result<WorkerProc> {
+    fn make_worker(&mut self, slot: usize, generation: u64) -> std::io::Result<Worker> {
         let Means { command, cache, .. } = &self.means;
-        let scratch = self.means.scratch.place(slot)?;
+        let place = self.means.scratch.place(slot, generation);
         let surroundings = Surroundings {
-            scratch: &scratch,
+            place: &place,
             cache: cache.as_ref().map(Cache::directory),
             phases: self.is_heard(),
             sandbox: self.means.sandbox,
@@ -411,7 +418,8 @@ impl Core {
             let sent = proc.order(FIRST_JOB, order);
             sent.map_err(std::io::Error::other)?;
         }
-        Ok(proc)
+        let begins = self.means.first_job.is_some();
+        Ok(Worker::new(generation, proc, place, begins))
     }
 
     fn give(&mut self, slot: usize, run: u64, tickets: &[u64]) {

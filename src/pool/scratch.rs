@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,13 +17,20 @@ const PREFIX: &str = "planish-pool-";
 /// A directory younger than this may belong to a pool that has not taken its lock yet.
 const SETTLED: Duration = Duration::from_secs(60);
 
-/// A private directory with one place per worker.
+/// A private directory in which each worker has a place of its own.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     root: TempDir,
     /// Locked while the pool lives. The lock dies with the process and tells a leftover from a
     /// directory in use.
     _lock: File,
+}
+
+/// Where a worker may make a directory. What is there goes with this.
+#[derive(Debug)]
+pub(crate) struct Place {
+    root: PathBuf,
+    path: PathBuf,
 }
 
 impl Scratch {
@@ -43,15 +50,30 @@ impl Scratch {
         Ok(Self { root, _lock: lock })
     }
 
-    /// An empty directory for the worker in `slot`, whatever the worker before it left there.
-    pub(crate) fn place(&self, slot: usize) -> io::Result<PathBuf> {
-        let place = self.root.path().join(format!("worker-{slot}"));
-        match fs::remove_dir_all(&place) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        fs::DirBuilder::new().mode(0o700).create(&place)?;
-        Ok(place)
+    /// Where a worker works. What the one before it in its slot left has another name, and need not be gone yet.
+    pub(crate) fn place(&self, slot: usize, generation: u64) -> Place {
+        let root = self.root.path().to_owned();
+        let path = root.join(format!("worker-{slot}-{generation}"));
+        Place { root, path }
+    }
+}
+
+impl Place {
+    /// The directory, which is not made yet: not every worker needs one.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file without a name.
+    pub(crate) fn unnamed(&self) -> io::Result<File> {
+        tempfile::tempfile_in(&self.root)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // What stays behind goes with the whole directory.
+        let _ = fs::remove_dir_all(&self.path);
     }
 }
 
@@ -110,7 +132,7 @@ mod tests {
         let living = Scratch::new(base.path()).expect("scratch");
         age(living.root.path());
         let dead = base.path().join(format!("{PREFIX}dead"));
-        fs::create_dir_all(dead.join("worker-0")).expect("create");
+        fs::create_dir_all(dead.join("worker-0-1")).expect("create");
         let young = base.path().join(format!("{PREFIX}young"));
         fs::create_dir(&young).expect("create");
         age(&dead);
@@ -119,17 +141,18 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_empty_each_time_and_everything_goes_with_the_scratch() {
+    fn a_place_goes_by_itself_and_everything_goes_with_the_scratch() {
         let base = TempDir::new().expect("a directory");
         let scratch = Scratch::new(base.path()).expect("scratch");
-        let place = scratch.place(3).expect("a place");
-        fs::write(place.join("kernel.c"), "x").expect("write");
-        assert_eq!(
-            fs::read_dir(scratch.place(3).expect("a place"))
-                .expect("read")
-                .count(),
-            0
-        );
+        let (first, second) = (scratch.place(3, 1), scratch.place(3, 2));
+        for place in [&first, &second] {
+            assert!(!place.path().exists());
+            fs::create_dir(place.path()).expect("create");
+            fs::write(place.path().join("kernel.c"), "x").expect("write");
+        }
+        let gone = first.path().to_owned();
+        drop(first);
+        assert!(!gone.exists() && second.path().exists());
         drop(scratch);
         assert_eq!(fs::read_dir(base.path()).expect("read").count(), 0);
     }

@@ -1,5 +1,6 @@
 //! The worker's end of the [arena](crate::arena): payloads where the pool has put them.
 
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -10,7 +11,9 @@ use crate::wire::{Region, WireError};
 /// The arena as a worker sees it.
 #[derive(Debug)]
 pub(crate) struct View {
-    window: Window,
+    file: OwnedFd,
+    /// Its mapping, from the first payload on.
+    window: Option<Window>,
     /// What is this worker's, until the pool is told that it is not.
     lent: Vec<(u64, Region)>,
     /// The jobs whose payloads nobody looks at any more.
@@ -27,9 +30,10 @@ struct Payload {
 }
 
 impl View {
-    pub(crate) fn new(window: Window) -> Self {
+    pub(crate) fn new(file: OwnedFd) -> Self {
         Self {
-            window,
+            file,
+            window: None,
             lent: Vec::new(),
             unused: Unused::default(),
         }
@@ -48,11 +52,15 @@ impl View {
         if let Some((other, _)) = self.lent.iter().find(overlaps) {
             return Err(wrong(format!("the payload of job {other} is there")));
         }
-        let pane = self
-            .window
-            .pane(region.offset as usize, region.length as usize);
+        let window = match self.window.take() {
+            Some(window) => window,
+            None => Window::onto(&self.file)
+                .map_err(|error| wrong(format!("the arena cannot be mapped: {error}")))?,
+        };
+        let window = self.window.insert(window);
+        let pane = window.pane(region.offset as usize, region.length as usize);
         let pane = pane.ok_or_else(|| {
-            let length = self.window.length();
+            let length = window.length();
             wrong(format!("the arena is {length} bytes long"))
         })?;
         self.lent.push((job, region));
@@ -95,9 +103,8 @@ mod tests {
 
     fn pair() -> (Arena, View) {
         let arena = Arena::new().expect("an arena");
-        let file = arena.share().expect("a descriptor");
-        let window = Window::onto(&file).expect("a window");
-        (arena, View::new(window))
+        let view = View::new(arena.share().expect("a descriptor"));
+        (arena, view)
     }
 
     #[test]

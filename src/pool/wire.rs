@@ -160,7 +160,7 @@ pub struct Hello {
     pub program: OsString,
     /// Arguments that stand before such a verb.
     pub arguments: Vec<OsString>,
-    /// The private directory this worker may write to.
+    /// The private directory that this worker may make and write to.
     pub scratch: OsString,
     /// The directory of the pool's cache, for jobs that use it too.
     pub cache: Option<OsString>,

@@ -1,22 +1,25 @@
 //! The worker's side: its loop, its handlers, and the entry for programs that can be workers.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tempfile::TempDir;
 
 use crate::channel::{Channel, Interrupts};
 use crate::child::{Ended, Launcher, Program, Trial};
 use crate::fork_server::{self, FORK_SERVER};
 use crate::jobs::{CompileCJobs, CompileTritonJobs, EchoJobs, TaskJobs};
-use crate::os::{self, Window};
+use crate::os;
 use crate::proof::{self, Prover};
 use crate::remains::Usage;
 use crate::sandbox::Sandbox;
@@ -60,6 +63,8 @@ pub struct JobContext<'a> {
 /// Where a worker works, as its pool told it.
 struct Place {
     scratch: PathBuf,
+    /// Whether that is there already.
+    made: Cell<bool>,
     cache: Option<PathBuf>,
     /// Whether the pool wants to hear of phases.
     phases: bool,
@@ -126,9 +131,25 @@ impl<'a> JobContext<'a> {
         self.deadline
     }
 
-    /// The worker's private directory.
-    pub fn scratch(&self) -> &Path {
-        &self.place.scratch
+    /// The worker's private directory, which is made when it is first asked for.
+    pub fn scratch(&self) -> io::Result<&Path> {
+        let Place { scratch, made, .. } = self.place;
+        if !made.get() {
+            fs::DirBuilder::new().mode(0o700).create(scratch)?;
+            made.set(true);
+        }
+        Ok(scratch)
+    }
+
+    /// A new directory in it for this job alone.
+    pub(crate) fn directory(&self) -> Result<TempDir, Failure> {
+        let inside = |scratch| tempfile::Builder::new().prefix("job-").tempdir_in(scratch);
+        let made = self.scratch().and_then(inside);
+        made.map_err(|error| {
+            let scratch = self.place.scratch.display();
+            let reason = format!("make a directory in {scratch}: {error}");
+            Failure::Scratch { reason }
+        })
     }
 
     /// The directory of the pool's cache, if it has one.
@@ -262,17 +283,23 @@ impl fmt::Debug for JobContext<'_> {
     }
 }
 
-/// Answers orders until the stream ends. `process` says whether this is a worker process, which
-/// owns all its children, or a thread in somebody else's process.
-pub(crate) fn serve(
+/// Serves a pool from a thread of its own process, until the stream ends.
+pub(crate) fn serve_thread(
     stream: UnixStream,
     view: Option<View>,
     handlers: &Handlers,
-    process: bool,
 ) -> Result<(), WireError> {
     let mut channel = Channel::new(stream, view);
+    match greet(&mut channel)? {
+        Some(hello) => serve(&mut channel, hello, handlers, false),
+        None => Ok(()),
+    }
+}
+
+/// Answers the pool's hello; `None` if the stream ends before one comes.
+fn greet(channel: &mut Channel) -> Result<Option<Hello>, WireError> {
     let Some(first) = channel.receive()? else {
-        return Ok(());
+        return Ok(None);
     };
     if first.kind != FrameKind::Hello {
         return Err(WireError::Unexpected {
@@ -281,14 +308,27 @@ pub(crate) fn serve(
             job: first.job,
         });
     }
-    let hello: Hello = first.message("a hello")?;
+    let hello = first.message("a hello")?;
     let welcome = Welcome {
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
         process: std::process::id(),
     };
     channel.send(&Frame::with(FrameKind::Hello, 0, &welcome)?)?;
+    channel.flush()?;
+    Ok(Some(hello))
+}
+
+/// Answers orders until the stream ends. `process` says whether this is a worker process, which
+/// owns all its children, or a thread in somebody else's process.
+fn serve(
+    channel: &mut Channel,
+    hello: Hello,
+    handlers: &Handlers,
+    process: bool,
+) -> Result<(), WireError> {
     let place = Place {
         scratch: hello.scratch.into(),
+        made: Cell::new(false),
         cache: hello.cache.map(PathBuf::from),
         phases: hello.phases,
         launcher: Launcher {
@@ -298,7 +338,7 @@ pub(crate) fn serve(
             sandbox: hello.sandbox,
         },
     };
-    let end = answer_orders(&mut channel, handlers, &place);
+    let end = answer_orders(channel, handlers, &place);
     drop(place.launcher.resident.take());
     // A living pool closes only its direction, and removes its directories itself.
     if process && os::hung_up(channel.as_fd()) {
@@ -385,50 +425,57 @@ pub(crate) fn serve_copy(
     // As it is with a worker that was started afresh.
     let ready = os::lead_a_group().and_then(|()| os::set_stderr(stderr.as_fd()));
     match ready {
-        Ok(()) => serve_process(handlers, stream, arena.and_then(view_of)),
+        Ok(()) => serve_process(handlers, stream, arena.map(View::new)),
         Err(error) => complain(&format!("become a worker: {error}")),
     }
 }
 
 fn serve_process(handlers: &Handlers, stream: UnixStream, view: Option<View>) -> ExitCode {
     tell_where_panics_come_from();
-    let served = os::adopt_orphans()
-        .and_then(|()| watch_the_lifeline(&stream))
-        .map_err(|error| format!("watch the pool: {error}"))
-        .and_then(|()| serve(stream, view, handlers, true).map_err(|error| error.to_string()));
-    match served {
+    match serve_as_a_process(handlers, &mut Channel::new(stream, view)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&error),
     }
 }
 
+fn serve_as_a_process(handlers: &Handlers, channel: &mut Channel) -> Result<(), String> {
+    let watch = |error| format!("watch the pool: {error}");
+    let wire = |error: WireError| error.to_string();
+    os::adopt_orphans().map_err(watch)?;
+    let Some(hello) = greet(channel).map_err(wire)? else {
+        return Ok(());
+    };
+    // Before the first order, and after the hello that the pool waits for: the thread is made while it takes note of that.
+    watch_the_lifeline(channel.as_fd()).map_err(watch)?;
+    serve(channel, hello, handlers, true).map_err(wire)
+}
+
 /// The socket that a pool gave as standard input.
-pub(crate) fn take_standard_input() -> std::io::Result<UnixStream> {
+pub(crate) fn take_standard_input() -> io::Result<UnixStream> {
     if !os::stdin_is_a_socket() {
         let reason = "this is a worker: a pool starts it, with a socket as standard input";
-        return Err(std::io::Error::other(reason));
+        return Err(io::Error::other(reason));
     }
     // Moved away from descriptor 0, where every child would inherit it and keep it open.
-    let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     os::close_stdin()?;
     Ok(stream)
 }
 
-/// The arena that a pool gave as standard output, if it gave one.
+/// The arena that a pool gave as standard output. A file that is none is left alone: who gave it lends nothing there.
 fn take_standard_output() -> Option<View> {
-    let view = view_of(std::io::stdout())?;
+    let stdout = io::stdout();
+    if !os::keeps_its_length(&stdout) {
+        return None;
+    }
+    let file = stdout.as_fd().try_clone_to_owned().ok()?;
     // What a task prints belongs elsewhere, and children need not hold the arena open.
     os::close_stdout().ok()?;
-    Some(view)
+    Some(View::new(file))
 }
 
-/// A file that is no arena is left alone: who gave it lends nothing there.
-pub(crate) fn view_of(file: impl AsFd) -> Option<View> {
-    Window::onto(file).ok().map(View::new)
-}
-
-fn watch_the_lifeline(stream: &UnixStream) -> std::io::Result<()> {
-    let lifeline = stream.try_clone()?;
+fn watch_the_lifeline(stream: BorrowedFd<'_>) -> io::Result<()> {
+    let lifeline = stream.try_clone_to_owned()?;
     std::thread::Builder::new()
         .name("lifeline".to_owned())
         .spawn(move || {
@@ -448,11 +495,11 @@ fn tell_where_panics_come_from() {
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
         let backtrace = std::backtrace::Backtrace::force_capture();
-        let _ = writeln!(std::io::stderr(), "{backtrace}");
+        let _ = writeln!(io::stderr(), "{backtrace}");
     }));
 }
 
 fn complain(complaint: &str) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "planish-worker: {complaint}");
+    let _ = writeln!(io::stderr(), "planish-worker: {complaint}");
     ExitCode::from(2)
 }

@@ -6,6 +6,7 @@ use super::{Core, FIRST_JOB};
 use crate::dispatch::{End, Event};
 use crate::job::Job;
 use crate::observe::WorkerStatus;
+use crate::scratch::Place;
 use crate::verdict::job_error;
 use crate::wire::{Failure, Frame, FrameKind, Note, Welcome, WireError};
 use crate::worker_proc::WorkerProc;
@@ -20,6 +21,8 @@ pub(super) struct Worker {
     /// The phase of its job, if it has told one, and since when.
     pub phase: Option<(String, Instant)>,
     pub proc: WorkerProc,
+    /// Its directory, which is removed after it.
+    _place: Place,
 }
 
 /// How far a worker has come.
@@ -89,7 +92,7 @@ enum Understood {
 
 impl Worker {
     /// A worker that was just started; `begins` with a first job or not.
-    pub(super) fn new(generation: u64, proc: WorkerProc, begins: bool) -> Self {
+    pub(super) fn new(generation: u64, proc: WorkerProc, place: Place, begins: bool) -> Self {
         Self {
             generation,
             stage: Stage::Started,
@@ -101,6 +104,7 @@ impl Worker {
             process: 0,
             phase: None,
             proc,
+            _place: place,
         }
     }
 

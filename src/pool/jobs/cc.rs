@@ -42,15 +42,7 @@ impl Handler for CompileCJobs {
         };
         let scratch = |reason: String| Failure::Scratch { reason };
         context.phase("write the source");
-        let directory = tempfile::Builder::new()
-            .prefix("job-")
-            .tempdir_in(context.scratch())
-            .map_err(|error| {
-                scratch(format!(
-                    "make a directory in {}: {error}",
-                    context.scratch().display()
-                ))
-            })?;
+        let directory = context.directory()?;
         std::fs::write(directory.path().join(SOURCE), &job.source)
             .map_err(|error| scratch(format!("{SOURCE}: {error}")))?;
         let compiler = Path::new(&job.compiler);

@@ -39,15 +39,7 @@ impl Handler for CompileTritonJobs {
                 kind: kind.name().to_owned(),
             });
         };
-        let directory = tempfile::Builder::new()
-            .prefix("job-")
-            .tempdir_in(context.scratch())
-            .map_err(|error| Failure::Scratch {
-                reason: format!(
-                    "make a directory in {}: {error}",
-                    context.scratch().display()
-                ),
-            })?;
+        let directory = context.directory()?;
         let (source, arch) = (&job.source, job.arch);
         let text = format_args!(
             "{} for {arch}: {}\n{}",

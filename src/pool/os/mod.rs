@@ -11,5 +11,5 @@ pub(crate) use crowd::Crowd;
 pub(crate) use fork::{Forked, fork_sibling};
 pub(crate) use process::{Exit, Process};
 pub(crate) use unix::*;
-pub(crate) use window::{Pane, Slate, Window};
+pub(crate) use window::{Pane, Slate, Window, keeps_its_length};
 pub(crate) use within::Within;

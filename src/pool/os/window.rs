@@ -88,9 +88,13 @@ impl AsRef<[u8]> for Pane {
     }
 }
 
-/// The file, if it is sealed against becoming shorter: to touch what was cut off would be deadly.
+/// Whether a file cannot become shorter: to touch what was cut off of a mapped one would be deadly.
+pub(crate) fn keeps_its_length(file: impl AsFd) -> bool {
+    rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SealFlags::SHRINK))
+}
+
 fn sealed(file: BorrowedFd<'_>) -> io::Result<RawFd> {
-    if !rustix::fs::fcntl_get_seals(file)?.contains(SealFlags::SHRINK) {
+    if !keeps_its_length(file) {
         return Err(io::Error::other("the file may become shorter"));
     }
     Ok(file.as_raw_fd())

@@ -81,9 +81,9 @@ fn append(payload: &[u8], _: &mut JobContext<'_>) -> Result<Vec<u8>, String> {
 }
 
 fn what_is_given(payload: &[u8], context: &mut JobContext<'_>) -> Vec<u8> {
-    // The pool tells the C library of the worker how to keep memory.
+    // The pool tells who manages the worker's memory how to do it.
     let own = std::env::vars_os()
-        .filter(|(name, _)| name != "GLIBC_TUNABLES")
+        .filter(|(name, _)| name != "GLIBC_TUNABLES" && name != "MIMALLOC_ARENA_RESERVE")
         .count();
     let environment = context.environment();
     let cache = context.cache().map(|path| path.display().to_string());
