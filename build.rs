@@ -3,8 +3,6 @@
 //! Rust takes it from `libgcc_s.so`, which every process then loads, and which asks the processor what it can before `main` begins. On a
 //! virtual machine that is slow: a worker starts in five sixths of the time without it, and so does each process around a compiler.
 
-#![expect(clippy::print_stdout, reason = "this is how a build script is heard")]
-
 use std::path::Path;
 use std::process::Command;
 
