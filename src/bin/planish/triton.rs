@@ -25,6 +25,7 @@ pub fn triton(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         ));
     }
     let source = source(args)?;
+    let name = source.name();
     let triton = find(args.python.as_deref(), environment::cache(&args.compiler)?)?;
     let archs = if args.arch.is_empty() {
         &ARCHS[..]
@@ -35,13 +36,13 @@ pub fn triton(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     let tickets: Vec<_> = archs
         .iter()
         .map(|arch| {
-            let name = format!("{} for {arch}", args.kernel);
-            pool.submit(Job::triton(&triton, source.clone(), *arch).named(name))
+            let job = Job::triton(&triton, source.clone(), *arch);
+            pool.submit(job.named(format!("{} for {arch}", args.kernel)))
         })
         .collect();
     if let Some(directory) = &args.output {
         fs::create_dir_all(directory).map_err(|error| Failure::file("make", directory, &error))?;
-        let path = directory.join(format!("{}.py", source.function()));
+        let path = directory.join(format!("{name}.py"));
         write(&path, source.text().as_bytes())?;
     }
     for (arch, ticket) in archs.iter().zip(tickets) {
@@ -60,7 +61,7 @@ pub fn triton(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
             kernel.record.shared
         )?;
         if let Some(directory) = &args.output {
-            let stem = format!("{}.{arch}", source.function());
+            let stem = format!("{name}.{arch}");
             write(&directory.join(format!("{stem}.cubin")), &kernel.cubin)?;
             write(
                 &directory.join(format!("{stem}.ptx")),

@@ -104,6 +104,15 @@ impl TritonSource {
         &self.function
     }
 
+    /// A name for files: the function's, and what tells this kernel from others that have a function of that name.
+    pub fn name(&self) -> String {
+        let mut fields = Fields::new("planish triton source 1");
+        self.add_to(&mut fields);
+        let [a, b, c, d, e, f, g, h, ..] = fields.finish();
+        let number = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        format!("{}-{number:016x}", self.function)
+    }
+
     /// Its parameters.
     pub fn signature(&self) -> &Signature {
         &self.signature
@@ -214,6 +223,30 @@ mod tests {
         }
         assert_eq!(source.ctas(2).objection(Arch::SM_90), None);
         assert!(TritonSource::new("", "f()", signature, &grid).is_err());
+    }
+
+    #[test]
+    fn kernels_that_differ_have_names_that_differ() {
+        let made = |text: &str, signature: &str, grid: &str| {
+            let signature: Signature = signature.parse().expect(signature);
+            let grid: Grid = grid.parse().expect(grid);
+            TritonSource::new(text, "f", signature, &grid).expect(text)
+        };
+        let source = || made("a", "n: i32", "1");
+        let names = [
+            source(),
+            made("b", "n: i32", "1"),
+            made("a", "n: i32@16", "1"),
+            made("a", "n: i32", "n"),
+            source().warps(8),
+            source().stages(1),
+            source().fp_fusion(true),
+        ]
+        .map(|source| source.name());
+        assert!(names.iter().all(|name| name.starts_with("f-")), "{names:?}");
+        let different: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(different.len(), names.len(), "{names:?}");
+        assert_eq!(source().name(), names[0]);
     }
 
     #[test]
