@@ -18,7 +18,8 @@ use std::collections::HashSet;
 use foldhash::fast::FixedState;
 use indexmap::{IndexMap, IndexSet};
 use planish_ir::{
-    At, ClassKind, Graph, GraphModule, Literal, MethodId, ModuleId, Phase, Sym, ValueId,
+    At, ClassKind, Graph, GraphModule, Literal, MethodId, ModuleId, NodeId, Phase, Sym, Type,
+    ValueId,
 };
 
 use crate::analysis::alias::Aliases;
@@ -87,7 +88,7 @@ impl Pass for Freeze {
         for id in &methods {
             remark_on(module, *id, &staying, cx);
         }
-        remove_unused(module, &methods, &kept);
+        remove_unused(module, &methods, &kept)?;
         Ok(Changed(changed))
     }
 }
@@ -228,7 +229,7 @@ fn propagate_attributes(
             continue;
         }
         let ty = match literal {
-            Literal::None => planish_ir::Type::None,
+            Literal::None => Type::None,
             _ => graph.ty(output).unwrap_optional().clone(),
         };
         graph.set_ty(output, ty);
@@ -313,14 +314,25 @@ fn attribute(module: &GraphModule, (owner, name): (ModuleId, Sym)) -> Option<&Li
 }
 
 /// Removes methods, attributes and modules that nobody needs any more.
-fn remove_unused(module: &mut GraphModule, methods: &[MethodId], kept: &[Kept]) {
+fn remove_unused(
+    module: &mut GraphModule,
+    methods: &[MethodId],
+    kept: &[Kept],
+) -> Result<(), PassError> {
     let mut read: HashSet<(ModuleId, Sym), FixedState> = HashSet::default();
     for id in methods {
         let graph = &module.method(*id).graph;
         let objects = objects(module, module.root(), graph);
         for node in graph.walk() {
-            read.extend(attribute_read(graph, &objects, node));
-            read.extend(attribute_write(graph, &objects, node));
+            let op = graph.node(node).op();
+            if !op.is("prim::GetAttr") && !op.is("prim::SetAttr") {
+                continue;
+            }
+            let found = attribute_read(graph, &objects, node);
+            match found.or_else(|| attribute_write(graph, &objects, node)) {
+                Some(key) => _ = read.insert(key),
+                None => refuse_unknown_module(module, *id, node)?,
+            }
         }
     }
     let mut whole: HashSet<ModuleId> = HashSet::new();
@@ -390,4 +402,29 @@ fn remove_unused(module: &mut GraphModule, methods: &[MethodId], kept: &[Kept]) 
         module.functions.clear();
     }
     classes::remove_unspoken(module);
+    Ok(())
+}
+
+/// Where it is not known which module an attribute is of, any may be meant: none can be removed, and none taken for a constant.
+fn refuse_unknown_module(
+    module: &GraphModule,
+    id: MethodId,
+    node: NodeId,
+) -> Result<(), PassError> {
+    let graph = &module.method(id).graph;
+    let found = graph.node(node);
+    let object = found.inputs()[0];
+    let Type::Class(class) = graph.ty(object) else {
+        return Ok(());
+    };
+    let kind = module.classes.get(class).map(|class| class.kind);
+    if kind != Some(ClassKind::Module) {
+        return Ok(());
+    }
+    Err(PassError::Refused(format!(
+        "freeze {}: attribute {} is read or assigned through {}, which may be one of several modules",
+        module.qualified_name(id),
+        found.name_attr().unwrap_or(Sym::new("")),
+        graph.label(object),
+    )))
 }

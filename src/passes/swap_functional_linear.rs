@@ -52,6 +52,13 @@ fn swap(graph: &mut Graph, id: NodeId) -> bool {
     if path != "torch.nn.functional.linear" || bias.len() > 1 {
         return false;
     }
+    let linear = Op::of("aten::linear");
+    let bias_type = bias.first().map_or(&Type::None, |bias| graph.ty(*bias));
+    let types = [graph.ty(*x), graph.ty(*weight), bias_type];
+    let schema = linear.schema();
+    if schema.is_none_or(|schema| schema.check(types).is_err()) {
+        return false;
+    }
     let (function, loc, mut inputs) = (*function, node.loc(), vec![*x, *weight]);
     inputs.push(match bias {
         [bias] => *bias,
@@ -59,7 +66,7 @@ fn swap(graph: &mut Graph, id: NodeId) -> bool {
     });
     let old = graph.output(id);
     let ty = graph.ty(old).clone();
-    let linear = graph.insert(At::Before(id), Op::of("aten::linear"), &inputs, [ty]);
+    let linear = graph.insert(At::Before(id), linear, &inputs, [ty]);
     graph.set_loc(linear, loc);
     let new = graph.output(linear);
     graph.copy_name(old, new);

@@ -13,8 +13,8 @@ pub(super) fn check(report: &mut Report<'_>, id: NodeId) {
         "prim::Constant" => rule.constant(),
         "prim::If" => rule.branch(),
         "prim::Loop" => rule.repeat(),
-        "prim::GetAttr" => rule.named(1, 1),
-        "prim::SetAttr" => rule.named(2, 0),
+        "prim::GetAttr" => rule.attribute(1, 1),
+        "prim::SetAttr" => rule.attribute(2, 0),
         "prim::CallMethod" => rule.named(node.inputs().len().max(1), 1),
         "prim::CallFunction" => rule.counts(node.inputs().len().max(1), 1),
         "prim::Enter" | "prim::Exit" => rule.counts(1, 1),
@@ -44,16 +44,11 @@ impl<'a> Rule<'_, 'a> {
             return;
         }
         let found = self.ty(self.node().outputs()[0]);
-        let mistake = match self.node().literal("value") {
-            Some(value) => (!fits(value, found)).then(|| value.ty().to_string()),
-            // A function is known by its type, an optional without a value is None.
-            None if self.node().attrs().len() == 0 => {
-                (!Type::None.is_subtype_of(found)).then(|| Type::None.to_string())
-            }
-            None => None,
-        };
-        if let Some(value) = mistake {
-            self.wrong(format!("the value must be {value}, not {found}"));
+        // Without a value it is None, or a function, which its type names.
+        let value = self.node().literal("value").unwrap_or(&Literal::None);
+        let is_function = matches!(value, Literal::None) && matches!(found, Type::Function(_));
+        if !is_function && !fits(value, found) {
+            self.wrong(format!("the value must be {}, not {found}", value.ty()));
         }
     }
 
@@ -96,6 +91,16 @@ impl<'a> Rule<'_, 'a> {
         }
         self.results(body, 1, outputs);
         self.results(body, 1, &block.params()[1..]);
+    }
+
+    fn attribute(mut self, inputs: usize, outputs: usize) {
+        let object = self.node().inputs().first().map(|object| self.ty(*object));
+        if let Some(found) = object
+            && !matches!(found, Type::Class(_) | Type::Any | Type::Named(_))
+        {
+            self.wrong(format!("the object must be of a class, not {found}"));
+        }
+        self.named(inputs, outputs);
     }
 
     fn named(mut self, inputs: usize, outputs: usize) {
