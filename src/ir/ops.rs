@@ -54,6 +54,14 @@ pub enum Effects {
     Unknown,
 }
 
+impl Effects {
+    /// Whether nobody can tell that the operator ran: it may be removed when its outputs are unused.
+    #[inline]
+    pub fn changes_nothing(self) -> bool {
+        self < Self::Writes
+    }
+}
+
 /// The operators that were asked for so far. PyTorch declares thousands and a module names a few dozen, so the declarations of a name
 /// are read when it is first asked for.
 struct Table {
@@ -158,10 +166,11 @@ impl Op {
 
     /// Whether the operator may write to what this input refers to; [`crate::Graph::writes`] may know better of a node.
     pub fn writes(self, input: usize) -> bool {
-        match self.0.effects {
-            Effects::Pure | Effects::Nondeterministic => return false,
-            Effects::Writes | Effects::SideEffects => {}
-            Effects::Unknown => return true,
+        if self.0.effects.changes_nothing() {
+            return false;
+        }
+        if self.0.effects == Effects::Unknown {
+            return true;
         }
         if let Some((inputs, _)) = undeclared_writes(self.0.name.as_str())
             && inputs.contains(&input)
@@ -272,7 +281,7 @@ impl Table {
             name,
             overload,
             effects,
-            shares_nothing: effects < Effects::Writes && schema.shares_nothing(),
+            shares_nothing: effects.changes_nothing() && schema.shares_nothing(),
             schema: Some(schema),
             structural: false,
         })

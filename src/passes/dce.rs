@@ -112,7 +112,7 @@ fn erase_unread(graph: &mut Graph) {
         next = graph.prev(id);
         let mut outputs = graph.node(id).outputs().iter();
         if outputs.all(|output| graph.value(*output).uses().is_empty())
-            && matches!(graph.effects(id), Effects::Pure | Effects::Nondeterministic)
+            && graph.effects(id).changes_nothing()
         {
             graph.erase(id);
         }
@@ -162,10 +162,8 @@ impl<'g> Needed<'g> {
             // What is nested is looked at by itself.
             node.op().info().effects
         };
-        match effects {
-            Effects::Pure | Effects::Nondeterministic => return false,
-            Effects::Writes => {}
-            Effects::SideEffects | Effects::Unknown => return true,
+        if effects != Effects::Writes {
+            return !effects.changes_nothing();
         }
         let inputs = node.inputs().iter().enumerate();
         for (_, value) in inputs.filter(|(at, _)| self.graph.writes(id, *at)) {

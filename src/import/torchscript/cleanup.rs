@@ -3,7 +3,7 @@
 //! Tuples that are taken apart where they were made disappear; branches and loops hand on only what
 //! is used, in the order of use; nodes that nobody needs go.
 
-use planish_ir::{BlockId, Effects, Graph, Literal, NodeId, SecondaryMap, Use, ValueId};
+use planish_ir::{BlockId, Graph, Literal, NodeId, SecondaryMap, Use, ValueId};
 
 /// Cleans a graph that was just emitted.
 pub(super) fn run(graph: &mut Graph) {
@@ -109,11 +109,7 @@ fn sweep(graph: &mut Graph, block: BlockId) -> bool {
             changed |= sweep(graph, inner);
         }
         let unused = |value: &ValueId| graph.value(*value).uses().is_empty();
-        let removable = matches!(
-            graph.effects(node),
-            Effects::Pure | Effects::Nondeterministic
-        );
-        if removable && graph.node(node).outputs().iter().all(unused) {
+        if graph.effects(node).changes_nothing() && graph.node(node).outputs().iter().all(unused) {
             graph.erase(node);
             changed = true;
         }

@@ -35,8 +35,7 @@ impl Aliases {
     pub(crate) fn of_writes(graph: &Graph, objects: &Objects) -> Self {
         let writes = |id: NodeId| {
             let declared = graph.node(id).op().info().effects;
-            !matches!(declared, Effects::Pure | Effects::Nondeterministic)
-                && graph.effects(id) != Effects::Pure
+            !declared.changes_nothing() && graph.effects(id) != Effects::Pure
         };
         if graph.walk().any(writes) {
             return Self::new(graph, objects);

@@ -177,9 +177,9 @@ impl<'m> Facts<'m> {
         let node = graph.node(id);
         match node.op().info().effects {
             Effects::Unknown => return true,
-            // An attribute that is assigned is another one from then on: what was read before stays what it was.
-            Effects::SideEffects | Effects::Pure | Effects::Nondeterministic => return false,
             Effects::Writes => {}
+            // An attribute that is assigned is another one from then on: what was read before stays what it was.
+            _ => return false,
         }
         let mut written = node
             .inputs()
