@@ -5,17 +5,28 @@
 //! [`runtime`]). Data flows one way: file → import → IR → passes → kernels → pool → artefact → runtime.
 //!
 //! ```no_run
+//! use std::process::ExitCode;
+//!
 //! use planish::prelude::*;
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let toolchain = Toolchain::find(&ToolchainSearch::in_path("/usr/bin:/bin"))?;
-//! let pool = Pool::builder().worker(WorkerCommand::verb("/usr/bin/planish", "worker")).build()?;
-//! let module = planish::import::open("model.pt")?;
-//! let finalized = Finalize::for_target(Target::host()).compiler(&pool, &toolchain).run(module)?;
-//! finalized.save("model.planish")?;
-//! let program = finalized.program()?;
-//! # Ok(())
-//! # }
+//! fn main() -> ExitCode {
+//!     // The pool's workers are this program, started again.
+//!     if let Some(code) = planish::pool::enter_if_asked(&planish::selftest::handlers()) {
+//!         return code;
+//!     }
+//!     finalize().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+//! }
+//!
+//! fn finalize() -> Result<(), Box<dyn std::error::Error>> {
+//!     let toolchain = Toolchain::find(&ToolchainSearch::in_path("/usr/bin:/bin"))?;
+//!     let pool = Pool::builder().worker(WorkerCommand::this_program()?).build()?;
+//!     let module = planish::import::open("model.pt")?;
+//!     let finalized = Finalize::for_target(Target::host()).compiler(&pool, &toolchain).run(module)?;
+//!     finalized.save("model.planish")?;
+//!     let program = finalized.program()?;
+//!     # drop(program);
+//!     Ok(())
+//! }
 //! ```
 
 mod artefact;
@@ -37,9 +48,8 @@ pub mod triton;
 pub use artefact::{Artefact, ArtefactError};
 pub use finalize::{Finalize, FinalizeError, Finalized, Target, finalize_on_device};
 pub use pipeline::{CompiledUnit, KernelError, Kernels, PackedWeight, RequestReport};
-pub use sentence::sentence;
-
 pub use rung::Rung;
+pub use sentence::sentence;
 
 pub use planish_eval as eval;
 pub use planish_ir as ir;

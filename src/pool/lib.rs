@@ -11,7 +11,7 @@
 //! let pool = Pool::builder()
 //!     .workers(2)
 //!     .cache("/home/me/.cache/planish")
-//!     .worker(WorkerCommand::verb("/usr/bin/planish", "worker"))
+//!     .worker(WorkerCommand::binary("/usr/libexec/planish-worker"))
 //!     .build()?;
 //! let ticket = pool.submit(Job::cc(&toolchain, "int seven(void) { return 7; }", ["-O2"]).named("seven"));
 //! let artefact = ticket.wait()?;

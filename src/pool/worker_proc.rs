@@ -99,7 +99,7 @@ impl WorkerCommand {
         }
     }
 
-    /// A program that is a worker when its first argument is `verb`, as `planish worker`.
+    /// A program that is a worker when its first argument is `verb`, as `planish --planish-worker`.
     pub fn verb(program: impl Into<PathBuf>, verb: impl Into<OsString>) -> Self {
         Self {
             program: program.into(),

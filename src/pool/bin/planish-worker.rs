@@ -1,5 +1,5 @@
-//! A worker with the compile jobs alone. The pool's own tests use it; what ships is the hidden verb
-//! `planish worker`.
+//! A worker with the compile jobs alone. The pool's own tests use it; what ships is the program
+//! itself, as `planish --planish-worker`.
 
 use std::process::ExitCode;
 
