@@ -1,8 +1,8 @@
 //! A finalized module as a file: its text, its weights and its kernels in a [`Package`].
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::Path;
-use std::{fmt, io};
 
 use bytes::Bytes;
 use indexmap::IndexMap;
@@ -131,17 +131,10 @@ impl Artefact {
     /// Maps a file and checks every digest in it.
     pub fn open(path: &Path) -> Result<Self, ArtefactError> {
         let name = path.display().to_string();
-        let unreadable = |source| PackageError::Io {
+        let bytes = map_file(path).map_err(|source| PackageError::Io {
             verb: "read",
             path: path.to_owned(),
             source,
-        };
-        if path.is_dir() {
-            return Err(unreadable(io::ErrorKind::IsADirectory.into()).into());
-        }
-        let bytes = map_file(path).map_err(|error| match error {
-            planish_runtime::Error::Map { source, .. } => unreadable(source),
-            other => unreadable(io::Error::other(other)),
         })?;
         let package = Package::read(&bytes, &name)?;
         Ok(Self { name, package })

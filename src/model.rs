@@ -11,17 +11,9 @@ use planish_runtime::map_file;
 /// Do not change or shorten the file while the model is in use: replace it by renaming another over it.
 pub fn open(path: impl AsRef<Path>) -> Result<GraphModule> {
     let path = path.as_ref();
-    let unreadable = |source| Error::Io {
+    let bytes = map_file(path).map_err(|source| Error::Io {
         path: path.to_owned(),
         source,
-    };
-    // Mapping a directory fails with a reason that says nothing.
-    if path.is_dir() {
-        return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
-    }
-    let bytes = map_file(path).map_err(|error| match error {
-        planish_runtime::Error::Map { source, .. } => unreadable(source),
-        other => unreadable(std::io::Error::other(other)),
     })?;
     let name = path.file_name().unwrap_or(path.as_os_str());
     read(bytes, &name.to_string_lossy())

@@ -1,7 +1,6 @@
 //! What can go wrong between an artefact's bytes and a kernel's result.
 
 use std::io;
-use std::path::PathBuf;
 
 use crate::ElfError;
 
@@ -54,13 +53,5 @@ pub enum Error {
         kernel: String,
         /// What the entry returned.
         answer: i32,
-    },
-    /// A file could not be opened or mapped.
-    #[error("map {}: {source}", path.display())]
-    Map {
-        /// The file.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
     },
 }

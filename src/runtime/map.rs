@@ -1,30 +1,34 @@
 //! Files as memory.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
 use memmap2::MmapOptions;
 
-use crate::Error;
-
 /// Maps a file for reading; slices of the result share the mapping.
 ///
 /// Do not change or shorten the file while the bytes are in use: replace it by renaming another over it, as planish does.
-pub fn map_file(path: impl AsRef<Path>) -> Result<Bytes, Error> {
-    let path = path.as_ref();
-    let failed = |source| Error::Map {
-        path: path.to_owned(),
-        source,
-    };
-    let file = File::open(path).map_err(failed)?;
+pub fn map_file(path: impl AsRef<Path>) -> io::Result<Bytes> {
+    let file = File::open(path)?;
+    let found = file.metadata()?;
+    // Mapping a directory fails with a reason that says nothing.
+    if found.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    // What a pipe or a device holds has no size.
+    if !found.is_file() {
+        let reason = "it is no regular file, and cannot be mapped";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    }
     // An empty file cannot be mapped.
-    if file.metadata().map_err(failed)?.len() == 0 {
+    if found.len() == 0 {
         return Ok(Bytes::new());
     }
     // SAFETY: the mapping is private and read-only, so this process cannot change it through any reference. Another process that writes to
     // the file could; planish never writes to a finished file, it renames a new one over it, which leaves the mapped one as it was.
-    let mapping = unsafe { MmapOptions::new().map_copy_read_only(&file) }.map_err(failed)?;
+    let mapping = unsafe { MmapOptions::new().map_copy_read_only(&file) }?;
     Ok(Bytes::from_owner(mapping))
 }
 
@@ -43,11 +47,13 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_is_empty_and_a_missing_one_is_named() {
+    fn an_empty_file_is_empty_and_what_is_no_file_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
-        let error = map_file(&path).unwrap_err().to_string();
-        assert!(error.contains("/file: "), "{error}");
+        let kind = |path: &Path| map_file(path).unwrap_err().kind();
+        assert_eq!(kind(&path), io::ErrorKind::NotFound);
+        assert_eq!(kind(dir.path()), io::ErrorKind::IsADirectory);
+        assert_eq!(kind(Path::new("/dev/null")), io::ErrorKind::InvalidInput);
         std::fs::write(&path, b"").unwrap();
         assert!(map_file(&path).unwrap().is_empty());
     }
