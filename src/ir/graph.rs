@@ -249,7 +249,8 @@ impl Graph {
     /// Adds a nested block to a node.
     pub fn add_block(&mut self, node: NodeId) -> BlockId {
         let block = self.blocks.push(Block::new(Some(node)));
-        self.nodes.margins[node].blocks.push(block);
+        let blocks = &mut self.nodes.margins[node].blocks;
+        blocks.get_or_insert_default().push(block);
         self.nodes.heads[node].nests = true;
         block
     }

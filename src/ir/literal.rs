@@ -31,8 +31,8 @@ pub enum Literal {
     List(Type, Arc<[Literal]>),
     /// A tuple.
     Tuple(Arc<[Literal]>),
-    /// A dict in insertion order: key type, value type, entries.
-    Dict(Type, Type, Arc<[(Literal, Literal)]>),
+    /// A dict in insertion order: types of keys and of values, entries.
+    Dict(Arc<(Type, Type)>, Arc<[(Literal, Literal)]>),
     /// Weights packed for a quantized operator.
     Packed(Arc<PackedParams>),
     /// An object of a class that is not a module.
@@ -66,6 +66,11 @@ impl Literal {
         )
     }
 
+    /// A dict.
+    pub fn dict(key: Type, value: Type, entries: impl IntoIterator<Item = (Self, Self)>) -> Self {
+        Self::Dict(Arc::new((key, value)), entries.into_iter().collect())
+    }
+
     /// A list of floats.
     pub fn floats(values: &[f64]) -> Self {
         Self::List(
@@ -87,7 +92,7 @@ impl Literal {
             Self::Tensor(_) => Type::TENSOR,
             Self::List(element, _) => Type::list(element.clone()),
             Self::Tuple(elements) => Type::tuple(elements.iter().map(Self::ty)),
-            Self::Dict(key, value, _) => Type::dict(key.clone(), value.clone()),
+            Self::Dict(types, _) => Type::Dict(Arc::clone(types)),
             Self::Packed(packed) => Type::Class(packed.class()),
             Self::Object(object) => Type::Class(object.class),
             Self::Function(name) => Type::Function(*name),
@@ -168,7 +173,7 @@ impl PartialEq for Literal {
             (Self::Tensor(a), Self::Tensor(b)) => a == b,
             (Self::List(s, a), Self::List(t, b)) => s == t && a == b,
             (Self::Tuple(a), Self::Tuple(b)) => a == b,
-            (Self::Dict(k, v, a), Self::Dict(l, w, b)) => k == l && v == w && a == b,
+            (Self::Dict(s, a), Self::Dict(t, b)) => s == t && a == b,
             (Self::Packed(a), Self::Packed(b)) => Arc::ptr_eq(a, b) || a == b,
             (Self::Object(a), Self::Object(b)) => Arc::ptr_eq(a, b) || a == b,
             // Two payloads that nobody knows are never known to be equal.

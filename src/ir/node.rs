@@ -126,7 +126,8 @@ impl<'g> Node<'g> {
         if !self.graph.nodes.heads[self.id].nests {
             return &[];
         }
-        &self.graph.nodes.margins[self.id].blocks
+        let blocks = self.graph.nodes.margins[self.id].blocks.as_deref();
+        blocks.map_or(&[], SmallVec::as_slice)
     }
 
     /// Attributes, in the order in which they were given.

@@ -166,11 +166,11 @@ fn same_literal(a: &Literal, b: &Literal) -> bool {
         (Literal::Opaque, _) | (_, Literal::Opaque) => true,
         (Literal::List(s, a), Literal::List(t, b)) => s == t && all(a, b),
         (Literal::Tuple(a), Literal::Tuple(b)) => all(a, b),
-        (Literal::Dict(k, v, a), Literal::Dict(l, w, b)) => {
+        (Literal::Dict(s, a), Literal::Dict(t, b)) => {
             let entries = |(a, b): (&(Literal, Literal), &(Literal, Literal))| {
                 same_literal(&a.0, &b.0) && same_literal(&a.1, &b.1)
             };
-            k == l && v == w && a.len() == b.len() && a.iter().zip(b.iter()).all(entries)
+            s == t && a.len() == b.len() && a.iter().zip(b.iter()).all(entries)
         }
         (Literal::Object(a), Literal::Object(b)) => {
             a.class == b.class

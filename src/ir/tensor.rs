@@ -17,8 +17,14 @@ use crate::DType;
 pub type Dims = SmallVec<[i64; 4]>;
 
 /// An immutable tensor.
+///
+/// One pointer wide, as most values of a graph are no tensors and all are as wide as the widest; a copy shares all of it.
 #[derive(Clone)]
-pub struct Tensor {
+pub struct Tensor(Arc<View>);
+
+/// Which elements of which bytes a tensor is.
+#[derive(Clone)]
+struct View {
     dtype: DType,
     shape: Dims,
     strides: Dims,
@@ -144,14 +150,14 @@ impl Tensor {
                 available: storage.len(),
             });
         }
-        Ok(Self {
+        Ok(Self(Arc::new(View {
             dtype,
             shape: shape.into(),
             strides: strides.into(),
             offset,
             storage,
             qparams: None,
-        })
+        })))
     }
 
     /// A contiguous tensor of `values`.
@@ -176,14 +182,14 @@ impl Tensor {
 
     /// A tensor without dimensions that holds one value.
     pub fn scalar<T: Element>(value: T) -> Self {
-        Self {
+        Self(Arc::new(View {
             dtype: T::DTYPE,
             shape: Dims::new(),
             strides: Dims::new(),
             offset: 0,
             storage: Bytes::copy_from_slice(bytemuck::bytes_of(&value)),
             qparams: None,
-        }
+        }))
     }
 
     /// This tensor with the given quantization parameters; its type must be a quantized one.
@@ -202,94 +208,90 @@ impl Tensor {
             } => Some((scales.len(), zero_points.len(), *axis)),
         };
         let what = channels.and_then(|(scales, zero_points, axis)| {
-            let size = self.shape.get(axis).copied();
+            let size = self.0.shape.get(axis).copied();
             let channels = size.and_then(|size| usize::try_from(size).ok());
             (channels != Some(scales) || scales != zero_points)
                 .then(|| format!("of {scales} scales and {zero_points} zero points on axis {axis}"))
         });
         let what = what
-            .or_else(|| (!self.dtype.is_quantized()).then(|| "of a quantized tensor".to_owned()));
+            .or_else(|| (!self.0.dtype.is_quantized()).then(|| "of a quantized tensor".to_owned()));
         if let Some(what) = what {
             return Err(TensorError::QParams {
-                dtype: self.dtype,
-                shape: self.shape.to_vec(),
+                dtype: self.0.dtype,
+                shape: self.0.shape.to_vec(),
                 what,
             });
         }
-        self.qparams = Some(qparams);
+        Arc::make_mut(&mut self.0).qparams = Some(qparams);
         Ok(self)
     }
 
     /// Element type.
     pub fn dtype(&self) -> DType {
-        self.dtype
+        self.0.dtype
     }
 
     /// Sizes, slowest dimension first.
     pub fn shape(&self) -> &[i64] {
-        &self.shape
+        &self.0.shape
     }
 
     /// Strides in elements.
     pub fn strides(&self) -> &[i64] {
-        &self.strides
+        &self.0.strides
     }
 
     /// Index of the first element in the storage, in elements.
     pub fn offset(&self) -> i64 {
-        self.offset
+        self.0.offset
     }
 
     /// The whole buffer under the view.
     pub fn storage(&self) -> &Bytes {
-        &self.storage
+        &self.0.storage
     }
 
     /// Quantization parameters, when the type is a quantized one.
     pub fn qparams(&self) -> Option<&QParams> {
-        self.qparams.as_ref()
+        self.0.qparams.as_ref()
     }
 
     /// Number of elements.
     pub fn numel(&self) -> usize {
-        if self.shape.contains(&0) {
+        if self.0.shape.contains(&0) {
             return 0;
         }
-        self.shape.iter().map(|size| *size as usize).product()
+        self.0.shape.iter().map(|size| *size as usize).product()
     }
 
     /// Whether the elements lie in order without gaps.
     pub fn is_contiguous(&self) -> bool {
-        let wanted = contiguous_strides(&self.shape);
-        self.numel() == 0
-            || self
-                .shape
-                .iter()
-                .zip(&self.strides)
-                .zip(&wanted)
-                .all(|((size, stride), wanted)| *size == 1 || stride == wanted)
+        let wanted = contiguous_strides(self.shape());
+        let mut dims = self.shape().iter().zip(self.strides()).zip(&wanted);
+        self.numel() == 0 || dims.all(|((size, stride), wanted)| *size == 1 || stride == wanted)
     }
 
     /// Whether both are the same elements of the same memory.
     fn is_same_view(&self, other: &Self) -> bool {
-        self.storage.as_ptr() == other.storage.as_ptr()
-            && (self.offset, &self.strides) == (other.offset, &other.strides)
+        Arc::ptr_eq(&self.0, &other.0)
+            || self.0.storage.as_ptr() == other.0.storage.as_ptr()
+                && (self.0.offset, &self.0.strides) == (other.0.offset, &other.0.strides)
     }
 
     /// The elements in logical (row-major) order as bytes; borrowed when they already lie so.
     pub fn bytes(&self) -> Bytes {
-        let size = self.dtype.size();
-        let start = self.offset as usize * size;
+        let size = self.0.dtype.size();
+        let start = self.0.offset as usize * size;
         if self.numel() == 0 {
             return Bytes::new();
         }
         if self.is_contiguous() {
-            return self.storage.slice(start..start + self.numel() * size);
+            return self.0.storage.slice(start..start + self.numel() * size);
         }
         let mut out = Vec::with_capacity(self.numel() * size);
         for element in self.element_offsets() {
             let at = element as usize * size;
-            out.extend_from_slice(&self.storage[at..at + size]);
+            out.extend_from_slice(&self.0.storage[at..at + size]);
         }
         out.into()
     }
@@ -298,7 +300,7 @@ impl Tensor {
     ///
     /// Quantized types are read as their codes: `u8` for `QUInt8`, `i8` for `QInt8`, `i32` for `QInt32`.
     pub fn values<T: Element>(&self) -> Option<Vec<T>> {
-        if !T::reads(self.dtype) {
+        if !T::reads(self.0.dtype) {
             return None;
         }
         Some(cast_elements(&self.bytes()).into_owned())
@@ -307,17 +309,17 @@ impl Tensor {
     /// Offsets of the elements in the storage, in elements and in logical order.
     pub fn element_offsets(&self) -> impl Iterator<Item = i64> + '_ {
         let count = self.numel();
-        let mut index: Dims = self.shape.iter().map(|_| 0).collect();
-        let mut at = self.offset;
+        let mut index: Dims = self.0.shape.iter().map(|_| 0).collect();
+        let mut at = self.0.offset;
         (0..count).map(move |_| {
             let here = at;
             for dim in (0..index.len()).rev() {
                 index[dim] += 1;
-                at += self.strides[dim];
-                if index[dim] < self.shape[dim] {
+                at += self.0.strides[dim];
+                if index[dim] < self.0.shape[dim] {
                     break;
                 }
-                at -= self.strides[dim] * self.shape[dim];
+                at -= self.0.strides[dim] * self.0.shape[dim];
                 index[dim] = 0;
             }
             here
@@ -328,16 +330,16 @@ impl Tensor {
 /// Equal element type, shape, quantization and elements (by bits); layout in memory does not count.
 impl PartialEq for Tensor {
     fn eq(&self, other: &Self) -> bool {
-        self.dtype == other.dtype
-            && self.shape == other.shape
-            && self.qparams == other.qparams
+        self.0.dtype == other.0.dtype
+            && self.0.shape == other.0.shape
+            && self.0.qparams == other.0.qparams
             && (self.is_same_view(other) || self.bytes() == other.bytes())
     }
 }
 
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{:?}", self.dtype, self.shape.as_slice())
+        write!(f, "{}{:?}", self.0.dtype, self.0.shape.as_slice())
     }
 }
 

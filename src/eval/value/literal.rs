@@ -23,8 +23,8 @@ impl From<&Literal> for Value {
                 Self::list(element.clone(), items.iter().map(Self::from))
             }
             Literal::Tuple(items) => Self::tuple(items.iter().map(Self::from)),
-            Literal::Dict(key, value, entries) => {
-                let dict = Dict::new(key.clone(), value.clone());
+            Literal::Dict(types, entries) => {
+                let dict = Dict::new(types.0.clone(), types.1.clone());
                 for (key, value) in entries.iter().map(|(k, v)| (Self::from(k), Self::from(v))) {
                     if let Some(by) = key.key() {
                         dict.lock().insert(by, (key, value));
@@ -80,7 +80,8 @@ fn literal(value: &Value, depth: u32) -> Result<Literal> {
             let entries = entries
                 .iter()
                 .map(|(k, v)| Ok((literal(k, depth)?, literal(v, depth)?)));
-            Literal::Dict(key.clone(), value.clone(), entries.collect::<Result<_>>()?)
+            let entries: Vec<_> = entries.collect::<Result<_>>()?;
+            Literal::dict(key.clone(), value.clone(), entries)
         }
         Value::Object(object) => {
             let fields: Vec<_> = object.lock().iter().map(|(n, v)| (*n, v.clone())).collect();

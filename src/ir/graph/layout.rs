@@ -153,7 +153,7 @@ impl Iterator for Walk<'_> {
         let head = &self.graph.nodes.heads[id];
         self.next = head.next;
         if head.nests {
-            let blocks = self.graph.nodes.margins[id].blocks.iter().rev();
+            let blocks = self.graph.node(id).blocks().iter().rev();
             let firsts = blocks.map(|block| self.graph.blocks[*block].first);
             self.outer.push(self.next.take());
             self.outer.extend(firsts);

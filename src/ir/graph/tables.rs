@@ -45,8 +45,9 @@ pub(crate) struct Operands {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Margin {
     /// For each input, the position of this use in the value's use list: removing a use is constant time.
-    pub(crate) slots: SmallVec<[u32; 8]>,
-    pub(crate) blocks: Vec<BlockId>,
+    pub(crate) slots: SmallVec<[u32; 4]>,
+    /// In a box, as few nodes have any.
+    pub(crate) blocks: Option<Box<SmallVec<[BlockId; 2]>>>,
     pub(crate) loc: Option<Loc>,
 }
 
@@ -84,7 +85,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn operands_fill_a_cache_line_and_heads_less_than_half_of_one() {
+    fn operands_fill_a_cache_line_and_nothing_is_larger() {
         assert_eq!((size_of::<Head>(), size_of::<Operands>()), (24, 64));
+        assert_eq!((size_of::<Margin>(), size_of::<Attrs>()), (48, 64));
     }
 }

@@ -192,7 +192,7 @@ fn literal() -> impl Strategy<Value = Literal> {
             several().prop_map(|items| Literal::Tuple(items.into())),
             (ty(), ty(), several()).prop_map(|(key, value, items)| {
                 let entries = items.iter().cloned().zip(items.iter().rev().cloned());
-                Literal::Dict(key, value, entries.collect())
+                Literal::dict(key, value, entries)
             }),
             (name(), name(), inner).prop_map(|(class, field, value)| {
                 let fields = IndexMap::from([(field, value)]);

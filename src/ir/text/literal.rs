@@ -221,11 +221,7 @@ impl Parser<'_> {
         let value = value_type
             .cloned()
             .unwrap_or_else(|| common_type(&mut values));
-        Ok(Literal::Dict(
-            key,
-            value,
-            keys.into_iter().zip(values).collect(),
-        ))
+        Ok(Literal::dict(key, value, keys.into_iter().zip(values)))
     }
 
     /// `{6}`: the only element of a tensor, rounded to six digits.

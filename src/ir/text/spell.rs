@@ -80,18 +80,18 @@ impl Printer<'_> {
                 }
                 self.out.push(')');
             }
-            Literal::Dict(key, value, entries) => match declared {
-                Some(Type::Dict(pair)) if pair.0 == *key && pair.1 == *value => {
-                    self.dict(entries, Some((key, value)));
+            Literal::Dict(types, entries) => match declared {
+                Some(Type::Dict(declared)) if declared == types => {
+                    self.dict(entries, Some(types));
                 }
                 None | Some(Type::Union(_) | Type::Named(_))
-                    if entries_inferred(entries) == Some((key.clone(), value.clone())) =>
+                    if entries_inferred(entries).as_ref() == Some(&**types) =>
                 {
                     self.dict(entries, None);
                 }
                 _ => {
-                    self.put(format_args!("annotate(Dict[{key}, {value}], "));
-                    self.dict(entries, Some((key, value)));
+                    self.put(format_args!("annotate(Dict[{}, {}], ", types.0, types.1));
+                    self.dict(entries, Some(types));
                     self.out.push(')');
                 }
             },
@@ -147,13 +147,13 @@ impl Printer<'_> {
         self.out.push(']');
     }
 
-    fn dict(&mut self, entries: &[(Literal, Literal)], types: Option<(&Type, &Type)>) {
+    fn dict(&mut self, entries: &[(Literal, Literal)], types: Option<&(Type, Type)>) {
         self.out.push('{');
         for (index, (key, value)) in entries.iter().enumerate() {
             self.comma(index);
-            self.literal(key, types.map(|types| types.0));
+            self.literal(key, types.map(|types| &types.0));
             self.out.push_str(": ");
-            self.literal(value, types.map(|types| types.1));
+            self.literal(value, types.map(|types| &types.1));
         }
         self.out.push('}');
     }

@@ -287,7 +287,7 @@ fn fits(value: &Literal, ty: &Type) -> bool {
                 && values.iter().zip(elements.iter()).all(|(v, t)| fits(v, t))
         }
         (Literal::Tuple(values), Type::NamedTuple(named)) => values.len() == named.fields.len(),
-        (Literal::Dict(_, _, entries), Type::Dict(types)) => entries
+        (Literal::Dict(_, entries), Type::Dict(types)) => entries
             .iter()
             .all(|(key, value)| fits(key, &types.0) && fits(value, &types.1)),
         (Literal::Function(_), Type::Function(_)) => true,

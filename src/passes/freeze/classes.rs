@@ -100,9 +100,9 @@ impl Spoken {
             Literal::Tuple(elements) => {
                 elements.iter().for_each(|element| self.of_literal(element));
             }
-            Literal::Dict(key, value, entries) => {
-                self.of_type(key);
-                self.of_type(value);
+            Literal::Dict(types, entries) => {
+                self.of_type(&types.0);
+                self.of_type(&types.1);
                 for (key, value) in entries.iter() {
                     self.of_literal(key);
                     self.of_literal(value);

@@ -70,7 +70,7 @@ fn memory_of(value: &Literal, ranges: &mut Vec<(usize, usize)>) {
         Literal::List(_, items) | Literal::Tuple(items) => {
             items.iter().for_each(|item| memory_of(item, ranges));
         }
-        Literal::Dict(_, _, entries) => {
+        Literal::Dict(_, entries) => {
             entries.iter().for_each(|(_, item)| memory_of(item, ranges));
         }
         Literal::Object(object) => {

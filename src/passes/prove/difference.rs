@@ -21,7 +21,7 @@ pub(super) fn difference(before: &Literal, after: &Literal, bound: Bound) -> Opt
         (Literal::Tensor(before), Literal::Tensor(after)) => of_tensors(before, after, bound),
         (Literal::List(_, before), Literal::List(_, after))
         | (Literal::Tuple(before), Literal::Tuple(after)) => all(before, after),
-        (Literal::Dict(_, _, before), Literal::Dict(_, _, after)) => {
+        (Literal::Dict(_, before), Literal::Dict(_, after)) => {
             let flat = |entries: &[(Literal, Literal)]| -> Vec<Literal> {
                 entries
                     .iter()

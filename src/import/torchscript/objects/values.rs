@@ -47,12 +47,13 @@ impl Objects<'_, '_, '_> {
                     let value = self.element(*value, types.as_ref().map(|t| &t.1), at, path)?;
                     out.push((key, value));
                 }
-                let (key, value) = match (types, out.first()) {
-                    (Some(types), _) => (types.0.clone(), types.1.clone()),
-                    (None, Some((key, value))) => (key.ty(), value.ty()),
-                    (None, None) => (Type::Str, Type::TENSOR),
-                };
-                Literal::Dict(key, value, out.into())
+                let types = types.unwrap_or_else(|| {
+                    Arc::new(match out.first() {
+                        Some((key, value)) => (key.ty(), value.ty()),
+                        None => (Type::Str, Type::TENSOR),
+                    })
+                });
+                Literal::Dict(types, out.into())
             }
             Pickled::Call { callee, arg } => {
                 let Pickled::Global(callee) = self.pickle.get(*callee) else {
