@@ -289,14 +289,14 @@ pub fn eval_node(
     inputs: &[Value],
     contract: Contract,
 ) -> Result<Vec<Value>> {
-    let (op, loc) = (graph.node(node).op(), graph.node(node).loc());
+    let op = graph.node(node).op();
     let limits = Limits::default();
     let _in_force = Gauge::new(limits.bytes).enter();
     let outputs = match data::outputs(graph, node, inputs) {
         Some(outputs) => outputs,
         None => apply_kernel(op, inputs, contract, &Work::new(limits.work)),
     };
-    outputs.map_err(|error| error.at(op, loc))
+    outputs.map_err(|error| error.at(op, graph.node(node).loc()))
 }
 
 /// Applies an operator that needs neither attributes nor a module to values.

@@ -36,6 +36,8 @@ struct Parts {
     qparams: RwLock<Option<QParams>>,
     /// Others give it other sizes and strides: it is this view from then on.
     turned: OnceLock<Tensor>,
+    /// The constant that it was made from, which it is as long as nobody writes to it.
+    constant: Option<planish_ir::Tensor>,
 }
 
 /// How often one tensor may be turned: each time adds a link that all who read it follow.
@@ -118,6 +120,7 @@ impl Tensor {
             storage,
             qparams: RwLock::new(None),
             turned: OnceLock::new(),
+            constant: None,
         })))
     }
 
@@ -172,6 +175,7 @@ impl Tensor {
             storage: Arc::clone(self.storage()),
             qparams: RwLock::new(qparams),
             turned: OnceLock::new(),
+            constant: None,
         })))
     }
 
@@ -330,14 +334,22 @@ impl Tensor {
 
     /// An immutable copy; bytes are copied only if they were written by this program.
     pub fn to_ir(&self) -> Result<planish_ir::Tensor> {
+        let (storage, qparams) = (self.storage().snapshot(), self.qparams());
+        // A write would have moved the bytes.
+        if let Some(constant) = &self.parts().constant
+            && constant.storage().as_ptr() == storage.as_ptr()
+            && constant.qparams() == qparams.as_ref()
+        {
+            return Ok(constant.clone());
+        }
         let tensor = planish_ir::Tensor::strided(
             self.dtype(),
             self.shape(),
             self.strides(),
             self.offset(),
-            self.storage().snapshot(),
+            storage,
         )?;
-        Ok(match self.qparams() {
+        Ok(match qparams {
             Some(qparams) => tensor.with_qparams(qparams)?,
             None => tensor,
         })
@@ -355,6 +367,7 @@ impl From<&planish_ir::Tensor> for Tensor {
             storage: Storage::shared(tensor.storage().clone()),
             qparams: RwLock::new(tensor.qparams().cloned()),
             turned: OnceLock::new(),
+            constant: Some(tensor.clone()),
         }))
     }
 }
@@ -429,6 +442,21 @@ mod tests {
         row.write_elements(&[7f32, 8.]).unwrap();
         assert_eq!(tensor.values::<f32>().unwrap(), [1., 2., 7., 8.]);
         assert_eq!(constant.values::<f32>().unwrap(), [1., 2., 3., 4.]);
+        let changed = tensor.to_ir().unwrap();
+        assert_eq!(changed.values::<f32>().unwrap(), [1., 2., 7., 8.]);
+    }
+
+    #[test]
+    fn new_parameters_show_in_the_constant_that_is_made() {
+        let grid = |scale| QParams::PerTensor {
+            scale,
+            zero_point: 0,
+        };
+        let codes = planish_ir::Tensor::new(DType::QInt8, &[2], vec![1, 2]).unwrap();
+        let tensor = Tensor::from(&codes.with_qparams(grid(0.5)).unwrap());
+        assert_eq!(tensor.to_ir().unwrap().qparams(), Some(&grid(0.5)));
+        tensor.set_qparams(grid(0.25));
+        assert_eq!(tensor.to_ir().unwrap().qparams(), Some(&grid(0.25)));
     }
 
     #[test]

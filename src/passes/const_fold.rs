@@ -227,13 +227,13 @@ fn compute(
 }
 
 /// What a node makes of constants.
-pub(crate) fn evaluate(
+pub(crate) fn evaluate<'l>(
     graph: &Graph,
     id: NodeId,
-    inputs: &[Literal],
+    inputs: impl IntoIterator<Item = &'l Literal>,
     contract: Contract,
 ) -> Result<Vec<Literal>, planish_eval::Error> {
-    let inputs: Vec<Value> = inputs.iter().map(Value::from).collect();
+    let inputs: Vec<Value> = inputs.into_iter().map(Value::from).collect();
     planish_eval::eval_node(graph, id, &inputs, contract)?
         .iter()
         .map(planish_eval::to_literal)

@@ -178,7 +178,7 @@ fn fold_dequantize(graph: &mut Graph, contract: Contract) -> Result<usize, PassE
         if tensor.numel() > LARGE {
             continue;
         }
-        let values = evaluate(graph, id, std::slice::from_ref(codes), contract);
+        let values = evaluate(graph, id, [codes], contract);
         let values = values.map_err(|error| {
             PassError::Refused(format!("compute {}: {error}", describe(graph, id)))
         })?;
@@ -219,18 +219,14 @@ fn pack(graph: &Graph, id: NodeId, contract: Contract) -> Result<Arc<PackedParam
     if let Some(Literal::Packed(params)) = graph.node(id).literal("value") {
         return Ok(Arc::clone(params));
     }
-    let inputs: Vec<Literal> = graph
-        .node(id)
-        .inputs()
-        .iter()
-        .filter_map(|input| graph.constant(*input).cloned())
-        .collect();
+    let inputs = graph.node(id).inputs().iter();
+    let inputs = inputs.filter_map(|input| graph.constant(*input));
     let failed = |reason: String| PassError::Pack {
         node: describe(graph, id),
         reason,
     };
     let outputs =
-        evaluate(graph, id, &inputs, contract).map_err(|error| failed(error.to_string()))?;
+        evaluate(graph, id, inputs, contract).map_err(|error| failed(error.to_string()))?;
     match outputs.into_iter().next() {
         Some(Literal::Packed(params)) => Ok(params),
         other => Err(failed(format!(

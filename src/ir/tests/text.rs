@@ -72,11 +72,7 @@ fn constants_are_of_their_declared_type() {
     );
     assert_eq!(
         constant("Dict(str, int)", "{\"a\": 1}"),
-        Literal::dict(
-            Type::Str,
-            Type::Int,
-            [(Literal::str("a"), Literal::Int(1))]
-        )
+        Literal::dict(Type::Str, Type::Int, [(Literal::str("a"), Literal::Int(1))])
     );
 }
 
