@@ -17,7 +17,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use planish_ir::{At, Effects, GraphModule, Literal, MethodId, ModuleId, NodeId, Op, Sym, Type};
+use planish_ir::{
+    At, Def, Graph, GraphModule, Literal, MethodId, ModuleId, NodeId, Op, Sym, Type, ValueId,
+};
 
 use crate::analysis::objects::{attribute_read, objects};
 use crate::pass::{Changed, Pass, PassCx, PassError};
@@ -94,29 +96,55 @@ fn further_calls(module: &GraphModule, id: MethodId, used: &mut HashSet<ModuleId
     calls
 }
 
-/// Whether a method of the module, or of one below it, may assign or write to something that lasts.
+/// Whether a method of the module, or of one below it, or a function that they call, may assign or write to something that lasts.
 fn changes(module: &GraphModule, callee: ModuleId) -> bool {
-    for inner in module.reachable(callee) {
-        let class = module.classes.get(&module.module(inner).class);
-        let methods = class.into_iter().flat_map(|class| class.methods.values());
-        for method in methods {
-            let graph = &module.method(*method).graph;
-            let lasting = |node: NodeId| {
-                let node = graph.node(node);
-                let op = node.op();
-                op.is("prim::SetAttr")
-                    || op.info().effects == Effects::Writes && {
-                        let written = node.inputs().iter().enumerate();
-                        let mut written = written.filter(|(at, _)| op.writes(*at));
-                        written.any(|(_, value)| {
-                            let read = graph.producer(*value);
-                            read.is_none_or(|read| graph.node(read).op().is("prim::GetAttr"))
-                        })
-                    }
-            };
-            if graph.walk().any(lasting) {
-                return true;
-            }
+    let classes = module.reachable(callee).into_iter();
+    let classes = classes.filter_map(|inner| module.classes.get(&module.module(inner).class));
+    let mut open: Vec<MethodId> = classes
+        .flat_map(|class| class.methods.values().copied())
+        .collect();
+    let mut seen = HashSet::new();
+    while let Some(method) = open.pop() {
+        if !seen.insert(method) {
+            continue;
+        }
+        let graph = &module.method(method).graph;
+        if graph.walk().any(|node| writes_what_lasts(graph, node)) {
+            return true;
+        }
+        let calls = graph.find_all("prim::CallFunction").into_iter();
+        open.extend(calls.filter_map(|call| module.callee(graph, call)));
+    }
+    false
+}
+
+/// Calls are followed to what they call, and count for nothing here.
+fn writes_what_lasts(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    let op = node.op();
+    if op.is_structural() {
+        return op.is("prim::SetAttr");
+    }
+    let mut inputs = node.inputs().iter().enumerate();
+    inputs.any(|(at, value)| graph.writes(id, at) && lasts(graph, *value))
+}
+
+/// Whether what a value refers to may be there before the method runs: an attribute or an argument, in whole or in part.
+fn lasts(graph: &Graph, value: ValueId) -> bool {
+    let mut open = vec![value];
+    let mut seen = HashSet::new();
+    while let Some(value) = open.pop() {
+        let Def::Output(id, output) = graph.value(value).def() else {
+            return true;
+        };
+        let node = graph.node(id);
+        if node.op().is("prim::GetAttr") || !node.blocks().is_empty() {
+            return true;
+        }
+        if seen.insert(value) {
+            let inputs = node.inputs().iter().enumerate();
+            let shared = inputs.filter(|(at, _)| node.op().may_alias(output as usize, *at));
+            open.extend(shared.map(|(_, input)| *input));
         }
     }
     false
