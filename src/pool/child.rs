@@ -16,7 +16,7 @@ use wait4::Wait4;
 
 use crate::channel::Interrupts;
 use crate::error::ended as ended_by;
-use crate::os::{self, Crowd};
+use crate::os::{self, Crowd, Process};
 use crate::proof;
 use crate::remains::{Resource, Usage};
 use crate::sandbox::Sandbox;
@@ -165,7 +165,7 @@ impl Launcher {
         deadline: Instant,
         interrupts: &mut Interrupts<'_>,
     ) -> io::Result<Ended> {
-        let mut command = self.command.verb_command(shim::EXEC_LIMITED);
+        let mut command = self.command.shim_command(shim::EXEC_LIMITED);
         command
             .args(shim::exec_limited_arguments(bounds, self.sandbox, &[]))
             .arg(program.path)
@@ -367,7 +367,7 @@ fn wait(
     let Some(child) = &child.0 else {
         return Ok(Stop::Ended);
     };
-    let process = os::process_descriptor(child)?;
+    let process = Process::of(child)?;
     loop {
         if interrupts.pending() {
             return Ok(Stop::Interrupted);

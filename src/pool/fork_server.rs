@@ -23,7 +23,7 @@ use rustix::process::Pid;
 
 use crate::os::{self, Forked, Process};
 use crate::worker::{self, Handlers};
-use crate::worker_proc::{MEMORY, WorkerCommand};
+use crate::worker_proc::WorkerCommand;
 
 /// The verb of the worker program.
 pub(crate) const FORK_SERVER: &str = "fork-server";
@@ -47,7 +47,6 @@ impl ForkServer {
         let child = command
             .verb_command(FORK_SERVER)
             .current_dir("/")
-            .envs(MEMORY)
             .stdin(OwnedFd::from(other))
             .stdout(Stdio::null())
             .stderr(Stdio::null())

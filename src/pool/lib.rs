@@ -25,8 +25,8 @@
 //! * `dispatch.rs` is a pure state machine, `handle(now, event) -> actions`; every race is a
 //!   unit test without a process.
 //! * The machine stands behind a lock, with what turns the world into its events and its actions
-//!   into system calls. Whoever submits hands the job to an idle worker itself; one supervisor
-//!   thread starts, hears and reaps the workers.
+//!   into system calls. Whoever submits hands the job to an idle worker itself, and who waits hears
+//!   the workers itself; one supervisor thread starts and reaps them, and hears what nobody else does.
 //! * A worker is a process of the program that [`WorkerCommand`] names. It reads frames from a
 //!   socket, runs one job at a time, and runs each compiler in a process group of its own.
 //! * With one worker configured there is no worker process: the same worker loop runs on a thread

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::os;
+use crate::os::{self, Process};
 
 /// How long a program may take to answer. Python reads much from a cold disk.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -57,7 +57,7 @@ pub(crate) fn ask(
 }
 
 fn ends_in_time(child: &Child) -> std::io::Result<bool> {
-    let process = os::process_descriptor(child)?;
+    let process = Process::of(child)?;
     let deadline = Instant::now() + PATIENCE;
     loop {
         if os::wait_for(&[(process.as_fd(), false)], Some(deadline))?[0].readable {

@@ -19,6 +19,7 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 
+use crate::os;
 use crate::worker_proc::WorkerProc;
 
 /// The descriptors that tell of workers.
@@ -140,14 +141,7 @@ impl Watch {
 
     /// Waits until there is something for the supervisor, and says whether the bell was rung.
     pub(crate) fn wait(&self, deadline: Option<Instant>, seen: &mut Vec<Seen>) -> io::Result<bool> {
-        let timeout = deadline.map(|deadline| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            // A deadline beyond what the kernel can express is no deadline that anybody will see.
-            Timespec::try_from(left).unwrap_or(Timespec {
-                tv_sec: i64::from(i32::MAX),
-                tv_nsec: 0,
-            })
-        });
+        let timeout = deadline.map(os::left_until);
         seen.clear();
         let (mut rung, mut spoken) = (false, false);
         each(&self.all, timeout.as_ref(), |number| match number {

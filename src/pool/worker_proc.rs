@@ -31,12 +31,12 @@ use crate::worker::{self, Handlers};
 
 /// Bytes of a dead worker's output that are kept.
 const TAIL: u64 = 16 << 10;
-/// For who manages a worker's memory; others do not know these variables.
+/// For who manages the memory of a worker and of the processes around a compiler; others do not know these variables.
 ///
 /// glibc: keep up to 4 MiB that were freed. By itself it gives every large payload's pages back to the kernel, which has to clear them for
 /// the next one. mimalloc: begin with its least, 32 MiB of addresses, and take more as they are needed. It keeps books on the gigabyte that it
 /// takes otherwise, and to begin them touches 40 pages more, a tenth of what the start of a worker takes.
-pub(crate) const MEMORY: [(&str, &str); 2] = [
+const MEMORY: [(&str, &str); 2] = [
     (
         "GLIBC_TUNABLES",
         "glibc.malloc.mmap_threshold=67108864:glibc.malloc.trim_threshold=4194304",
@@ -127,16 +127,23 @@ impl WorkerCommand {
         Self { program, arguments }
     }
 
-    /// The program with its arguments and with an environment of nothing.
+    /// The program with its arguments. Its environment is what it is told of memory.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).env_clear();
+        command.args(&self.arguments).env_clear().envs(MEMORY);
         command
     }
 
     pub(crate) fn verb_command(&self, verb: &str) -> Command {
         let mut command = self.command();
         command.arg(verb);
+        command
+    }
+
+    /// With a verb that becomes another program, which has no environment but what is given to it.
+    pub(crate) fn shim_command(&self, verb: &str) -> Command {
+        let mut command = self.verb_command(verb);
+        command.env_clear();
         command
     }
 
@@ -170,7 +177,6 @@ impl WorkerProc {
             let child = command
                 .command()
                 .current_dir("/")
-                .envs(MEMORY)
                 .stdin(socket)
                 .stdout(arena.map_or_else(Stdio::null, Stdio::from))
                 .stderr(stderr.try_clone()?)

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions};
 
 use super::crowd;
 use crate::wire::Bounds;
@@ -42,14 +42,7 @@ pub(crate) fn wait_for(
             PollFd::from_borrowed_fd(*fd, flags)
         })
         .collect();
-    let timeout = deadline.map(|deadline| {
-        let left = deadline.saturating_duration_since(Instant::now());
-        // A deadline beyond what the kernel can express is no deadline that anybody will see.
-        Timespec::try_from(left).unwrap_or(Timespec {
-            tv_sec: i64::from(i32::MAX),
-            tv_nsec: 0,
-        })
-    });
+    let timeout = deadline.map(left_until);
     match rustix::event::poll(&mut polled, timeout.as_ref()) {
         Ok(_) => {}
         Err(Errno::INTR) => return Ok(vec![Readiness::default(); fds.len()]),
@@ -63,6 +56,16 @@ pub(crate) fn wait_for(
             writable: fd.revents().contains(PollFlags::OUT),
         })
         .collect())
+}
+
+/// The time from now to a deadline, as the kernel takes it.
+pub(crate) fn left_until(deadline: Instant) -> Timespec {
+    let left = deadline.saturating_duration_since(Instant::now());
+    // A deadline beyond what the kernel can express is no deadline that anybody will see.
+    Timespec::try_from(left).unwrap_or(Timespec {
+        tv_sec: i64::from(i32::MAX),
+        tv_nsec: 0,
+    })
 }
 
 /// Blocks until the other side of a socket is closed, without reading from it.
@@ -86,14 +89,6 @@ pub(crate) fn hung_up(fd: BorrowedFd<'_>) -> bool {
     };
     rustix::event::poll(&mut polled, Some(&now)).is_ok()
         && polled[0].revents().contains(PollFlags::HUP)
-}
-
-/// A descriptor that becomes readable when the child ends.
-pub(crate) fn process_descriptor(child: &Child) -> io::Result<OwnedFd> {
-    Ok(rustix::process::pidfd_open(
-        Pid::from_child(child),
-        PidfdFlags::empty(),
-    )?)
 }
 
 /// Kills every process of the child's group. The child must lead the group and must not have been

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::channel::Interrupts;
 use crate::child::{COUNT_EVERY, Group, Launcher};
 use crate::error::ended;
-use crate::os::{self, Crowd};
+use crate::os::{self, Crowd, Process};
 use crate::shim;
 use crate::triton::search::environment;
 use crate::triton::signature::Kind;
@@ -173,7 +173,7 @@ impl Resident {
             let bounds = Bounds::none();
             let child = launcher
                 .command
-                .verb_command(shim::EXEC_LIMITED)
+                .shim_command(shim::EXEC_LIMITED)
                 .args(shim::exec_limited_arguments(
                     &bounds,
                     launcher.sandbox,
@@ -314,7 +314,7 @@ impl Resident {
     /// What is known of a Python that has closed its socket.
     fn gone(&mut self) -> NoEnd {
         // It closes it by ending; one that does not end is ended.
-        let ended_by_itself = os::process_descriptor(&self.child).and_then(|process| {
+        let ended_by_itself = Process::of(&self.child).and_then(|process| {
             let soon = Instant::now() + LAST_WORDS;
             os::wait_for(&[(process.as_fd(), false)], Some(soon))
         });
