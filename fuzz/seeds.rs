@@ -79,11 +79,12 @@ impl Seeds {
             environment: vec![("LANG".into(), "C".into())],
             region: None,
         };
+        let region = Region {
+            offset: 4096,
+            length: 70_000,
+        };
         let elsewhere = Order {
-            region: Some(Region {
-                offset: 4096,
-                length: 70_000,
-            }),
+            region: Some(region),
             ..order.clone()
         };
         let failure = Failure::Compile {
@@ -100,6 +101,7 @@ impl Seeds {
             Frame::with(FrameKind::Failed, 1, &failure),
             Ok(Frame::new(FrameKind::Cancel, 2, Vec::new())),
             Ok(Frame::new(FrameKind::Returned, 4, Vec::new())),
+            Frame::with(FrameKind::Placed, 4, &region),
             Ok(Frame::new(FrameKind::Done, 3, b"object".to_vec())),
         ];
         let mut all = vec![5];

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use planish_pool::wire::{Decoder, Failure, Frame, FrameKind, Hello, Welcome, WireError};
+use planish_pool::wire::{Decoder, Failure, Frame, FrameKind, Hello, Region, Welcome, WireError};
 
 fuzz_target!(|data: &[u8]| {
     let Some((piece, bytes)) = data.split_first() else {
@@ -49,6 +49,7 @@ fn read_message(frame: &Frame) {
         }
         FrameKind::Job => drop(frame.order()),
         FrameKind::Failed => drop(frame.message::<Failure>("a failure")),
+        FrameKind::Placed => drop(frame.message::<Region>("a place")),
         _ => {}
     }
 }

@@ -6,7 +6,9 @@
 //!
 //! - A region is the worker's from the order that names it until the worker [returns](FrameKind::Returned) it, which it does when nothing
 //!   there reads it any more. Until then the pool writes nothing there, so that the worker may look at it as bytes that do not change.
-//! - The pool never reads it: what a worker might write there can harm that worker's own jobs and nobody else. Results come by the socket.
+//! - What a job made may come the same way: a worker that does not read the payload any more may put the result in its place, and says so
+//!   ([`FrameKind::Placed`]) before it returns the region. The pool copies it and believes nothing of it before: what a worker writes there can
+//!   harm that worker's own jobs and nobody else.
 //! - It belongs to one worker and goes with it. Its pages are there from the first payload on, and are given back when none was there
 //!   for a second.
 
@@ -15,6 +17,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::process::{Resource, getrlimit};
 
@@ -25,8 +28,8 @@ use crate::wire::{FrameKind, Region, WireError};
 const NAME: &str = "planish-arena";
 /// Its length: room for several payloads, of which some are sent ahead. What finds no room goes by the socket.
 const LENGTH: usize = 8 << 20;
-/// Payloads below this go by the socket.
-const LARGE: usize = 64 << 10;
+/// Payloads and results below this go by the socket.
+pub(crate) const LARGE: usize = 64 << 10;
 /// Where regions begin.
 const PAGE: usize = 4 << 10;
 /// How long it keeps its pages when no payload is there.
@@ -103,6 +106,15 @@ impl Arena {
         // It is far below 4 GiB long.
         let (offset, length) = (start as u32, payload.len() as u32);
         Some(Region { offset, length })
+    }
+
+    /// What a job made, which its worker has put into what was lent for it.
+    pub(crate) fn result(&self, job: u64, region: Region) -> Option<Bytes> {
+        let mut lent = self.lent.iter();
+        let (start, end) = (region.offset as usize, region.end() as usize);
+        lent.find(|lent| lent.job == job && lent.start <= start && end <= lent.end)?;
+        let bytes = self.slate.as_ref()?.read(start, region.length as usize)?;
+        Some(bytes.into())
     }
 
     /// Takes back what was lent for a job.

@@ -104,12 +104,24 @@ impl Channel {
         self.cancelled.len() < before
     }
 
+    /// Sends what a job made, or word of where it lies.
+    pub(crate) fn answer(&mut self, job: u64, result: Bytes) -> Result<(), WireError> {
+        let place = self.view.as_mut().and_then(|view| view.put(job, &result));
+        let Some(region) = place else {
+            return self.send(&Frame::new(FrameKind::Done, job, result));
+        };
+        let answer = Frame::with(FrameKind::Placed, job, &region)?;
+        // The place is returned behind the answer.
+        drop(result);
+        self.send(&answer)
+    }
+
     /// Sends a frame, at the latest before the next order is waited for.
     pub(crate) fn send(&mut self, frame: &Frame) -> Result<(), WireError> {
         self.answered = true;
-        self.return_payloads()?;
         frame.encode_before_payload(self.outgoing.tail())?;
         self.outgoing.attach(&frame.payload);
+        self.return_payloads()?;
         if self.outgoing.len() < PIECE {
             return Ok(());
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use crate::arena::LARGE;
 use crate::os::{Pane, Window};
 use crate::wire::{Region, WireError};
 
@@ -69,6 +70,29 @@ impl View {
             pane,
             unused: Arc::clone(&self.unused),
         }))
+    }
+
+    /// Puts what a job made where its payload was, and says where it lies: if it is large and fits, and nobody looks at the payload any more.
+    /// What is a part of the payload is there already.
+    pub(crate) fn put(&mut self, job: u64, result: &[u8]) -> Option<Region> {
+        let (_, lent) = *self.lent.iter().find(|(other, _)| *other == job)?;
+        let window = self.window.as_mut()?;
+        let at = |start: usize| Region {
+            offset: start as u32,
+            length: result.len() as u32,
+        };
+        if result.len() < LARGE || result.len() > lent.length as usize {
+            return None;
+        }
+        if let Some(start) = window.place_of(result) {
+            return Some(at(start)).filter(|region| lent.contains(*region));
+        }
+        if !lock(&self.unused).contains(&job) {
+            return None;
+        }
+        let start = lent.offset as usize;
+        window.write(start, result)?;
+        Some(at(start))
     }
 
     /// The jobs whose payloads can be returned; each is named once.
@@ -140,6 +164,41 @@ mod tests {
         arena.give_back_pages();
         let payload = view.payload(1, region).expect("it is there");
         assert_eq!(payload[99_999], 0);
+    }
+
+    #[test]
+    fn results_lie_where_payloads_lay() {
+        let (mut arena, mut view) = pair();
+        let bytes: Vec<u8> = (0..300_000).map(|at| at as u8).collect();
+        let mut lend = |job| arena.lend(job, &bytes).expect("there is room");
+        let (first, second) = (lend(1), lend(2));
+        let payload = view.payload(1, first).expect("it is there");
+        let other = view.payload(2, second).expect("it is there");
+        let result = vec![7; 200_000];
+        // Not while somebody looks, not where it does not fit, and not what is small.
+        assert_eq!(view.put(1, &result), None);
+        assert_eq!(view.put(1, &other), None);
+        // A part of the payload.
+        let part = view
+            .put(1, &payload[50_000..250_000])
+            .expect("it lies there");
+        assert_eq!(part.offset, first.offset + 50_000);
+        assert_eq!(
+            arena.result(1, part).expect("a result"),
+            bytes[50_000..250_000]
+        );
+        assert_eq!(arena.result(2, part), None);
+        drop(payload);
+        assert_eq!(view.put(1, &vec![7; 300_001]), None);
+        assert_eq!(view.put(1, &result[..LARGE - 1]), None);
+        let place = view.put(1, &result).expect("there is room");
+        assert_eq!((place.offset, place.length), (first.offset, 200_000));
+        assert_eq!(arena.result(1, place).expect("a result"), result);
+        assert_eq!(view.unused(), [1]);
+        assert_eq!(view.put(1, &result), None);
+        arena.take_back(1).expect("it was lent");
+        assert_eq!(arena.result(1, place), None);
+        assert!(other == bytes);
     }
 
     #[test]

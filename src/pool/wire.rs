@@ -41,7 +41,7 @@ pub use region::Region;
 pub use triton::{CompileTriton, TritonTools};
 
 /// The version of the protocol. Both sides must have the same one.
-pub const VERSION: u16 = 5;
+pub const VERSION: u16 = 6;
 /// The bytes a frame starts with.
 pub const MAGIC: [u8; 4] = *b"PLNW";
 /// Bytes before the payload.
@@ -73,6 +73,8 @@ pub enum FrameKind {
     Note = 6,
     /// Worker to pool: the payload of that job, which lies in the arena, is not read any more. It has no payload itself.
     Returned = 7,
+    /// Worker to pool: what the job made lies where its payload lay, at the [`Region`] in the payload.
+    Placed = 8,
 }
 
 /// One message.
@@ -517,6 +519,7 @@ impl FrameKind {
             Self::Failed,
             Self::Note,
             Self::Returned,
+            Self::Placed,
         ]
         .into_iter()
         .find(|kind| *kind as u16 == number)

@@ -372,11 +372,12 @@ fn answer_orders(
         };
         // Its payload is returned with the answer.
         drop(order);
-        let answer = match answer {
-            Ok(bytes) => Frame::new(FrameKind::Done, frame.job, bytes),
-            Err(failure) => Frame::with(FrameKind::Failed, frame.job, &failure)?,
-        };
-        channel.send(&answer)?;
+        match answer {
+            Ok(bytes) => channel.answer(frame.job, bytes)?,
+            Err(failure) => {
+                channel.send(&Frame::with(FrameKind::Failed, frame.job, &failure)?)?;
+            }
+        }
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -26,7 +27,7 @@ use crate::outgoing::Outgoing;
 use crate::sandbox::Sandbox;
 use crate::scratch::Place;
 use crate::view::View;
-use crate::wire::{Decoder, Frame, FrameKind, Hello, OrderRef, WireError};
+use crate::wire::{Decoder, Frame, FrameKind, Hello, OrderRef, Region, WireError};
 use crate::worker::{self, Handlers};
 
 /// Bytes of a dead worker's output that are kept.
@@ -261,6 +262,19 @@ impl WorkerProc {
             Some(arena) => arena.take_back(job),
             None => Err(arena::never_lent(job)),
         }
+    }
+
+    /// What a job made, which lies in the arena.
+    pub(crate) fn placed(&self, job: u64, region: Region) -> Result<Bytes, WireError> {
+        let result = self
+            .arena
+            .as_ref()
+            .and_then(|arena| arena.result(job, region));
+        result.ok_or_else(|| WireError::Region {
+            job,
+            region,
+            reason: "that was not lent".to_owned(),
+        })
     }
 
     /// When the arena has been without payloads for so long that it needs no pages.

@@ -128,7 +128,7 @@ impl Worker {
                     Stage::Started | Stage::FirstJob => Understood::Nothing,
                 }
             }
-            (Stage::FirstJob, FrameKind::Done) if run == FIRST_JOB => {
+            (Stage::FirstJob, FrameKind::Done | FrameKind::Placed) if run == FIRST_JOB => {
                 self.stage = Stage::Ready;
                 Understood::Ready
             }
@@ -136,6 +136,10 @@ impl Worker {
                 Understood::FirstJobFailed(frame.message("a failure")?)
             }
             (Stage::Ready, FrameKind::Done) => answer(Ok(frame.payload)),
+            (Stage::Ready, FrameKind::Placed) => {
+                let region = frame.message("a place in the arena")?;
+                answer(Ok(self.proc.placed(run, region)?))
+            }
             (Stage::Ready, FrameKind::Failed) => answer(Err(frame.message("a failure")?)),
             (Stage::Ready | Stage::FirstJob, FrameKind::Note) => {
                 Understood::Note(run, frame.message("a note")?)

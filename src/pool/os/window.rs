@@ -1,4 +1,4 @@
-//! A file in memory that one process fills and another one reads, mapped by both.
+//! A file in memory through which two processes give each other bytes, mapped by both.
 
 #![expect(
     unsafe_code,
@@ -12,11 +12,11 @@ use std::sync::Arc;
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::SealFlags;
 
-/// A mapping of the whole file for who fills it.
+/// A mapping of the whole file for who says what of it the other one has.
 #[derive(Debug)]
 pub(crate) struct Slate(MmapRaw);
 
-/// A mapping of the whole file for who reads it.
+/// A mapping of the whole file for who has parts of it.
 #[derive(Debug)]
 pub(crate) struct Window(Arc<MmapRaw>);
 
@@ -53,18 +53,58 @@ impl Slate {
         }
         Some(())
     }
+
+    /// A copy of what the other process has put there, if it is inside.
+    pub(crate) fn read(&self, start: usize, length: usize) -> Option<Vec<u8>> {
+        if start.checked_add(length)? > self.0.len() {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(length);
+        // SAFETY: The range is inside of the mapping, which is backed by the file to its end. `bytes` has room for it, and is elsewhere.
+        // No reference into the mapping is made. Should the other process write there meanwhile, which it has no reason to, the copy has
+        // some of its bytes, and any bytes are bytes: nothing is believed of them before they are here, where they do not change any more.
+        unsafe {
+            std::ptr::copy_nonoverlapping(self.0.as_ptr().add(start), bytes.as_mut_ptr(), length);
+            bytes.set_len(length);
+        }
+        Some(bytes)
+    }
 }
 
 impl Window {
     /// Maps a file that cannot become shorter.
     pub(crate) fn onto(file: impl AsFd) -> io::Result<Self> {
         let file = sealed(file.as_fd())?;
-        let mapping = MmapOptions::new().map_raw_read_only(file)?;
+        let mapping = MmapOptions::new().map_raw(file)?;
         Ok(Self(Arc::new(mapping)))
     }
 
     pub(crate) fn length(&self) -> usize {
         self.0.len()
+    }
+
+    /// Where bytes lie in it, if they do.
+    pub(crate) fn place_of(&self, bytes: &[u8]) -> Option<usize> {
+        let start = bytes.as_ptr().addr().checked_sub(self.0.as_ptr().addr())?;
+        (start.checked_add(bytes.len())? <= self.length()).then_some(start)
+    }
+
+    /// Writes bytes there, if there is room. It must have been lent to this process, and every pane of it must be gone.
+    pub(crate) fn write(&mut self, start: usize, bytes: &[u8]) -> Option<()> {
+        if start.checked_add(bytes.len())? > self.length() {
+            return None;
+        }
+        // SAFETY: The range is inside of the mapping, which can be written to, and is backed by the file to its end. References into the
+        // mapping are made by panes alone, and there is none here: who calls has seen the last one go. So `bytes`, which are not there
+        // either, do not overlap it. The pool neither writes there nor reads before it is told.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                self.0.as_mut_ptr().add(start),
+                bytes.len(),
+            );
+        }
+        Some(())
     }
 
     /// Bytes of it, if it is long enough. For those that were lent, and until they are returned.
@@ -80,7 +120,7 @@ impl Window {
 impl AsRef<[u8]> for Pane {
     fn as_ref(&self) -> &[u8] {
         // SAFETY: `pane` has found the range inside the mapping, which is there as long as this value holds it, and is backed by the file
-        // to its end, since the file cannot become shorter. It is readable, and this process has no way to write to it. The pool, which is
+        // to its end, since the file cannot become shorter. It is readable, and this process writes there when no pane of it is left. The pool, which is
         // the same program in the same version and the only other one that has the file, has written the bytes before it sent the order
         // that lends them, and does not touch them until this process has sent word that it no longer looks, which it does when this value
         // and all its copies are gone (`view.rs`). What is lent overlaps nothing else that is lent.

@@ -12,6 +12,11 @@ pub struct Region {
 }
 
 impl Region {
+    /// Whether all of another one is in it.
+    pub(crate) fn contains(self, other: Self) -> bool {
+        self.offset <= other.offset && other.end() <= self.end()
+    }
+
     /// Where it ends; beyond every arena, if it would be beyond every number.
     pub(crate) fn end(self) -> u32 {
         self.offset.saturating_add(self.length)

@@ -21,6 +21,7 @@ const WHOLE: usize = 8 << 20;
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
         test("arena::payloads_of_any_size_arrive_whole", arrive),
+        test("arena::results_of_any_size_come_back_whole", come_back),
         test("arena::a_killed_worker_takes_its_arena_along", killed),
         test("arena::what_was_cancelled_gives_its_place_back", cancelled),
         test("arena::its_pages_go_when_nothing_is_there", rest),
@@ -169,6 +170,26 @@ fn resident(worker: i32) -> Option<usize> {
     let kibibytes = line.and_then(|line| line.split_whitespace().nth(1));
     let kibibytes: Option<usize> = kibibytes.and_then(|number| number.parse().ok());
     Some(kibibytes.expect("a number") << 10)
+}
+
+fn come_back() {
+    let bench = Bench::new();
+    for start in [Start::Spawn, Start::Fork] {
+        let pool = tasking(&bench, 2).start(start).build().expect("a pool");
+        let lengths = [65_535, 65_536, 1 << 20, WHOLE, 10 << 20, 3 << 20];
+        let payloads = (0..24).map(|number| bytes(number, lengths[number % lengths.len()]));
+        let tickets = payloads.map(|payload| {
+            let ticket = pool.submit(Job::task("reverse", payload.clone()));
+            (ticket, payload)
+        });
+        let tickets: Vec<(Ticket, Vec<u8>)> = tickets.collect();
+        for (ticket, mut payload) in tickets {
+            let answer = ticket.wait().expect("a result");
+            payload.reverse();
+            assert!(answer.bytes == payload, "{} bytes", payload.len());
+        }
+    }
+    bench.assert_nothing_left();
 }
 
 /// A pool that lends what is not its to lend, to a real worker.

@@ -87,6 +87,11 @@ fn wrong_words() {
             "a Returned frame for job 1",
         ),
         (
+            "places",
+            "a payload in the arena, where nothing else is",
+            "100 bytes at 4096 for job 1: that was not lent",
+        ),
+        (
             "prints",
             "a frame",
             "bytes that start with `usage: something`",

@@ -154,6 +154,14 @@ fn faulty_worker(fault: &str) -> ExitCode {
                 let returned = Frame::new(FrameKind::Returned, frame.job, Vec::new());
                 return stay(&mut stream, &encoded(&returned));
             }
+            "places" => {
+                let region = planish_pool::wire::Region {
+                    offset: 4096,
+                    length: 100,
+                };
+                let placed = Frame::with(FrameKind::Placed, frame.job, &region);
+                return stay(&mut stream, &encoded(&placed.expect("it encodes")));
+            }
             "aborts" => std::process::abort(),
             "exits" => return ExitCode::SUCCESS,
             "panics" => panic!("a bug in a handler"),

@@ -57,6 +57,9 @@ pub(crate) fn handlers() -> Handlers {
             }
         })
         .with_task("hoard", hoard)
+        .with_task("reverse", |bytes, _| {
+            Ok(bytes.iter().rev().copied().collect())
+        })
         .with_task("panic", |_, _| panic!("a mistake in the task"))
 }
 
