@@ -109,8 +109,8 @@ def recurrent():
             case.expect(case.call(f"aten::quantized_{name}.data", *args)[output])
 
 
-def rows(op, *args):
-    case = Case(op)
+def rows(op, *args, near=False):
+    case = Case(op, near=near)
     case.expect(case.call(op, *args))
 
 
@@ -174,9 +174,48 @@ def floats():
         case.expect(case.call(f"aten::{name}.data", *args)[0])
 
 
+def wholes():
+    """Losses, and numbers that are searched for, counted, ranked or measured."""
+    a, b, p = torch.randn(3, 40), torch.randn(3, 40), torch.rand(3, 40)
+    for how in range(3):
+        rows("aten::smooth_l1_loss", a, b, how, 0.7)
+        rows("aten::huber_loss", a, b, how, 0.7)
+        rows("aten::kl_div", a, p, how, near=True)
+        classes = torch.from_numpy(rng.integers(0, 40, 3))
+        rows("aten::nll_loss_nd", a, classes, p[0], how, -100)
+        rows("aten::nll_loss_nd", torch.randn(70, 4), torch.from_numpy(rng.integers(0, 4, 70)), None, how, 2)
+    edges = torch.tensor([-1.0, -0.25, 0.5])
+    for right in (False, True):
+        rows("aten::bucketize.Tensor", a, edges, right, right)
+        rows("aten::searchsorted.Tensor", a.sort()[0], b, False, right)
+    rows("aten::isin.Tensor_Tensor", torch.arange(9), torch.tensor([3, 7, 11]), False, True)
+    rows("aten::bincount", torch.from_numpy(rng.integers(0, 9, 50)), torch.rand(50), 12)
+    rows("aten::histc", a, 7, -1, 1)
+    rows("aten::histc", a, 7)
+    ties = torch.from_numpy(rng.integers(0, 4, (3, 40))).float()
+    for output in range(2):
+        for op, args in (("mode", (1,)), ("topk", (7, 1, True, True)), ("topk", (7, 1, False, True)), ("topk", (30, 1))):
+            case = Case(f"{op} {args}, output {output}")
+            case.expect(case.call(f"aten::{op}", ties, *args)[output])
+    for how in ("linear", "lower", "higher", "nearest", "midpoint"):
+        rows("aten::quantile", a, torch.tensor([0.3, 0.5, 0.77]), 1, False, how, near=how == "linear")
+    rows("aten::cdist", a, b, 2.0, None)
+    rows("aten::cdist", torch.randn(2, 30, 9), torch.randn(27, 9), 2.0, None, near=True)
+    rows("aten::renorm", a, 2, 1, 0.5, near=True)
+    for op in ("trapezoid.dx", "cumulative_trapezoid.dx"):
+        rows(f"aten::{op}", a, 0.3, 1)
+    rows("aten::trapezoid.x", a, torch.rand(40).sort()[0], 1)
+    image = torch.randn(2, 3, 9, 8)
+    rows("aten::_upsample_bilinear2d_aa", image, [4, 11], False, near=True)
+    case = Case("max_unpool2d")
+    pooled = case.call("aten::max_pool2d_with_indices", image, [2, 2])
+    case.expect(case.call("aten::max_unpool2d", pooled[0], pooled[1], [9, 8]))
+
+
 embeddings()
 floats()
 fused()
 indexed()
 recurrent()
+wholes()
 save(options.out)

@@ -9,8 +9,8 @@ An operator enters the table when it belongs to one of the NAMESPACES and its na
 what is internal to PyTorch's executors and backends, gradients, linear algebra, sparse and nested tensors.
 
 Every overload of such a name is written, in the order in which PyTorch registered it (the order in
-which TorchScript tries overloads), except those that write into a keyword-only `out` argument: no
-archive can reach them without naming `out`, and none of the supported ones does.
+which TorchScript tries overloads). Names that only write to a tensor that is given (`out`) and have
+no plain overload stay out.
 
     tools/schemas.py --out src/ir/schemas.txt
 """
@@ -62,22 +62,17 @@ def parse_args():
     return parser.parse_args()
 
 
-def writes_out(schema):
-    """Whether an overload writes into a keyword-only argument."""
-    return any(a.kwarg_only and a.is_out for a in schema.arguments)
-
-
 def render(names):
     """The table as text: names in ASCII order, overloads in registration order."""
     lines = [
         f"# Operator schemas of PyTorch {torch.__version__.split('+')[0]}, made by tools/schemas.py.",
         "# One schema a line; names in ASCII order, overloads of one name in the order of registration,",
-        "# which is the order in which TorchScript tries them. SymInt is written int; out variants are left out.",
+        "# which is the order in which TorchScript tries them. SymInt is written int.",
     ]
     for name in sorted(names):
-        for schema in torch._C._jit_get_schemas_for_operator(name):
-            if not writes_out(schema):
-                lines.append(str(schema).replace("SymInt", "int"))
+        overloads = torch._C._jit_get_schemas_for_operator(name)
+        if not all(any(a.kwarg_only and a.is_out for a in schema.arguments) for schema in overloads):
+            lines.extend(str(schema).replace("SymInt", "int") for schema in overloads)
     return "\n".join(lines) + "\n"
 
 

@@ -319,6 +319,7 @@ pub(crate) fn apply_kernel(
     let Some(meaning) = ops::find(op) else {
         return Err(Error::Unsupported(format!("the operator {op}")));
     };
+    let (args, outs) = args.split_at(args.len().saturating_sub(meaning.outs));
     let call = Call {
         op: meaning.op,
         args,
@@ -329,6 +330,9 @@ pub(crate) fn apply_kernel(
         Kernel::One(run) => vec![run(&call)?],
         Kernel::Many(run) => run(&call)?,
     };
+    if !outs.is_empty() {
+        return ops::write_out(outs, &results);
+    }
     match (meaning.in_place, &results[..], args) {
         (Some(in_place), [result], [target, ..]) => Ok(vec![in_place.change(target, result)?]),
         _ => Ok(results),

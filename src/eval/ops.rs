@@ -19,6 +19,7 @@ mod conv;
 mod create;
 mod cubic;
 mod diagonal;
+mod distance;
 mod einsum;
 mod elementwise;
 mod fake_quant;
@@ -26,11 +27,13 @@ mod grid_sample;
 mod index;
 mod join;
 mod list;
+mod loss;
 mod matmul;
 mod moments;
 mod norm;
 mod number;
 mod order;
+mod out;
 mod pack;
 mod pad;
 mod pool;
@@ -38,19 +41,25 @@ mod quant;
 mod quantized;
 mod recurrent;
 mod reduce;
+mod resample;
 mod rnn;
 mod running;
 mod scatter;
+mod search;
+mod select;
 mod sequence;
 mod shape;
 mod softmax;
 mod sort;
 mod special;
+mod statistics;
 mod ternary;
 mod text;
+mod trapezoid;
 #[cfg(test)]
 mod trial;
 mod unfold;
+mod unpool;
 mod upsample;
 mod vector;
 mod window;
@@ -64,6 +73,7 @@ use crate::call::Call;
 use crate::{Result, Value};
 
 pub(crate) use alias::find;
+pub(crate) use out::write as write_out;
 pub(crate) use pack::packed_method;
 pub(crate) use shape::chunks;
 
@@ -88,12 +98,14 @@ const TABLES: &[Table] = &[
     conv::OPS,
     create::OPS,
     diagonal::OPS,
+    distance::OPS,
     einsum::OPS,
     fake_quant::OPS,
     grid_sample::OPS,
     index::OPS,
     join::OPS,
     list::OPS,
+    loss::OPS,
     matmul::OPS,
     moments::OPS,
     norm::OPS,
@@ -110,16 +122,21 @@ const TABLES: &[Table] = &[
     quantized::unary::OPS,
     recurrent::OPS,
     reduce::OPS,
+    resample::OPS,
     rnn::OPS,
     running::OPS,
     scatter::OPS,
+    search::OPS,
     sequence::OPS,
     shape::OPS,
     softmax::OPS,
     sort::OPS,
+    statistics::OPS,
     ternary::OPS,
     text::OPS,
+    trapezoid::OPS,
     unfold::OPS,
+    unpool::OPS,
     upsample::OPS,
 ];
 

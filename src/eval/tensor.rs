@@ -188,9 +188,9 @@ impl Tensor {
         parts
     }
 
-    /// Makes this tensor, for all who hold it, what `view` is: another view of its own storage.
+    /// Makes this tensor, for all who hold it, what `view` is: another view of its own storage, or anything if it has no elements.
     pub(crate) fn turn_into(&self, view: &Self) -> Result<()> {
-        if !self.shares_storage(view) {
+        if !self.shares_storage(view) && self.numel() > 0 {
             return Err(Error::Invalid(format!(
                 "{view:?} is no view of {self:?}, which cannot become it"
             )));

@@ -2,7 +2,8 @@
 //!
 //! Taking apart what was just put together (tuples, and lists that nothing writes to), comparing with `None` what cannot be `None`, casts
 //! to the type that a value has anyway, branches that give back their condition, the rank of what a quantized convolution makes, the sizes of
-//! a new tensor, comparing a value with itself, dropout that does not train, and numbers that tracing turned into tensors and back.
+//! a new tensor, comparing a value with itself, dropout that does not train, numbers that tracing turned into tensors and back, and adding
+//! zero to floats or multiplying them by one.
 //!
 //! ```text
 //! before: %t : (int, int) = prim::TupleConstruct(%a, %b)
@@ -140,6 +141,12 @@ fn replacement(graph: &mut Graph, aliases: &Aliases, id: NodeId) -> Option<Vec<V
             ])
         }
         "aten::Int" => number_of(graph, id, first),
+        "aten::add" | "aten::sub" | "aten::mul" | "aten::div" if adds_nothing(graph, id) => {
+            let written = [first, node.outputs()[0]];
+            let shared = written.iter().any(|value| aliases.is_written(*value));
+            // The caller would get its own tensor back.
+            (!shared && !aliases.is_outside(first)).then(|| vec![first])
+        }
         "prim::If" if node.outputs().len() == 1 => {
             let result = |block: usize| {
                 let block = graph.block(*node.blocks().get(block)?);
@@ -182,6 +189,53 @@ fn replacement(graph: &mut Graph, aliases: &Aliases, id: NodeId) -> Option<Vec<V
         }
         _ => None,
     }
+}
+
+/// Whether a node adds zero to floats, or multiplies or divides them by one.
+///
+/// A negative zero loses its sign when zero is added to it, and keeps it here, as in PyTorch.
+fn adds_nothing(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    let is = |index: usize, wanted: f64| {
+        let number = node
+            .inputs()
+            .get(index)
+            .and_then(|value| graph.constant(*value));
+        match number {
+            Some(Literal::Int(number)) => *number as f64 == wanted,
+            Some(Literal::Float(number)) => *number == wanted,
+            _ => false,
+        }
+    };
+    let nothing = match node.op().name().as_str() {
+        "aten::add" | "aten::sub" => is(1, 0.0) && is(2, 1.0),
+        _ => is(1, 1.0) && node.inputs().len() == 2,
+    };
+    nothing && is_real(graph, node.inputs()[0])
+}
+
+/// Whether a tensor is known to hold floats.
+fn is_real(graph: &Graph, tensor: ValueId) -> bool {
+    /// Operators looked at on the way up.
+    const MOST: usize = 64;
+    let mut at = tensor;
+    for _ in 0..MOST {
+        let Some(producer) = graph.producer(at) else {
+            return false;
+        };
+        let node = graph.node(producer);
+        match node.op().name().as_str() {
+            "aten::dequantize" | "aten::conv1d" | "aten::conv2d" | "aten::conv3d"
+            | "aten::linear" | "aten::batch_norm" | "aten::layer_norm" => {
+                return *graph.ty(at) == Type::Tensor(None);
+            }
+            "aten::add" | "aten::sub" | "aten::mul" | "aten::div" | "aten::relu" => {
+                at = node.inputs()[0];
+            }
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// The element at an index, which may count from the end.

@@ -15,7 +15,7 @@ use crate::unfused::leaves_in_float;
 pub(crate) enum Defect {
     /// `quantized::add_scalar_out` with its input as its output: the new scale is set before the codes are read by the old one.
     InPlace,
-    /// Defect B8: an instance norm with running statistics takes those of the batch.
+    /// Defect B8: an instance norm with running statistics takes those of the batch; and a batch norm that trains takes the running ones.
     BatchStatistics,
     /// fbgemm alone answers otherwise: its depthwise convolutions saturate, or a sum of floats that was left is rounded to another code.
     Engine,
@@ -46,7 +46,7 @@ impl Defect {
                 "PyTorch adds a number in place and reads the codes by the new scale; equal to the bit with that put in"
             }
             Self::BatchStatistics => {
-                "PyTorch drops an instance norm's running statistics (B8); outputs equal those of the module before"
+                "PyTorch swaps a norm's running statistics and the batch's (B8); outputs equal those of the module before"
             }
             Self::Engine => {
                 "fbgemm alone differs; outputs equal to the bit another engine's and those of the module before"
@@ -159,16 +159,27 @@ fn drops_statistics(
     theirs: &[Graph],
     found: &[(Kind, String)],
 ) -> bool {
-    /// What planish keeps around an instance norm that it leaves in float.
-    const KEPT: [&str; 3] = [
+    /// What planish keeps around a norm that it leaves in float.
+    const KEPT: [&str; 4] = [
+        "aten::batch_norm",
         "aten::instance_norm",
         "aten::dequantize",
         "aten::quantize_per_tensor",
     ];
     let forward = forward(ours);
-    count(theirs, "quantized::instance_norm") > count(&forward, "quantized::instance_norm")
+    let fuses = |kind: &str| {
+        let fused = [
+            format!("quantized::{kind}"),
+            format!("quantized::{kind}_relu"),
+        ];
+        let count = |graphs: &[Graph]| fused.iter().map(|name| count(graphs, name)).sum::<usize>();
+        count(theirs) > count(&forward)
+    };
+    let instance = fuses("instance_norm")
         && (count(&forward, "aten::instance_norm") > 0
-            || count(&forward, "quantized::batch_norm") > 0)
+            || count(&forward, "quantized::batch_norm") > 0);
+    let trains = fuses("batch_norm") && count(&forward, "aten::batch_norm") > 0;
+    (instance || trains)
         && found.iter().all(|(kind, what)| match kind {
             Kind::Outputs => true,
             Kind::Leftover => KEPT

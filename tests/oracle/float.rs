@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use planish::ir::{Attr, Graph, Type};
+use planish::ir::{Attr, Graph, Literal, NodeId, Type};
 
 /// Operators that compute in float what could be computed on codes, and the way between the two.
 const COUNTED: &[&str] = &[
@@ -152,16 +152,32 @@ const NOT_PINNED: &[&str] = &[
     "aten::pairwise_distance",
     "aten::mse_loss",
     "aten::l1_loss",
+    "aten::binary_cross_entropy",
+    "aten::binary_cross_entropy_with_logits",
+    "aten::cdist",
+    "aten::cross_entropy_loss",
+    "aten::digamma",
+    "aten::huber_loss",
+    "aten::kl_div",
+    "aten::lgamma",
+    "aten::nll_loss_nd",
+    "aten::quantile",
+    "aten::renorm",
+    "aten::sinc",
+    "aten::smooth_l1_loss",
+    "aten::soft_margin_loss",
+    "aten::_upsample_bilinear2d_aa",
+    "aten::_upsample_bicubic2d_aa",
 ];
 
-/// How often each operator stands in the graphs and in the bodies of their forks; in-place forms count as the others, and numbers and
-/// strings do not count.
+/// How often each operator stands in the graphs and in the bodies of their forks, in a loop as often as the loop is known to run; in-place
+/// forms count as the others, and numbers and strings do not count.
 pub(crate) fn counts<'g>(graphs: impl Iterator<Item = &'g Graph>) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     let mut open: Vec<&Graph> = graphs.collect();
     while let Some(graph) = open.pop() {
-        for node in graph.walk() {
-            let node = graph.node(node);
+        for id in graph.walk() {
+            let node = graph.node(id);
             open.extend(node.attrs().filter_map(|(_, attr)| match attr {
                 Attr::Graph(body) => Some(&**body),
                 _ => None,
@@ -169,11 +185,33 @@ pub(crate) fn counts<'g>(graphs: impl Iterator<Item = &'g Graph>) -> BTreeMap<St
             let mut outputs = node.outputs().iter().map(|value| graph.ty(*value));
             let name = plain(node.op().name().as_str());
             if COUNTED.contains(&name) && !outputs.all(is_plain) {
-                *counts.entry(name.to_owned()).or_default() += 1;
+                *counts.entry(name.to_owned()).or_default() += rounds(graph, id);
             }
         }
     }
     counts
+}
+
+/// How often the loops around a node run, as far as they say so: unrolling one is no change.
+fn rounds(graph: &Graph, node: NodeId) -> usize {
+    let mut rounds = 1;
+    let mut at = Some(node);
+    while let Some(inner) = at {
+        at = graph.block(graph.block_of(inner)).parent();
+        let Some(outer) = at.map(|node| graph.node(node)) else {
+            break;
+        };
+        let trips = outer
+            .inputs()
+            .first()
+            .and_then(|trips| graph.constant(*trips));
+        if let (true, Some(Literal::Int(trips))) = (outer.op().is("prim::Loop"), trips)
+            && (1..=64).contains(trips)
+        {
+            rounds *= *trips as usize;
+        }
+    }
+    rounds
 }
 
 fn is_plain(ty: &Type) -> bool {

@@ -4,7 +4,7 @@ use planish_ir::Op;
 
 use super::join::convert_into;
 use super::quantized::unary::overwrite;
-use super::{Kernel, kernel};
+use super::{Kernel, kernel, out};
 use crate::{Error, Result, Tensor, Value};
 
 /// Other names of operators, in all overloads.
@@ -56,9 +56,11 @@ const NAMES: &[(&str, &str)] = &[
     ("aten::special_expit", "aten::sigmoid"),
     ("aten::special_expm1", "aten::expm1"),
     ("aten::special_log1p", "aten::log1p"),
+    ("aten::special_log_softmax", "aten::log_softmax"),
     ("aten::special_logit", "aten::logit"),
     ("aten::special_logsumexp", "aten::logsumexp"),
     ("aten::special_round", "aten::round"),
+    ("aten::special_softmax", "aten::softmax"),
     ("aten::special_xlogy", "aten::xlogy"),
     ("aten::subtract", "aten::sub"),
     ("aten::swapaxes", "aten::transpose"),
@@ -86,6 +88,8 @@ pub(crate) struct Meaning {
     pub(crate) kernel: Kernel,
     /// The operator as which the kernel computes.
     pub(crate) op: Op,
+    /// How many of the last arguments take the results.
+    pub(crate) outs: usize,
     /// How the first argument becomes the result, where it does.
     pub(crate) in_place: Option<InPlace>,
 }
@@ -101,6 +105,12 @@ pub(crate) enum InPlace {
 
 /// The meaning of an operator, if it has one here.
 pub(crate) fn find(op: Op) -> Option<Meaning> {
+    if let Some((plain, outs)) = out::without(op) {
+        return Some(Meaning {
+            outs,
+            ..find(plain)?
+        });
+    }
     if let Some(meaning) = named(op.name().as_str(), op) {
         return Some(meaning);
     }
@@ -132,6 +142,7 @@ fn named(name: &str, op: Op) -> Option<Meaning> {
         Some(Meaning {
             kernel,
             op,
+            outs: 0,
             in_place: None,
         })
     };

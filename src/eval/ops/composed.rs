@@ -30,17 +30,15 @@ pub(super) const OPS: Table = &[
     ("aten::addmv", One(addmv)),
     ("aten::cross", One(cross)),
     ("aten::diff", One(differences)),
-    ("aten::cosine_similarity", One(cosine_similarity)),
-    ("aten::pairwise_distance", One(pairwise_distance)),
-    ("aten::mse_loss", One(loss)),
-    ("aten::l1_loss", One(loss)),
+    ("aten::addr", One(addr)),
+    ("aten::sinc", One(sinc)),
     ("aten::equal", One(equal)),
     ("aten::isclose", One(close)),
     ("aten::allclose", One(all_close)),
 ];
 
 /// What another operator makes of the arguments: a tensor.
-fn made(call: &Call<'_>, op: &str, args: &[Value]) -> Result<Tensor> {
+pub(super) fn made(call: &Call<'_>, op: &str, args: &[Value]) -> Result<Tensor> {
     match call.other(op, args)? {
         Value::Tensor(tensor) => Ok(tensor),
         other => Err(Error::Invalid(format!(
@@ -396,11 +394,7 @@ fn differences(call: &Call<'_>) -> Result<Value> {
         _ => "aten::sub.Tensor",
     };
     for _ in 0..times.min(out.shape()[dim]) {
-        let count = (out.shape()[dim] - 1).max(0);
-        let (later, sooner) = (
-            out.slice(dim, i64::from(count > 0), count, 1)?,
-            out.slice(dim, 0, count, 1)?,
-        );
+        let (later, sooner) = super::trapezoid::steps(&out, dim)?;
         let mut args = vec![later.into(), sooner.into()];
         args.extend((op == "aten::sub.Tensor").then_some(Value::Int(1)));
         out = made(call, op, &args)?;
@@ -408,63 +402,38 @@ fn differences(call: &Call<'_>) -> Result<Value> {
     Ok(out.into())
 }
 
-/// `cosine_similarity(a, b, dim, eps)`: both are divided by their lengths first.
-fn cosine_similarity(call: &Call<'_>) -> Result<Value> {
-    let (dim, eps) = (call.int_or(2, 1)?, call.float_or(3, 1e-8)?);
-    let (_, _, pair) = super::elementwise::broadcast(&[call.tensor(0)?, call.tensor(1)?])?;
-    let dims = Value::ints(&[dim]);
-    let unit = |tensor: &Tensor| {
-        let args = [
-            tensor.clone().into(),
-            Value::Int(2),
-            dims.clone(),
-            true.into(),
-            Value::None,
-        ];
-        let length = call.other("aten::linalg_vector_norm", &args)?;
-        let length = call.other("aten::clamp_min", &[length, Value::Float(eps)])?;
-        call.other("aten::div.Tensor", &[tensor.clone().into(), length])
+/// `addr(matrix, vector, vector, beta, alpha)`
+fn addr(call: &Call<'_>) -> Result<Value> {
+    let scaled = |tensor: Value, index: usize| match call.scalar_opt(index)? {
+        None | Some(crate::call::Scalar::Int(1)) => Ok(tensor),
+        Some(by) => call.other("aten::mul.Scalar", &[tensor, by.into()]),
     };
-    let units: Vec<Value> = pair.iter().map(unit).collect::<Result<_>>()?;
-    let products = call.other("aten::mul.Tensor", &units)?;
-    call.other(
-        "aten::sum.dim_IntList",
-        &[products, dims, false.into(), Value::None],
-    )
-}
-
-/// `pairwise_distance(a, b, p, eps, keepdim)`
-fn pairwise_distance(call: &Call<'_>) -> Result<Value> {
-    let (p, eps) = (call.float_or(2, 2.0)?, call.float_or(3, 1e-6)?);
-    let one = Value::Int(1);
-    let apart = call.other(
-        "aten::sub.Tensor",
-        &[call.get(0).clone(), call.get(1).clone(), one.clone()],
+    let product = scaled(
+        call.other("aten::outer", &[call.get(1).clone(), call.get(2).clone()])?,
+        4,
     )?;
-    let apart = call.other("aten::add.Scalar", &[apart, Value::Float(eps), one])?;
-    let (last, keep) = (Value::ints(&[-1]), call.bool_or(4, false)?);
     call.other(
-        "aten::norm.ScalarOpt_dim",
-        &[apart, Value::Float(p), last, keep.into()],
+        "aten::add.Tensor",
+        &[scaled(call.get(0).clone(), 3)?, product, Value::Int(1)],
     )
 }
 
-/// `mse_loss(a, b, reduction)` and `l1_loss`; a reduction is 0 for none, 1 for the mean, 2 for the sum.
-fn loss(call: &Call<'_>) -> Result<Value> {
-    let args = [call.get(0).clone(), call.get(1).clone(), Value::Int(1)];
-    let apart = call.other("aten::sub.Tensor", &args)?;
-    let each = if call.short_name() == "mse_loss" {
-        "aten::square"
-    } else {
-        "aten::abs"
-    };
-    let each = call.other(each, &[apart])?;
-    match call.int_or(2, 1)? {
-        0 => Ok(each),
-        1 => call.other("aten::mean", &[each, Value::None]),
-        2 => call.other("aten::sum", &[each, Value::None]),
-        _ => Err(call.wrong(2, "a reduction of 0, 1 or 2")),
-    }
+/// The sine of pi times a number, divided by it; one at zero.
+fn sinc(call: &Call<'_>) -> Result<Value> {
+    let turned = made(
+        call,
+        "aten::mul.Scalar",
+        &[call.get(0).clone(), Value::Float(std::f64::consts::PI)],
+    )?;
+    let sine = call.other("aten::sin", &[turned.clone().into()])?;
+    let divided = made(call, "aten::div.Tensor", &[sine, turned.clone().into()])?;
+    let zeros = turned.to_f64()?.into_iter().zip(divided.to_f64()?);
+    divided.write_f64(
+        &zeros
+            .map(|(x, y)| if x == 0.0 { 1.0 } else { y })
+            .collect::<Vec<_>>(),
+    )?;
+    Ok(divided.into())
 }
 
 /// Whether shapes and elements are equal.

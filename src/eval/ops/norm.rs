@@ -1,4 +1,4 @@
-//! Normalizations of floats; in training by the statistics of the batch, as far as none are kept.
+//! Normalizations of floats; in training by the statistics of the batch, which move those that are kept.
 //!
 //! Floats are computed in PyTorch's order; doubles as they come.
 
@@ -29,14 +29,12 @@ fn batch_norm(call: &Call<'_>) -> Result<Value> {
     if !call.bool_or(5, false)? {
         return running_norm(call, input, channels, eps);
     }
-    if !call.is_none(3) || !call.is_none(4) {
-        return Err(call.unsupported("in training, where it changes running statistics"));
-    }
     // One group for each channel of the whole batch.
     let rows = input.transpose(0, 1)?;
     let mut shape = Dims::from_slice(&[1, channels]);
     shape.push(rows.numel() as i64 / channels.max(1));
     let rows = rows.reshape(&shape)?;
+    keep_statistics(call, &rows, channels)?;
     let normed = grouped(call, &rows, channels, [1, 2], eps, statistics)?;
     let normed = normed
         .as_tensor()
@@ -46,6 +44,37 @@ fn batch_norm(call: &Call<'_>) -> Result<Value> {
     let out = like(input, input.dtype())?;
     super::join::convert_into(&normed.reshape(&shape)?.transpose(0, 1)?, &out)?;
     Ok(out.into())
+}
+
+/// Brings what is known of earlier batches, the running mean and variance, nearer to this one, by the share in argument 6.
+fn keep_statistics(call: &Call<'_>, rows: &Tensor, channels: i64) -> Result<()> {
+    if call.is_none(3) && call.is_none(4) {
+        return Ok(());
+    }
+    let share = call.float_or(6, 0.1)?;
+    let values = rows.to_f64()?;
+    let len = values.len() / channels.max(1) as usize;
+    if len < 2 {
+        return Err(call.wrong(0, "more than one value for each channel"));
+    }
+    let count = len as f64;
+    let (mut means, mut vars) = (
+        per_channel(call, 3, channels, Some(0.0))?,
+        per_channel(call, 4, channels, Some(0.0))?,
+    );
+    for (at, row) in values.chunks_exact(len).enumerate() {
+        let mean = row.iter().sum::<f64>() / count;
+        let single = f64::from(mean as f32);
+        let squares: f64 = row.iter().map(|x| (x - single) * (x - single)).sum();
+        means[at] = share * mean + (1.0 - share) * means[at];
+        vars[at] = share * (squares / (count - 1.0)) + (1.0 - share) * vars[at];
+    }
+    for (index, values) in [(3, means), (4, vars)] {
+        if let Some(kept) = call.tensor_opt(index)? {
+            kept.write_f64(&values)?;
+        }
+    }
+    Ok(())
 }
 
 /// Mean and variance, summed in double precision, of differences that are rounded.

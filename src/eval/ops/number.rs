@@ -41,6 +41,8 @@ pub(super) const OPS: Table = &[
     ("aten::atanh", One(atanh)),
     ("aten::erf", One(erf)),
     ("aten::erfc", One(erfc)),
+    ("aten::lgamma", One(lgamma)),
+    ("aten::digamma", One(digamma)),
     ("aten::exp2", One(exp2)),
     ("aten::frac", One(frac)),
     ("aten::deg2rad", One(deg2rad)),
@@ -201,6 +203,14 @@ fn erf(call: &Call<'_>) -> Result<Value> {
 
 fn erfc(call: &Call<'_>) -> Result<Value> {
     real(call, super::special::erfc)
+}
+
+fn lgamma(call: &Call<'_>) -> Result<Value> {
+    real(call, super::special::log_gamma)
+}
+
+fn digamma(call: &Call<'_>) -> Result<Value> {
+    real(call, super::special::digamma)
 }
 
 fn exp2(call: &Call<'_>) -> Result<Value> {

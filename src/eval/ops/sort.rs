@@ -4,6 +4,7 @@ use planish_ir::{DType, Dims};
 
 use super::quant::{empty, per_tensor};
 use super::reduce::rows;
+use super::select::{self, Item};
 use super::{Kernel, Table};
 use crate::call::Call;
 use crate::{Error, MemoryFormat, Result, Tensor, Value};
@@ -51,7 +52,17 @@ fn topk(call: &Call<'_>) -> Result<Vec<Value>> {
     if !(0..=size).contains(&count) {
         return Err(call.wrong(1, "at most as many as there are"));
     }
-    sorted(tensor, dim, call.bool_or(3, true)?, count)
+    let (largest, in_order) = (call.bool_or(3, true)?, call.bool_or(4, true)?);
+    ordered(tensor, dim, count, |row| {
+        let mut items: Vec<Item> = row.iter().copied().zip(0..).collect();
+        select::first(
+            &mut items,
+            count as usize,
+            in_order,
+            &select::order(largest),
+        );
+        items.into_iter().map(|(_, at)| at).collect()
+    })
 }
 
 /// `kthvalue(tensor, k, dim, keepdim)`: the k-th smallest of each row, and where it stood.
@@ -126,6 +137,26 @@ fn placed(
 
 /// The first `count` elements of each row in order, and where they stood; equal elements keep their order.
 fn sorted(tensor: &Tensor, dim: usize, descending: bool, count: i64) -> Result<Vec<Value>> {
+    ordered(tensor, dim, count, |row| {
+        let mut at: Vec<usize> = (0..row.len()).collect();
+        at.sort_by(|a, b| {
+            // NaN counts as the largest.
+            let order = row[*a]
+                .partial_cmp(&row[*b])
+                .unwrap_or(row[*a].is_nan().cmp(&row[*b].is_nan()));
+            if descending { order.reverse() } else { order }
+        });
+        at
+    })
+}
+
+/// The first `count` elements of each row in an order that is given as places, and these places.
+fn ordered(
+    tensor: &Tensor,
+    dim: usize,
+    count: i64,
+    order_of: impl Fn(&[f64]) -> Vec<usize>,
+) -> Result<Vec<Value>> {
     if tensor.rank() == 0 {
         let zero = Tensor::scalar(0i64)?;
         return Ok(vec![tensor.clone().into(), zero.into()]);
@@ -152,15 +183,8 @@ fn sorted(tensor: &Tensor, dim: usize, descending: bool, count: i64) -> Result<V
     };
     let mut order = Vec::with_capacity(places.numel());
     for row in numbers.chunks_exact(len.max(1)) {
-        let mut at: Vec<usize> = (0..len).collect();
-        at.sort_by(|a, b| {
-            // NaN counts as the largest.
-            let order = row[*a]
-                .partial_cmp(&row[*b])
-                .unwrap_or(row[*a].is_nan().cmp(&row[*b].is_nan()));
-            if descending { order.reverse() } else { order }
-        });
-        order.extend(at.into_iter().take(count as usize).map(|at| at as i64));
+        let at = order_of(row).into_iter().take(count as usize);
+        order.extend(at.map(|at| at as i64));
     }
     let picked = numbers
         .chunks_exact(len.max(1))
