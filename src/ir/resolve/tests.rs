@@ -165,7 +165,7 @@ fn an_untyped_empty_list_fits_any_list() {
 
 #[test]
 fn errors_list_the_candidates_with_the_first_reason() {
-    let error = resolve("aten::relu".into(), &[Argument::of(Type::Str)], &[])
+    let error = resolve("aten::relu_".into(), &[Argument::of(Type::Str)], &[])
         .expect_err("a string is no tensor");
     assert_eq!(error.candidates.len(), 1);
     assert!(matches!(
@@ -190,7 +190,7 @@ fn errors_list_the_candidates_with_the_first_reason() {
             .iter()
             .map(|name| (Sym::new(name), tensor()))
             .collect();
-        let error = resolve("aten::relu".into(), &positional, &keywords).expect_err(expected);
+        let error = resolve("aten::relu_".into(), &positional, &keywords).expect_err(expected);
         assert_eq!(error.candidates[0].1.to_string(), expected);
     }
     let unknown = resolve("mine::unheard_of".into(), &[], &[]).expect_err("not declared");
