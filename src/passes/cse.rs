@@ -16,8 +16,9 @@ use foldhash::fast::FixedState;
 use planish_ir::{At, Attr, BlockId, Effects, Graph, GraphModule, Literal, NodeId, Tensor};
 
 use crate::analysis::alias::Aliases;
-use crate::analysis::objects::{Objects, objects};
+use crate::analysis::objects::Objects;
 use crate::distinct::Distinct;
+use crate::optimize::on_each_method;
 use crate::pass::{Changed, Pass, PassCx, PassError};
 
 /// The pass.
@@ -34,15 +35,10 @@ impl Pass for Cse {
     }
 
     fn run(&self, module: &mut GraphModule, _: &mut PassCx<'_>) -> Result<Changed, PassError> {
-        let mut changed = 0;
-        for (_, id) in module.root_methods() {
-            let objects = objects(module, module.root(), &module.method(id).graph);
-            let graph = &mut module.method_mut(id).graph;
-            let aliases = Aliases::of_writes(graph, &objects);
-            changed += pool_constants(graph, &aliases);
-            changed += eliminate_common_subexpressions(graph, &objects, &aliases);
-        }
-        Ok(Changed(changed))
+        Ok(on_each_method(module, |graph, objects, aliases| {
+            pool_constants(graph, aliases)
+                + eliminate_common_subexpressions(graph, objects, aliases)
+        }))
     }
 }
 

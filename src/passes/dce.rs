@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use planish_ir::{At, Def, Effects, Graph, GraphModule, NodeId, Op, SecondaryMap, ValueId};
 
 use crate::analysis::alias::Aliases;
-use crate::analysis::objects::objects;
+use crate::optimize::on_each_method;
 use crate::pass::{Changed, Pass, PassCx, PassError};
 
 /// The pass.
@@ -35,14 +35,9 @@ impl Pass for Dce {
     }
 
     fn run(&self, module: &mut GraphModule, _: &mut PassCx<'_>) -> Result<Changed, PassError> {
-        let mut changed = 0;
-        for (_, id) in module.root_methods() {
-            let objects = objects(module, module.root(), &module.method(id).graph);
-            let graph = &mut module.method_mut(id).graph;
-            let aliases = Aliases::of_writes(graph, &objects);
-            changed += eliminate_dead_code(graph, &aliases);
-        }
-        Ok(Changed(changed))
+        Ok(on_each_method(module, |graph, _, aliases| {
+            eliminate_dead_code(graph, aliases)
+        }))
     }
 }
 

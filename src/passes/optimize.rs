@@ -8,7 +8,7 @@ use crate::build_lists::build_lists;
 use crate::const_fold::fold_constants;
 use crate::cse::{eliminate_common_subexpressions, pool_constants};
 use crate::dce::eliminate_dead_code;
-use crate::pass::PassCx;
+use crate::pass::{Changed, PassCx};
 use crate::peephole::simplify;
 use crate::unroll::unroll_loops;
 
@@ -81,6 +81,21 @@ pub(crate) fn optimize(
         }
     }
     changed
+}
+
+/// Runs one step over every method of the root, for the pass that is nothing else.
+pub(crate) fn on_each_method(
+    module: &mut GraphModule,
+    step: impl Fn(&mut Graph, &Objects, &Aliases) -> usize,
+) -> Changed {
+    let methods = module.root_methods().into_iter();
+    let changed = methods.map(|(_, id)| {
+        let objects = objects(module, module.root(), &module.method(id).graph);
+        let graph = &mut module.method_mut(id).graph;
+        let aliases = Aliases::of_writes(graph, &objects);
+        step(graph, &objects, &aliases)
+    });
+    Changed(changed.sum())
 }
 
 /// Runs steps one after another; returns how many rewrites they made.

@@ -15,7 +15,7 @@
 use planish_ir::{At, DType, Effects, Graph, GraphModule, Literal, NodeId, Op, Type, ValueId};
 
 use crate::analysis::alias::Aliases;
-use crate::analysis::objects::objects;
+use crate::optimize::on_each_method;
 use crate::pass::{Changed, Pass, PassCx, PassError};
 
 /// The pass.
@@ -32,14 +32,9 @@ impl Pass for Peephole {
     }
 
     fn run(&self, module: &mut GraphModule, _: &mut PassCx<'_>) -> Result<Changed, PassError> {
-        let mut changed = 0;
-        for (_, id) in module.root_methods() {
-            let objects = objects(module, module.root(), &module.method(id).graph);
-            let graph = &mut module.method_mut(id).graph;
-            let aliases = Aliases::of_writes(graph, &objects);
-            changed += simplify(graph, &aliases);
-        }
-        Ok(Changed(changed))
+        Ok(on_each_method(module, |graph, _, aliases| {
+            simplify(graph, aliases)
+        }))
     }
 }
 
