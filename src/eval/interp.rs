@@ -288,9 +288,9 @@ pub fn eval_node(
     node: NodeId,
     inputs: &[Value],
     contract: Contract,
+    limits: Limits,
 ) -> Result<Vec<Value>> {
     let op = graph.node(node).op();
-    let limits = Limits::default();
     let _in_force = Gauge::new(limits.bytes).enter();
     let outputs = match data::outputs(graph, node, inputs) {
         Some(outputs) => outputs,

@@ -1,9 +1,10 @@
 //! `const-fold`: computes what depends on constants alone.
 //!
 //! An operation is computed when all its inputs are constants, it is pure, has no blocks, and nothing writes to what it reads or makes.
-//! `aten::dequantize` is left alone unless it makes a vector, so that quantized weights stay quantized, and so is what makes packed weights, which `fold-prepack`
-//! does. A `prim::If` with a constant condition becomes the branch that is taken; a `prim::Loop` that cannot run becomes what it is
-//! given. Independent operations are computed in parallel; the result does not depend on how many threads there are.
+//! `aten::dequantize` is left alone unless it makes a vector, so that quantized weights stay quantized, and so are what makes packed
+//! weights, which `fold-prepack` does, and what makes hundreds of megabytes out of little. A `prim::If` with a constant condition becomes
+//! the branch that is taken; a `prim::Loop` that cannot run becomes what it is given. Independent operations are computed in parallel; the
+//! result does not depend on how many threads there are.
 //!
 //! ```text
 //! before: %1 : int = prim::Constant[value=2]()
@@ -13,7 +14,7 @@
 
 use foldhash::fast::FixedState;
 use indexmap::IndexMap;
-use planish_eval::{Contract, Value};
+use planish_eval::{Contract, Limits, Value};
 use planish_ir::{
     At, Effects, Graph, GraphModule, Literal, NodeId, SecondaryMap, Type, Use, ValueId,
 };
@@ -201,6 +202,7 @@ fn constant_inputs(graph: &Graph, id: NodeId) -> Vec<Literal> {
 pub(crate) fn elements(literal: &Literal) -> usize {
     match literal {
         Literal::Tensor(tensor) => tensor.numel(),
+        Literal::List(_, parts) | Literal::Tuple(parts) => parts.iter().map(elements).sum(),
         _ => 1,
     }
 }
@@ -222,7 +224,20 @@ fn compute(
             Ok(vec![Literal::List(element, inputs.into())])
         }
         "prim::TupleConstruct" => Ok(vec![Literal::Tuple(inputs.into())]),
-        _ => evaluate(graph, id, inputs, contract).map_err(|error| error.to_string()),
+        _ => {
+            evaluate(graph, id, inputs, contract, limits(inputs)).map_err(|error| error.to_string())
+        }
+    }
+}
+
+/// What computing an operation ahead may take: what makes more out of little is left to the program, which may never come there.
+fn limits(inputs: &[Literal]) -> Limits {
+    let read: u64 = inputs.iter().map(|input| elements(input) as u64).sum();
+    Limits {
+        work: (1 << 36) + 64 * read,
+        // Twice what the elements take as the largest type, and something for those who read nothing.
+        bytes: (256 << 20) + 32 * read,
+        ..Limits::default()
     }
 }
 
@@ -232,9 +247,10 @@ pub(crate) fn evaluate<'l>(
     id: NodeId,
     inputs: impl IntoIterator<Item = &'l Literal>,
     contract: Contract,
+    limits: Limits,
 ) -> Result<Vec<Literal>, planish_eval::Error> {
     let inputs: Vec<Value> = inputs.into_iter().map(Value::from).collect();
-    planish_eval::eval_node(graph, id, &inputs, contract)?
+    planish_eval::eval_node(graph, id, &inputs, contract, limits)?
         .iter()
         .map(planish_eval::to_literal)
         .collect()

@@ -15,7 +15,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use planish_eval::Contract;
+use planish_eval::{Contract, Limits};
 use planish_ir::{
     At, Graph, GraphModule, Literal, MethodId, NodeId, Op, PackedParams, Phase, Sym, Type, ValueId,
 };
@@ -178,7 +178,7 @@ fn fold_dequantize(graph: &mut Graph, contract: Contract) -> Result<usize, PassE
         if tensor.numel() > LARGE {
             continue;
         }
-        let values = evaluate(graph, id, [codes], contract);
+        let values = evaluate(graph, id, [codes], contract, Limits::default());
         let values = values.map_err(|error| {
             PassError::Refused(format!("compute {}: {error}", describe(graph, id)))
         })?;
@@ -225,8 +225,8 @@ fn pack(graph: &Graph, id: NodeId, contract: Contract) -> Result<Arc<PackedParam
         node: describe(graph, id),
         reason,
     };
-    let outputs =
-        evaluate(graph, id, inputs, contract).map_err(|error| failed(error.to_string()))?;
+    let outputs = evaluate(graph, id, inputs, contract, Limits::default())
+        .map_err(|error| failed(error.to_string()))?;
     match outputs.into_iter().next() {
         Some(Literal::Packed(params)) => Ok(params),
         other => Err(failed(format!(

@@ -1,6 +1,6 @@
 //! One call of a program: a walk over its graph.
 
-use planish_eval::Value;
+use planish_eval::{Limits, Value};
 use planish_ir::entity::EntityId as _;
 use planish_ir::{BlockId, Graph, Node, NodeId, ValueId};
 
@@ -168,6 +168,7 @@ fn evaluate(program: &Program, id: NodeId, inputs: &[Value]) -> Result<Vec<Value
         id,
         inputs,
         program.contract(),
+        Limits::default(),
     )?)
 }
 

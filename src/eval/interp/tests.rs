@@ -208,9 +208,23 @@ fn nodes_fold_on_their_own_unless_they_use_a_module() {
         &[two],
         [Type::list(Type::Int)],
     );
-    let out = eval_node(&graph, list, &[Value::Int(2)], Contract::Fbgemm).unwrap();
+    let out = eval_node(
+        &graph,
+        list,
+        &[Value::Int(2)],
+        Contract::Fbgemm,
+        Limits::default(),
+    )
+    .unwrap();
     assert!(out[0].equals(&Value::ints(&[2])));
     let print = graph.insert(end, Op::of("prim::Print"), &[two], []);
-    let error = eval_node(&graph, print, &[Value::Int(2)], Contract::Fbgemm).unwrap_err();
+    let error = eval_node(
+        &graph,
+        print,
+        &[Value::Int(2)],
+        Contract::Fbgemm,
+        Limits::default(),
+    )
+    .unwrap_err();
     assert!(error.to_string().contains("prim::Print"), "{error}");
 }

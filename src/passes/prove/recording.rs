@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use planish_eval::{Contract, Interpreter, Trace, Value, eval_node, to_literal};
+use planish_eval::{Contract, Interpreter, Limits, Trace, Value, eval_node, to_literal};
 use planish_ir::{BlockId, Def, Effects, Graph, GraphModule, Literal, MethodId, Use, ValueId};
 
 use crate::analysis::objects::{attribute_read, attribute_value, objects};
@@ -95,7 +95,7 @@ impl Recording {
                 .iter()
                 .map(|input| Value::from(&self.values[input]))
                 .collect();
-            let outputs = eval_node(graph, node, &inputs, self.contract).ok()?;
+            let outputs = eval_node(graph, node, &inputs, self.contract, Limits::default()).ok()?;
             for (output, value) in graph.node(node).outputs().iter().zip(&outputs) {
                 self.values.insert(*output, to_literal(value).ok()?);
             }
