@@ -18,10 +18,10 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::fs::{FallocateFlags, SealFlags};
 use rustix::process::{Resource, getrlimit};
 
-use crate::os::Slate;
+use crate::os::{self, Slate};
 use crate::wire::{FrameKind, Region, WireError};
 
 /// What the system shows it as.
@@ -65,11 +65,7 @@ impl Arena {
         {
             return Err(rustix::io::Errno::FBIG.into());
         }
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let made = rustix::fs::memfd_create(NAME, flags | MemfdFlags::NOEXEC_SEAL);
-        // Linux before 6.3 does not know how to say that nothing in it is a program.
-        let made = made.or_else(|_| rustix::fs::memfd_create(NAME, flags));
-        let file = File::from(made?);
+        let file = os::file_in_memory(NAME)?;
         file.set_len(LENGTH as u64)?;
         // A mapping of what was cut off kills who reads there.
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;

@@ -396,7 +396,7 @@ impl Core {
         let Means { command, cache, .. } = &self.means;
         let place = self.means.scratch.place(slot, generation);
         let surroundings = Surroundings {
-            place: &place,
+            scratch: place.path(),
             cache: cache.as_ref().map(Cache::directory),
             phases: self.is_heard(),
             sandbox: self.means.sandbox,

@@ -28,10 +28,7 @@ pub(crate) struct Scratch {
 
 /// Where a worker may make a directory. What is there goes with this.
 #[derive(Debug)]
-pub(crate) struct Place {
-    root: PathBuf,
-    path: PathBuf,
-}
+pub(crate) struct Place(PathBuf);
 
 impl Scratch {
     /// Makes the directory inside `base`, and removes what dead pools left there.
@@ -52,28 +49,21 @@ impl Scratch {
 
     /// Where a worker works. What the one before it in its slot left has another name, and need not be gone yet.
     pub(crate) fn place(&self, slot: usize, generation: u64) -> Place {
-        let root = self.root.path().to_owned();
-        let path = root.join(format!("worker-{slot}-{generation}"));
-        Place { root, path }
+        Place(self.root.path().join(format!("worker-{slot}-{generation}")))
     }
 }
 
 impl Place {
     /// The directory, which is not made yet: not every worker needs one.
     pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// A file without a name.
-    pub(crate) fn unnamed(&self) -> io::Result<File> {
-        tempfile::tempfile_in(&self.root)
+        &self.0
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         // What stays behind goes with the whole directory.
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

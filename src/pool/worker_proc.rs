@@ -25,7 +25,6 @@ use crate::fork_server::ForkServer;
 use crate::os::{self, Exit, Process};
 use crate::outgoing::Outgoing;
 use crate::sandbox::Sandbox;
-use crate::scratch::Place;
 use crate::view::View;
 use crate::wire::{Decoder, Frame, FrameKind, Hello, OrderRef, Region, WireError};
 use crate::worker::{self, Handlers};
@@ -60,8 +59,8 @@ pub struct WorkerCommand {
 /// What a worker is told of where it works.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Surroundings<'a> {
-    /// What it has of the pool's directory.
-    pub place: &'a Place,
+    /// The directory that it may make for itself.
+    pub scratch: &'a Path,
     /// The pool's cache.
     pub cache: Option<&'a Path>,
     /// Whether anybody wants to hear of phases.
@@ -206,8 +205,8 @@ impl WorkerProc {
     ) -> io::Result<Self> {
         let (socket, other) = connected()?;
         // A file instead of a pipe: nobody has to read it while the worker lives, and a worker that
-        // writes much is not stopped by it. It has no name, so it goes with its descriptors.
-        let stderr = surroundings.place.unnamed()?;
+        // writes much is not stopped by it. In memory: a worker can be started when the disk is full, and without waiting for it.
+        let stderr = os::file_in_memory("planish-stderr")?;
         let arena = Arena::new().ok();
         let shared = arena.as_ref().map(Arena::share).transpose()?;
         let process = start(other.into(), &stderr, shared)?;
@@ -419,7 +418,7 @@ impl WorkerProc {
         let hello = Hello {
             program: command.program.clone().into(),
             arguments: command.arguments.clone(),
-            scratch: surroundings.place.path().into(),
+            scratch: surroundings.scratch.into(),
             cache: surroundings.cache.map(OsString::from),
             phases: surroundings.phases,
             sandbox: surroundings.sandbox,

@@ -7,6 +7,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions};
 
@@ -203,6 +204,15 @@ pub(crate) fn close_stdout() -> io::Result<()> {
 pub(crate) fn stdin_is_a_socket() -> bool {
     rustix::fs::fstat(rustix::stdio::stdin())
         .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_socket())
+}
+
+/// A file in memory, which goes with its descriptors; the system shows it by this name.
+pub(crate) fn file_in_memory(name: &str) -> io::Result<fs::File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let made = rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL);
+    // Linux before 6.3 does not know how to say that nothing in it is a program.
+    let made = made.or_else(|_| rustix::fs::memfd_create(name, flags));
+    Ok(made?.into())
 }
 
 /// The user this process acts as.
