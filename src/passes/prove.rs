@@ -60,6 +60,8 @@ pub struct Proof {
     pub trials: usize,
     /// Applications of rules for which no run gave inputs: the rule, and the method.
     pub unreached: Vec<(String, String)>,
+    /// Why `forward` does not answer the inputs that were given, if it does not: then little is proven, or nothing.
+    pub unanswered: Option<String>,
 }
 
 /// What a method answers to a sample.
@@ -350,6 +352,11 @@ impl Observer for Prover {
         self.pass = pass;
         if self.current.is_none() {
             self.calls = calls(module);
+            self.proof.unanswered = module.root_method(ALONE).and_then(|method| {
+                let given = &self.samples[0];
+                let answer = answer(module, method, given, self.calls, self.contract);
+                answer.err().map(|error| error.to_string())
+            });
             self.choose_samples(module);
             self.goes_on_from(module);
         }

@@ -254,6 +254,15 @@ fn rewrites_are_proven_and_a_counter_example_is_replayed() {
         said.starts_with("0 rewrites proven by 0 trials, "),
         "{said}"
     );
+    let product = ADD.replace("aten::add(%x, %x, %one)", "aten::mm(%x, %x)");
+    room.planish("opt")
+        .arg(room.file("mm.ir", product))
+        .arg("--prove")
+        .arg(&inputs)
+        .fails(
+            1,
+            &["failed to prove: forward does not answer the inputs: "],
+        );
     // What a wrong rule would leave.
     let about = r#"{"planish": "0", "pass": "trial", "step": "drops relu", "number": 3, "method": "forward",
         "within": "1 code", "contract": "fbgemm", "calls": 1, "difference": ""}"#;

@@ -74,6 +74,9 @@ pub fn finalize(args: &args::Finalize, out: &mut impl Write) -> Result<(), Failu
         ))
     })?;
     let time = began.elapsed();
+    if let Some(proof) = &finalized.proof {
+        proof::answered(proof)?;
+    }
     let loading = record.span("load");
     let program = finalized.program().map_err(|error| failed(&error))?;
     drop(loading);

@@ -68,6 +68,9 @@ pub fn opt(args: &args::Opt, out: &mut impl Write) -> Result<(), Failure> {
         say(prover.proof());
     }
     let reports = reports.map_err(|error| pipeline_failed(&error))?;
+    if let Some(prover) = &prover {
+        proof::answered(prover.proof())?;
+    }
     if args.timing {
         for report in &reports {
             let micros = report.end.saturating_sub(report.start).as_micros();

@@ -6,7 +6,7 @@ use std::path::Path;
 use planish::check::Samples;
 use planish::counterexample;
 use planish::ir::Literal;
-use planish::passes::Counterexample;
+use planish::passes::{Counterexample, Proof};
 
 use crate::diagnose::{Failure, failed};
 
@@ -14,6 +14,15 @@ use crate::diagnose::{Failure, failed};
 pub fn inputs(path: &Path) -> Result<Vec<Literal>, Failure> {
     let samples = Samples::open(path).map_err(|error| failed(&error))?;
     Ok(samples.inputs.into_iter().map(Literal::Tensor).collect())
+}
+
+/// Refuses a proof that had nothing to go by.
+pub fn answered(proof: &Proof) -> Result<(), Failure> {
+    let Some(reason) = &proof.unanswered else {
+        return Ok(());
+    };
+    let failure = format!("failed to prove: forward does not answer the inputs: {reason}");
+    Err(Failure::input(failure))
 }
 
 /// Keeps a counter-example in a folder and says so. planish is at fault, not its input.
