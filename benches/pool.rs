@@ -13,7 +13,7 @@
 //! - `shutdown`: idle, and with two running compilers.
 //! - `limit`: from a job's limit to its answer, which comes when its processes are dead.
 //! - `kernels N`: N int8 convolutions from an empty cache to loaded, joined and tried as those of a module are, and again from the cache.
-//! - `overhead`: what the pool adds to one run of the compiler.
+//! - `overhead`: one run of the compiler alone and as a job, and what of a job the sandbox takes (the differences of neighbours' times).
 
 #![expect(clippy::print_stdout, reason = "its answers are what it is for")]
 
@@ -26,7 +26,8 @@ use std::time::{Duration, Instant};
 
 use planish::kernels::{Contract, Conv2d, Isa, Kernel, KernelSpec, Unit};
 use planish::pool::{
-    Builder, Job, Limits, Pool, Ticket, Toolchain, ToolchainSearch, WorkerCommand, enter_if_asked,
+    Builder, Job, Limits, Pool, Sandbox, Ticket, Toolchain, ToolchainSearch, WorkerCommand,
+    enter_if_asked,
 };
 use planish::runtime::Library;
 use planish::selftest;
@@ -104,7 +105,7 @@ fn cold() -> Answer {
 }
 
 fn round() -> Answer {
-    let pool = warmed()?;
+    let pool = warmed(builder()?)?;
     let mut times = Vec::new();
     for number in 0..5_000 {
         let start = Instant::now();
@@ -116,14 +117,14 @@ fn round() -> Answer {
 
 fn queued() -> Answer {
     const JOBS: u64 = 10_000;
-    let pool = warmed()?;
+    let pool = warmed(builder()?)?;
     let jobs = |round: u64| (round * JOBS..(round + 1) * JOBS).map(echo).collect();
     let (rate, cpu) = throughput(&pool, jobs)?;
     Ok(json!({ "jobs_per_s": rate, "cpu_us_per_job": cpu }))
 }
 
 fn payload() -> Answer {
-    let pool = warmed()?;
+    let pool = warmed(builder()?)?;
     let jobs = |job: fn(Vec<u8>) -> Job| {
         move |_| (0..100).map(|number| job(vec![number; 1 << 20])).collect()
     };
@@ -174,7 +175,7 @@ fn throughput(pool: &Pool, jobs: impl Fn(u64) -> Vec<Job>) -> Result<(f64, f64),
 }
 
 fn idle() -> Answer {
-    let pool = warmed()?;
+    let pool = warmed(builder()?)?;
     pool.submit(echo(1)).wait()?;
     let mut most = 0;
     for worker in children(std::process::id()) {
@@ -191,7 +192,7 @@ fn killed() -> Answer {
     let mut times = Vec::new();
     let mut lost = 0;
     for _ in 0..15 {
-        let pool = warmed()?;
+        let pool = warmed(builder()?)?;
         let hold = |number: u8, time| Job::echo([number], time);
         let busy = Duration::from_millis(300);
         let mut tickets: Vec<Ticket> = (0..2).map(|n| pool.submit(hold(n, busy))).collect();
@@ -234,12 +235,12 @@ fn shutdown() -> Answer {
     let folder = tempfile::tempdir()?;
     let toolchain = hanging_compiler(folder.path())?;
     for _ in 0..15 {
-        let pool = warmed()?;
+        let pool = warmed(builder()?)?;
         pool.submit(echo(1)).wait()?;
         let start = Instant::now();
         drop(pool);
         idle.push(start.elapsed());
-        let pool = warmed()?;
+        let pool = warmed(builder()?)?;
         let _running = hang(&pool, &toolchain);
         let start = Instant::now();
         drop(pool);
@@ -251,7 +252,7 @@ fn shutdown() -> Answer {
 fn limit() -> Answer {
     let folder = tempfile::tempdir()?;
     let toolchain = hanging_compiler(folder.path())?;
-    let pool = warmed()?;
+    let pool = warmed(builder()?)?;
     let wall = Duration::from_millis(200);
     let mut late = Vec::new();
     for number in 0..15 {
@@ -322,9 +323,18 @@ fn overhead() -> Answer {
     let toolchain = Toolchain::find(&ToolchainSearch::in_path(path()))?;
     let folder = tempfile::tempdir()?;
     std::fs::write(folder.path().join("kernel.c"), SOURCE)?;
-    let pool = warmed()?;
+    let (pool, open) = (
+        warmed(builder()?)?,
+        warmed(builder()?.sandbox(Sandbox::Off))?,
+    );
     let flags = ["-O2", "-nostartfiles"];
-    let (mut alone, mut pooled) = (Vec::new(), Vec::new());
+    let run = |pool: &Pool, number: usize| -> Result<Duration, Box<dyn Error>> {
+        let job = Job::cc(&toolchain, format!("/* {number} */ {SOURCE}"), flags);
+        let start = Instant::now();
+        pool.submit(job).wait()?;
+        Ok(start.elapsed())
+    };
+    let (mut alone, mut pooled, mut sandbox) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..25 {
         let start = Instant::now();
         let status = Command::new(toolchain.compiler())
@@ -337,14 +347,16 @@ fn overhead() -> Answer {
         if !status.success() {
             return Err(format!("compile {SOURCE:?}: {status}").into());
         }
-        let job = Job::cc(&toolchain, format!("/* {number} */ {SOURCE}"), flags);
-        let start = Instant::now();
-        pool.submit(job).wait()?;
-        pooled.push(start.elapsed());
+        let (confined, free) = (run(&pool, number)?, run(&open, number)?);
+        pooled.push(confined);
+        sandbox.push(confined.as_secs_f64() * 1e3 - free.as_secs_f64() * 1e3);
     }
-    Ok(
-        json!({ "alone_ms": millis(at(&mut alone, 0.5)), "pooled_ms": millis(at(&mut pooled, 0.5)) }),
-    )
+    sandbox.sort_by(f64::total_cmp);
+    Ok(json!({
+        "alone_ms": millis(at(&mut alone, 0.5)),
+        "pooled_ms": millis(at(&mut pooled, 0.5)),
+        "sandbox_ms": sandbox[sandbox.len() / 2],
+    }))
 }
 
 fn builder() -> Result<Builder, Box<dyn Error>> {
@@ -353,8 +365,8 @@ fn builder() -> Result<Builder, Box<dyn Error>> {
         .worker(WorkerCommand::this_program()?))
 }
 
-fn warmed() -> Result<Pool, Box<dyn Error>> {
-    let pool = builder()?.build()?;
+fn warmed(builder: Builder) -> Result<Pool, Box<dyn Error>> {
+    let pool = builder.build()?;
     pool.warm();
     if !pool.wait_ready(Duration::from_secs(20)) {
         return Err("start the workers".into());
@@ -411,7 +423,7 @@ fn wait_for_compilers(host: u32) {
 
 fn keep_busy(folder: &Path) -> Result<(), Box<dyn Error>> {
     let toolchain = hanging_compiler(folder)?;
-    let pool = warmed()?;
+    let pool = warmed(builder()?)?;
     for ticket in hang(&pool, &toolchain) {
         ticket.wait()?;
     }

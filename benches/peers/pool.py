@@ -40,6 +40,7 @@ ROWS = [
     ("shutdown", "idle_ms", "shutdown, idle", "ms", "at most 5", False),
     ("shutdown", "busy_ms", "shutdown, busy", "ms", "at most 50", False),
     ("limit", "late_ms", "a job over its limit: dead after it by", "ms", "at most 10", False),
+    ("overhead", "sandbox_ms", "sandbox of a compiler, for each job", "ms", "at most 2", False),
     ("kernels 16", "cold_ms", "16 int8 kernels, cold cache, to loaded", "ms", "at most 450", False),
     ("kernels 64", "warm_ms", "64 kernels, warm cache, to loaded", "ms", "at most 10", False),
 ]
