@@ -94,9 +94,8 @@ impl Parser<'_> {
     }
 
     fn atom(&mut self) -> Result<Expr> {
-        let span = self.span();
-        let token = self.next();
-        let kind = match token {
+        let (span, at) = (self.span(), self.at);
+        let kind = match self.next() {
             Token::Name(name) => match name.as_str() {
                 "None" => ExprKind::None,
                 "True" => ExprKind::Bool(true),
@@ -121,7 +120,7 @@ impl Parser<'_> {
             Token::Mark('[') => ExprKind::List(self.items(']')?.0),
             Token::Mark('{') => self.dict()?,
             _ => {
-                self.at -= 1;
+                self.at = at;
                 return Err(self.unexpected("an expression"));
             }
         };

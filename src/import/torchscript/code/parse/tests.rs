@@ -201,3 +201,11 @@ fn no_truncation_or_changed_byte_panics() {
         bytes[at] = old;
     }
 }
+
+#[test]
+fn a_type_of_no_tokens_is_refused() {
+    let said = |text| parse_type("type tag", text).unwrap_err().to_string();
+    for text in ["", " ", "# nothing", "]"] {
+        assert!(said(text).contains("expected an expression"), "{text:?}");
+    }
+}
