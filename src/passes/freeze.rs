@@ -371,6 +371,10 @@ fn remove_unused(
         .modules()
         .map(|inner| module.module(inner).class)
         .collect();
+    let standing: HashSet<ModuleId, FixedState> = module.modules().collect();
+    // A field without a value is read all the same, and that fails when the program runs.
+    let read = read.iter().filter(|(inner, _)| standing.contains(inner));
+    let read = read.map(|(inner, name)| (module.module(*inner).class, *name));
     let fields: HashSet<(Sym, Sym), FixedState> = module
         .modules()
         .flat_map(|inner| {
@@ -384,6 +388,7 @@ fn remove_unused(
                 .chain(module.submodules(inner).map(move |(name, _)| (class, name)))
                 .collect::<Vec<_>>()
         })
+        .chain(read)
         .collect();
     for (name, class) in &mut module.classes {
         if !live.contains(name) || whole_classes.contains(name) {
