@@ -366,29 +366,15 @@ fn remove_unused(
             .retain(|name, _| read.contains(&(*inner, *name)));
         module.retain_submodules(*inner, |name| read.contains(&(*inner, name)));
     }
+    // What is left of a module is what is read of it. A field without a value is read all the same, and that fails when the program runs.
+    let fields: HashSet<(Sym, Sym), FixedState> = read
+        .iter()
+        .map(|(inner, name)| (module.module(*inner).class, *name))
+        .collect();
     module.remove_unreachable();
     let live: HashSet<Sym, FixedState> = module
         .modules()
         .map(|inner| module.module(inner).class)
-        .collect();
-    let standing: HashSet<ModuleId, FixedState> = module.modules().collect();
-    // A field without a value is read all the same, and that fails when the program runs.
-    let read = read.iter().filter(|(inner, _)| standing.contains(inner));
-    let read = read.map(|(inner, name)| (module.module(*inner).class, *name));
-    let fields: HashSet<(Sym, Sym), FixedState> = module
-        .modules()
-        .flat_map(|inner| {
-            let class = module.module(inner).class;
-            let attrs = module
-                .module(inner)
-                .attrs
-                .keys()
-                .map(move |name| (class, *name));
-            attrs
-                .chain(module.submodules(inner).map(move |(name, _)| (class, name)))
-                .collect::<Vec<_>>()
-        })
-        .chain(read)
         .collect();
     for (name, class) in &mut module.classes {
         if !live.contains(name) || whole_classes.contains(name) {

@@ -407,13 +407,7 @@ fn cross_entropy(call: &Call<'_>) -> Result<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::trial::run;
-
-    fn row(values: &[f32]) -> Value {
-        Tensor::from_values(&[values.len() as i64], values)
-            .unwrap()
-            .into()
-    }
+    use crate::ops::trial::{row, run};
 
     #[test]
     fn small_differences_are_squared_and_large_ones_are_not() {

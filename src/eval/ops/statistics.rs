@@ -259,15 +259,9 @@ fn summed(call: &Call<'_>, tensor: Value) -> Result<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::trial::run;
+    use crate::ops::trial::{row, run};
     use crate::{Contract, apply};
     use planish_ir::Op;
-
-    fn row(values: &[f32]) -> Value {
-        Tensor::from_values(&[values.len() as i64], values)
-            .unwrap()
-            .into()
-    }
 
     #[test]
     fn counts_of_numbers_and_of_parts_of_a_range() {

@@ -18,3 +18,10 @@ pub(super) fn counting(shape: &[i64]) -> Tensor {
     let values: Vec<f32> = (0..count).map(|i| i as f32).collect();
     Tensor::from_values(shape, &values).unwrap()
 }
+
+/// A tensor of one dimension.
+pub(super) fn row(values: &[f32]) -> Value {
+    Tensor::from_values(&[values.len() as i64], values)
+        .unwrap()
+        .into()
+}

@@ -6,7 +6,7 @@
 )]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -31,27 +31,14 @@ pub(crate) struct Pane {
 impl Slate {
     /// Maps a file that cannot become shorter.
     pub(crate) fn onto(file: impl AsFd) -> io::Result<Self> {
-        let file = sealed(file.as_fd())?;
-        Ok(Self(MmapOptions::new().map_raw(file)?))
+        Ok(Self(map(file)?))
     }
 
     /// Writes bytes there, if there is room. Nobody may have been lent what they replace.
     pub(crate) fn write(&mut self, start: usize, bytes: &[u8]) -> Option<()> {
-        let room = self.0.len().checked_sub(start)?;
-        if bytes.len() > room {
-            return None;
-        }
-        // SAFETY: The range is inside of the mapping, which can be written to, and is backed by the file to its end, since that cannot
-        // become shorter. `bytes` are somewhere else: this process makes no reference into the mapping. A reference into another mapping
+        // SAFETY: `bytes` are somewhere else: this process makes no reference into the mapping. A reference into another mapping
         // of the file, as the worker makes, is only to what is lent, and this is not.
-        unsafe {
-            std::ptr::copy_nonoverlapping(
-                bytes.as_ptr(),
-                self.0.as_mut_ptr().add(start),
-                bytes.len(),
-            );
-        }
-        Some(())
+        unsafe { put(&self.0, start, bytes) }
     }
 
     /// A copy of what the other process has put there, if it is inside.
@@ -74,9 +61,7 @@ impl Slate {
 impl Window {
     /// Maps a file that cannot become shorter.
     pub(crate) fn onto(file: impl AsFd) -> io::Result<Self> {
-        let file = sealed(file.as_fd())?;
-        let mapping = MmapOptions::new().map_raw(file)?;
-        Ok(Self(Arc::new(mapping)))
+        Ok(Self(Arc::new(map(file)?)))
     }
 
     pub(crate) fn length(&self) -> usize {
@@ -91,20 +76,9 @@ impl Window {
 
     /// Writes bytes there, if there is room. It must have been lent to this process, and every pane of it must be gone.
     pub(crate) fn write(&mut self, start: usize, bytes: &[u8]) -> Option<()> {
-        if start.checked_add(bytes.len())? > self.length() {
-            return None;
-        }
-        // SAFETY: The range is inside of the mapping, which can be written to, and is backed by the file to its end. References into the
-        // mapping are made by panes alone, and there is none here: who calls has seen the last one go. So `bytes`, which are not there
-        // either, do not overlap it. The pool neither writes there nor reads before it is told.
-        unsafe {
-            std::ptr::copy_nonoverlapping(
-                bytes.as_ptr(),
-                self.0.as_mut_ptr().add(start),
-                bytes.len(),
-            );
-        }
-        Some(())
+        // SAFETY: References into the mapping are made by panes alone, and there is none here: who calls has seen the last one go. So
+        // `bytes`, which are not there either, do not overlap it. The pool neither writes there nor reads before it is told.
+        unsafe { put(&self.0, start, bytes) }
     }
 
     /// Bytes of it, if it is long enough. For those that were lent, and until they are returned.
@@ -133,11 +107,28 @@ pub(crate) fn keeps_its_length(file: impl AsFd) -> bool {
     rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SealFlags::SHRINK))
 }
 
-fn sealed(file: BorrowedFd<'_>) -> io::Result<RawFd> {
+fn map(file: impl AsFd) -> io::Result<MmapRaw> {
+    let file = file.as_fd();
     if !keeps_its_length(file) {
         return Err(io::Error::other("the file may become shorter"));
     }
-    Ok(file.as_raw_fd())
+    MmapOptions::new().map_raw(file.as_raw_fd())
+}
+
+/// Writes bytes to a mapping, if there is room.
+///
+/// # Safety
+/// `bytes` do not overlap what they replace, and nobody has a reference to that.
+unsafe fn put(to: &MmapRaw, start: usize, bytes: &[u8]) -> Option<()> {
+    if start.checked_add(bytes.len())? > to.len() {
+        return None;
+    }
+    // SAFETY: The range is inside of the mapping, which can be written to, and is backed by the file to its end, since that cannot
+    // become shorter. The rest is the caller's word.
+    unsafe {
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), to.as_mut_ptr().add(start), bytes.len());
+    }
+    Some(())
 }
 
 #[cfg(test)]
