@@ -352,12 +352,13 @@ impl Observer for Prover {
         self.pass = pass;
         if self.current.is_none() {
             self.calls = calls(module);
-            self.proof.unanswered = module.root_method(ALONE).and_then(|method| {
-                let given = &self.samples[0];
-                let answer = answer(module, method, given, self.calls, self.contract);
-                answer.err().map(|error| error.to_string())
-            });
             self.choose_samples(module);
+            let answers = self.answers(module);
+            let mut given = answers.iter().filter(|answer| answer.sample == 0);
+            let given = given.find(|answer| answer.method == ALONE);
+            let failed = given.and_then(|given| given.outcome.as_ref().err());
+            self.proof.unanswered = failed.map(ToString::to_string);
+            self.answers = Some(answers);
             self.goes_on_from(module);
         }
     }
