@@ -73,9 +73,11 @@ fn text(payload: &[u8]) -> String {
     String::from_utf8_lossy(payload).into_owned()
 }
 
+/// In one write: two processes do this at once, and a formatted one is a write for each of its parts.
 fn note(path: &str, word: &str) -> Result<(), String> {
+    let line = format!("{word} {}\n", std::process::id());
     let file = OpenOptions::new().create(true).append(true).open(path);
-    let written = file.and_then(|mut file| writeln!(file, "{word} {}", std::process::id()));
+    let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
     written.map_err(|error| format!("write {path}: {error}"))
 }
 
