@@ -73,26 +73,26 @@ struct Attributes {
     names: HashSet<Sym, FixedState>,
 }
 
-/// Whether a node packs a weight.
-fn is_prepack(graph: &Graph, id: NodeId) -> bool {
+/// Whether a node makes a packed weight, as far as its operator and its type tell, which stand nearer than values.
+fn makes_weight(graph: &Graph, id: NodeId) -> bool {
     let node = graph.node(id);
     let name = node.op().name().as_str();
-    name.strip_prefix("quantized::")
-        .is_some_and(|op| op.ends_with("_prepack") || op.ends_with("_prepack_fp16"))
+    let is_prepack = name
+        .strip_prefix("quantized::")
+        .is_some_and(|op| op.ends_with("_prepack") || op.ends_with("_prepack_fp16"));
+    (is_prepack || node.op().is("prim::Constant"))
         && node.outputs().len() == 1
         && matches!(graph.ty(node.outputs()[0]), Type::Class(_))
 }
 
-/// Whether what a node makes is a packed weight that is the same on every run.
+/// Whether the packed weight that a node makes is the same on every run.
 fn is_constant_weight(graph: &Graph, id: NodeId) -> bool {
     let node = graph.node(id);
     if node.op().is("prim::Constant") {
-        // The type stands nearer than the value.
-        return matches!(graph.ty(node.outputs()[0]), Type::Class(_))
-            && matches!(node.literal("value"), Some(Literal::Packed(_)));
+        return matches!(node.literal("value"), Some(Literal::Packed(_)));
     }
-    let inputs = node.inputs();
-    is_prepack(graph, id) && inputs.iter().all(|input| graph.constant(*input).is_some())
+    let mut inputs = node.inputs().iter();
+    inputs.all(|input| graph.constant(*input).is_some())
 }
 
 fn fold(
@@ -102,47 +102,47 @@ fn fold(
     cx: &mut PassCx<'_>,
 ) -> Result<usize, PassError> {
     let graph = &module.method(id).graph;
-    let nodes = graph.walk();
-    let nodes: Vec<NodeId> = nodes
-        .filter(|node| is_constant_weight(graph, *node))
-        .collect();
     let this = graph.params().first();
     let has_module = this.is_some_and(|this| is_module(graph, *this));
-    if let (Some(node), false) = (nodes.first(), has_module) {
-        return Err(PassError::Refused(format!(
-            "fold {}: the graph has no parameter for the module that the packed weight would belong to",
-            describe(graph, *node)
-        )));
-    }
+    let candidates: Vec<NodeId> = graph.walk().filter(|id| makes_weight(graph, *id)).collect();
     let method = module.method(id).name;
-    let mut uid = 0;
-    let mut names = Vec::with_capacity(nodes.len());
-    for piece in nodes.chunks(PIECE) {
-        let packed = pack_all(&module.method(id).graph, piece, cx.options.contract)?;
-        for (node, params) in piece.iter().zip(packed) {
-            let hash = hash_packed(&params);
-            names.push(
-                match attributes.known.find(hash, |(_, other)| **other == *params) {
-                    Ok((name, _)) => *name,
-                    Err(number) => {
-                        let name = new_attribute(module, method, &mut uid, &params);
-                        cx.kernels.pack(&params).map_err(|reason| PassError::Pack {
-                            node: describe(&module.method(id).graph, *node),
-                            reason,
-                        })?;
-                        attributes.known.insert(number, (name, params));
-                        attributes.names.insert(name);
-                        name
-                    }
-                },
-            );
+    let (mut uid, mut folded) = (0, 0);
+    for piece in candidates.chunks(PIECE) {
+        let graph = &module.method(id).graph;
+        let nodes: Vec<NodeId> = piece
+            .iter()
+            .copied()
+            .filter(|node| is_constant_weight(graph, *node))
+            .collect();
+        if let (Some(node), false) = (nodes.first(), has_module) {
+            return Err(PassError::Refused(format!(
+                "fold {}: the graph has no parameter for the module that the packed weight would belong to",
+                describe(graph, *node)
+            )));
         }
+        for (node, params) in nodes
+            .iter()
+            .zip(pack_all(graph, &nodes, cx.options.contract)?)
+        {
+            let hash = hash_packed(&params);
+            let name = match attributes.known.find(hash, |(_, other)| **other == *params) {
+                Ok((name, _)) => *name,
+                Err(number) => {
+                    let name = new_attribute(module, method, &mut uid, &params);
+                    cx.kernels.pack(&params).map_err(|reason| PassError::Pack {
+                        node: describe(&module.method(id).graph, *node),
+                        reason,
+                    })?;
+                    attributes.known.insert(number, (name, params));
+                    attributes.names.insert(name);
+                    name
+                }
+            };
+            read_attribute(&mut module.method_mut(id).graph, *node, name);
+        }
+        folded += nodes.len();
     }
-    // From the last, as strides and paddings that all weights share have these uses at the ends of their lists.
-    for (node, name) in nodes.iter().zip(names).rev() {
-        read_attribute(&mut module.method_mut(id).graph, *node, name);
-    }
-    Ok(nodes.len())
+    Ok(folded)
 }
 
 /// Packs weights, large ones in parallel.
