@@ -1,10 +1,10 @@
 //! What stands behind the pool's lock: turns what happens into events for the machine, and its
 //! actions into system calls.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::cache::{Cache, Claim, Entry};
 use crate::dispatch::{Action, End, Event, Rules, State};
@@ -91,8 +91,8 @@ pub(crate) struct Core {
     learned: BTreeMap<u64, Learned>,
     /// The right to make what a run makes, among all pools that share the cache.
     claims: BTreeMap<u64, Claim>,
-    /// Since when runs wait for other pools.
-    waits: BTreeMap<u64, SystemTime>,
+    /// Runs that wait for other pools.
+    waits: BTreeSet<u64>,
     quarantine: Quarantine,
     events: VecDeque<Event>,
     /// Who waits until nothing is under way.
@@ -121,7 +121,7 @@ impl Core {
             found: BTreeMap::new(),
             learned: BTreeMap::new(),
             claims: BTreeMap::new(),
-            waits: BTreeMap::new(),
+            waits: BTreeSet::new(),
             events: VecDeque::from([width]),
             drains: Vec::new(),
             heartbeat: Heartbeat::default(),

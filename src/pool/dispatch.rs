@@ -411,10 +411,12 @@ impl State {
 
     fn tick(&mut self, now: Instant) {
         for slot in 0..self.slots.len() {
-            if self
-                .slot_deadline(&self.slots[slot])
-                .is_none_or(|deadline| now < deadline)
-            {
+            let deadline = self.slot_deadline(&self.slots[slot]);
+            let Some(late) = deadline.and_then(|deadline| now.checked_duration_since(deadline))
+            else {
+                continue;
+            };
+            if late >= self.rules.late && self.look_again(now, slot) {
                 continue;
             }
             match &mut self.slots[slot].life {

@@ -28,7 +28,7 @@ use crate::worker_proc::WorkerCommand;
 /// The verb of the worker program.
 pub(crate) const FORK_SERVER: &str = "fork-server";
 /// How long a copy may take. Who is not told by then starts its worker afresh.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// A worker's socket, the file that it prints into, and its arena.
 const DESCRIPTORS: usize = 3;
 

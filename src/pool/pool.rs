@@ -454,6 +454,7 @@ const RULES: Rules = Rules {
     grace: GRACE,
     idle: None,
     overrun: Duration::from_secs(3),
+    late: Duration::from_secs(1),
     attempts: 2,
     spawns: 3,
     pause: Duration::from_millis(20),

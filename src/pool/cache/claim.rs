@@ -11,7 +11,6 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
@@ -32,19 +31,16 @@ pub(crate) struct Claim {
 /// What came of asking for a claim.
 #[derive(Debug)]
 pub(crate) enum Claimed {
-    /// It is ours. The failure is that of the owner before us, unless it is older than the wait.
+    /// It is ours. The failure is that of the owner that we waited for.
     Ours(Claim, Option<Failure>),
     /// Somebody else makes the entry.
     Theirs,
 }
 
 impl Cache {
-    /// Asks for the right to make the entry of `key`. `waiting_since` is when it was first refused.
-    pub(crate) fn claim(
-        &self,
-        key: &JobKey,
-        waiting_since: Option<SystemTime>,
-    ) -> io::Result<Claimed> {
+    /// Asks for the right to make the entry of `key`. Who has `waited` was refused it before, and is told how its owner failed: each
+    /// begins with an empty file, so that what is there now was written meanwhile.
+    pub(crate) fn claim(&self, key: &JobKey, waited: bool) -> io::Result<Claimed> {
         let path = self.root.join("claims").join(key.to_string());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
@@ -57,13 +53,10 @@ impl Cache {
             }
             // The owner before us may have removed the file that we had opened already.
             let there = fs::symlink_metadata(&path).ok().map(|there| there.ino());
-            let metadata = file.metadata()?;
-            if there != Some(metadata.ino()) {
+            if there != Some(file.metadata()?.ino()) {
                 continue;
             }
-            let fresh = waiting_since
-                .is_some_and(|since| metadata.modified().is_ok_and(|written| written >= since));
-            let failure = if fresh { read_failure(&mut file) } else { None };
+            let failure = waited.then(|| read_failure(&mut file)).flatten();
             file.set_len(0)?;
             return Ok(Claimed::Ours(Claim { file, path }, failure));
         }
@@ -107,13 +100,13 @@ mod tests {
     #[test]
     fn a_claim_is_one_owners_until_it_is_released_or_its_owner_is_gone() {
         let (_directory, cache) = store();
-        let (claim, failure) = ours(cache.claim(&KEY, None));
+        let (claim, failure) = ours(cache.claim(&KEY, false));
         assert_eq!(failure, None);
-        assert!(matches!(cache.claim(&KEY, None), Ok(Claimed::Theirs)));
+        assert!(matches!(cache.claim(&KEY, false), Ok(Claimed::Theirs)));
         claim.release();
-        let (dead, _) = ours(cache.claim(&KEY, None));
+        let (dead, _) = ours(cache.claim(&KEY, false));
         drop(dead);
-        ours(cache.claim(&KEY, None)).0.release();
+        ours(cache.claim(&KEY, false)).0.release();
         let claims = cache.root.join("claims");
         assert_eq!(fs::read_dir(claims).expect("read").count(), 0);
     }
@@ -125,13 +118,12 @@ mod tests {
             code: 1,
             remains: Remains::words("no"),
         };
-        let before = SystemTime::now() - std::time::Duration::from_secs(1);
-        ours(cache.claim(&KEY, None)).0.release_with(&failure);
-        let (claim, told) = ours(cache.claim(&KEY, Some(before)));
+        ours(cache.claim(&KEY, false)).0.release_with(&failure);
+        let (claim, told) = ours(cache.claim(&KEY, true));
         assert_eq!(told, Some(failure.clone()));
         claim.release_with(&failure);
-        assert_eq!(ours(cache.claim(&KEY, None)).1, None);
+        assert_eq!(ours(cache.claim(&KEY, false)).1, None);
         // It was not kept for the next one either.
-        assert_eq!(ours(cache.claim(&KEY, Some(before))).1, None);
+        assert_eq!(ours(cache.claim(&KEY, true)).1, None);
     }
 }

@@ -1,6 +1,6 @@
 //! What is known of a job before it is run, and what is kept of it afterwards.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -58,7 +58,7 @@ impl Core {
         else {
             return Sought::Missing;
         };
-        match cache.claim(key, self.waits.get(&run).copied()) {
+        match cache.claim(key, self.waits.contains(&run)) {
             Ok(Claimed::Ours(claim, failure)) => {
                 self.waits.remove(&run);
                 if let Some(failure) = failure {
@@ -73,7 +73,7 @@ impl Core {
                 Sought::Missing
             }
             Ok(Claimed::Theirs) => {
-                self.waits.entry(run).or_insert_with(SystemTime::now);
+                self.waits.insert(run);
                 Sought::Elsewhere
             }
             // Making it twice is better than not making it.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Action, Death, End, Life, State, Trouble, Was};
+use super::{Action, Death, End, Life, Rules, State, Trouble, Was};
 use crate::wire::WireError;
 
 impl State {
@@ -62,6 +62,21 @@ impl State {
         } else {
             self.resolve(run, End::Died(death));
         }
+    }
+
+    /// Sets a deadline anew that passed unseen. Not that of a run which only we can end.
+    pub(super) fn look_again(&mut self, now: Instant, slot: usize) -> bool {
+        let Rules { overrun, grace, .. } = self.rules;
+        match &mut self.slots[slot].life {
+            Life::Busy { deaf: true, .. } | Life::Empty | Life::Idle => return false,
+            Life::Busy {
+                give_up, cancelled, ..
+            } => {
+                *give_up = now.checked_add(if *cancelled { grace } else { overrun });
+            }
+            Life::Starting { since } | Life::Stopping { since, .. } => *since = now,
+        }
+        true
     }
 
     /// A worker that should have ended its run itself, and did not: it is stuck, or stopped by a signal. There is no use in asking it to

@@ -23,6 +23,9 @@ pub(crate) struct Rules {
     /// How long after a job's limit the worker is given up. The worker itself ends the job at the
     /// limit; this is for a worker that cannot.
     pub overrun: Duration,
+    /// A deadline that was seen only so long after it had passed was nobody's to keep: who did not look, since the machine stood
+    /// still or had no time for us, cannot say that the other one did nothing meanwhile. It is set anew.
+    pub late: Duration,
     /// How often a job is given to a worker.
     pub attempts: u32,
     /// How often in a row a worker may fail to start before the waiting jobs fail.

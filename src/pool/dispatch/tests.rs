@@ -13,6 +13,7 @@ const RULES: Rules = Rules {
     grace: Duration::from_secs(1),
     idle: None,
     overrun: Duration::from_secs(2),
+    late: Duration::from_secs(1),
     attempts: 2,
     spawns: 3,
     pause: Duration::from_millis(100),

@@ -130,3 +130,19 @@ fn the_end_has_one_deadline() {
         [Action::Kill { slot: 0 }, Action::Kill { slot: 1 }]
     );
 }
+
+#[test]
+fn a_deadline_that_passed_while_nobody_looked_is_set_anew() {
+    let mut bench = Bench::warmed();
+    bench.submit(1, 1);
+    let still = Duration::from_secs(600);
+    assert_eq!(bench.after(still), []);
+    let again = still + RULES.overrun;
+    assert_eq!(bench.deadline(), Some(again));
+    // Seen in time, it holds.
+    let actions = bench.after(RULES.overrun);
+    assert!(actions.contains(&Action::Kill { slot: 0 }), "{actions:?}");
+    // The kernel has its time anew, too.
+    assert_eq!(bench.after(still), []);
+    assert_eq!(bench.done(0, 1, 1), []);
+}

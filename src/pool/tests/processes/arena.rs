@@ -100,7 +100,10 @@ fn lengths_of_tasks() -> impl Iterator<Item = usize> {
 fn killed() {
     let bench = Bench::new();
     let pool = bench.pool(2);
-    for round in 0..3 {
+    let mut rounds = 0..100;
+    // It may have been at nothing when it was hit.
+    while rounds.start < 3 || pool.stats().retried == 0 {
+        let round = rounds.next().expect("one of them is at a job");
         pool.warm();
         assert!(pool.wait_ready(PATIENCE));
         let hold = Duration::from_millis(40);
@@ -114,7 +117,6 @@ fn killed() {
             assert!(ticket.wait().expect("an echo").bytes == payload);
         }
     }
-    assert!(pool.stats().retried > 0);
 }
 
 fn cancelled() {
@@ -132,12 +134,11 @@ fn cancelled() {
     let worker = who(&pool);
     let payload = bytes(0, 6 << 20);
     let expected = Digest::of(&payload).to_string().into_bytes();
-    assert_eq!(digest(&pool, payload), expected);
-    let there = resident(worker);
-    assert!(
-        there >= Some(6 << 20),
-        "the payload went another way: {there:?}"
-    );
+    // Its pages go a second later, which may be sooner than they are looked for.
+    until("a payload that does not go another way", || {
+        assert_eq!(digest(&pool, payload.clone()), expected);
+        resident(worker) >= Some(6 << 20)
+    });
 }
 
 fn rest() {
@@ -153,7 +154,7 @@ fn rest() {
     let payload = bytes(9, 1 << 20);
     let held = pool.submit(Job::echo(payload.clone(), Duration::from_millis(1500)));
     assert!(held.wait().expect("an echo").bytes == payload);
-    assert_eq!(who(&pool), worker);
+    assert_eq!((pool.stats().crashes, pool.stats().retried), (0, 0));
 }
 
 fn who(pool: &Pool) -> i32 {

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use planish_pool::wire::Hello;
 use planish_pool::{
@@ -159,9 +159,19 @@ pub(crate) fn workers_of(program: &Path) -> Vec<i32> {
 }
 
 pub(crate) fn parent(pid: i32) -> Option<String> {
+    after_the_name(pid, 1)
+}
+
+/// When it was started, in ticks of the kernel.
+pub(crate) fn begun(pid: i32) -> Option<u64> {
+    after_the_name(pid, 19)?.parse().ok()
+}
+
+/// A field of what the kernel tells of a process in one line, counted from the one after its name.
+fn after_the_name(pid: i32, field: usize) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(1).map(str::to_owned)
+    rest.split_whitespace().nth(field).map(str::to_owned)
 }
 
 /// Everything that runs a program, with its arguments.
@@ -190,22 +200,19 @@ pub(crate) fn within(wall: Duration) -> Limits {
     }
 }
 
-/// Waits for something.
+/// Waits for something. Looks are counted, not the time: a machine that stood still for a while has done nothing meanwhile either.
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    const PAUSE: Duration = Duration::from_millis(5);
+    let mut looks = 0..PATIENCE.as_millis() / PAUSE.as_millis();
     while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(5));
+        assert!(looks.next().is_some(), "waited in vain for {what}");
+        std::thread::sleep(PAUSE);
     }
 }
 
 /// Whether a process runs. One that has ended and was not reaped does not.
 pub(crate) fn alive(pid: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat
-        .rsplit_once(')')
-        .and_then(|(_, rest)| rest.trim_start().chars().next());
-    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+    after_the_name(pid, 0).is_some_and(|state| !matches!(state.as_str(), "Z" | "X"))
 }
 
 pub(crate) fn kill(pid: i32) {

@@ -242,7 +242,8 @@ fn stopped_worker() {
     let bench = Bench::new();
     let pool = bench.pool(2);
     let job = bench.job("gate");
-    let ticket = pool.submit(job.limits(within(Duration::from_secs(2))));
+    // Long enough for the second worker to make it, which has as much time.
+    let ticket = pool.submit(job.limits(within(Duration::from_secs(6))));
     bench.wait_for("gate", 1);
     let worker = bench.workers()[0];
     stop(worker);

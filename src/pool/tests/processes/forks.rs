@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use planish_pool::{Job, Start};
 
-use crate::bench::{Bench, PATIENCE, alive, kill, until};
+use crate::bench::{Bench, PATIENCE, alive, begun, kill, until};
 use crate::tasks::tasking;
 use crate::test;
 
@@ -68,8 +68,8 @@ fn killed() {
     };
     echo("first");
     let mut before = family(&bench);
-    before.sort_unstable();
-    // A copy is younger than the server.
+    // A copy is younger than the server; numbers alone begin anew after the last one.
+    before.sort_unstable_by_key(|pid| (begun(*pid), *pid));
     let [server, copy] = before[..] else {
         panic!("{before:?}");
     };

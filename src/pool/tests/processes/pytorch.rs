@@ -97,11 +97,16 @@ fn never_more() {
     for number in 0..20 {
         pool.submit(bench.job(&format!("good {number}")));
         pool.warm();
-        // One may be on its way out while the one in its place comes.
         assert!(bench.workers().len() <= 2);
         if number % 5 == 0 {
-            kill(bench.workers()[0]);
-            until("another worker", || bench.workers().len() == 2);
+            let victim = bench.workers()[0];
+            kill(victim);
+            // While they are counted, it could go and the one in its place come.
+            until("the worker to be gone", || !alive(victim));
+            until("another worker", || {
+                pool.warm();
+                bench.workers().len() == 2
+            });
         }
     }
     fs::write(bench.path("open"), "").expect("write");

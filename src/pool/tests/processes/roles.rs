@@ -262,10 +262,16 @@ fn count(directory: &Path, workers: usize) -> ExitCode {
         cancelled.cancel();
         let _ = cancelled.wait();
     }
-    let after = (descriptors(), threads());
-    if before == after {
+    let now = || (descriptors(), threads());
+    // A thread that was waited for is told of until the kernel has cleared it away.
+    let looks = (0..2_000).any(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        before == now()
+    });
+    if looks {
         return ExitCode::SUCCESS;
     }
+    let after = now();
     let _ = writeln!(
         std::io::stderr(),
         "descriptors and threads before {before:?}, after {after:?}"

@@ -1,13 +1,17 @@
 //! Pools that share a cache: what one of them makes, the others wait for.
 
 use std::fs;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use planish_pool::{Cache, Cause, JobError, Pool, Process};
+use planish_pool::{Cache, Cause, JobError, Pool, Process, Report, Status, Ticket};
 
-use crate::bench::{Bench, object};
+use crate::bench::{Bench, PATIENCE, object};
 use crate::test;
+
+/// Time enough for a waiting pool to look several times.
+const A_WHILE: Duration = Duration::from_millis(60);
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
@@ -21,23 +25,34 @@ pub(crate) fn tests() -> Vec<Trial> {
     ]
 }
 
-fn pools(bench: &Bench) -> [Pool; 2] {
-    [(); 2].map(|()| {
-        let builder = bench.builder(2).cache(bench.path("cache"));
-        builder.build().expect("a pool")
-    })
+fn pool(bench: &Bench) -> Pool {
+    let builder = bench.builder(2).cache(bench.path("cache"));
+    builder.build().expect("a pool")
 }
 
-/// Time enough for a waiting pool to look several times.
-const A_WHILE: Duration = Duration::from_millis(60);
+/// Asks a second pool for what a first one is making, and comes back when it waits for that one.
+fn waiting(bench: &Bench, source: &str) -> (Pool, Ticket) {
+    let (tell, hear) = channel();
+    let observer = move |report: &Report| {
+        if report.status == Status::Elsewhere {
+            // Nobody hears the later ones.
+            let _ = tell.send(());
+        }
+    };
+    let builder = bench.builder(2).cache(bench.path("cache"));
+    let second = builder.observer(observer).build().expect("a pool");
+    let ticket = second.submit(bench.job(source));
+    hear.recv_timeout(PATIENCE).expect("it waits");
+    assert!(ticket.wait_timeout(A_WHILE).is_none());
+    (second, ticket)
+}
 
 fn once() {
     let bench = Bench::new();
-    let [first, second] = pools(&bench);
+    let first = pool(&bench);
     let made = first.submit(bench.job("gate"));
     bench.wait_for("gate", 1);
-    let waited = second.submit(bench.job("gate"));
-    assert!(waited.wait_timeout(A_WHILE).is_none());
+    let (second, waited) = waiting(&bench, "gate");
     fs::write(bench.path("open"), "").expect("open the gate");
     let made = made.wait().expect("it is made");
     let waited = waited.wait().expect("it is found");
@@ -51,11 +66,10 @@ fn once() {
 
 fn failure() {
     let bench = Bench::new();
-    let [first, second] = pools(&bench);
+    let first = pool(&bench);
     let asked = first.submit(bench.job("late it is wrong"));
     bench.wait_for("late", 1);
-    let waited = second.submit(bench.job("late it is wrong"));
-    assert!(waited.wait_timeout(A_WHILE).is_none());
+    let (_second, waited) = waiting(&bench, "late it is wrong");
     fs::write(bench.path("open"), "").expect("open the gate");
     for ticket in [asked, waited] {
         let error = ticket.wait().expect_err("it is refused");
@@ -71,11 +85,10 @@ fn failure() {
 
 fn take_over() {
     let bench = Bench::new();
-    let [first, second] = pools(&bench);
+    let first = pool(&bench);
     let given_up = first.submit(bench.job("gate"));
     bench.wait_for("gate", 1);
-    let waits = second.submit(bench.job("gate"));
-    assert!(waits.wait_timeout(A_WHILE).is_none());
+    let (_second, waits) = waiting(&bench, "gate");
     given_up.cancel();
     bench.wait_for("gate", 2);
     fs::write(bench.path("open"), "").expect("open the gate");
@@ -85,7 +98,7 @@ fn take_over() {
 
 fn given_up() {
     let bench = Bench::new();
-    let [first, second] = pools(&bench);
+    let (first, second) = (pool(&bench), pool(&bench));
     for _ in 0..2 {
         let error = first.submit(bench.job("segv")).wait().expect_err("crashed");
         assert!(matches!(error, JobError::Crashed { .. }), "{error:?}");
@@ -115,7 +128,9 @@ fn given_up() {
     drop((first, second));
     let cache = Cache::open(bench.path("cache")).expect("a cache");
     cache.clear().expect("it clears");
-    let [pool, _] = pools(&bench);
-    let error = pool.submit(bench.job("segv")).wait().expect_err("crashed");
+    let error = pool(&bench)
+        .submit(bench.job("segv"))
+        .wait()
+        .expect_err("crashed");
     assert!(matches!(error, JobError::Crashed { .. }), "{error:?}");
 }

@@ -39,6 +39,8 @@ const WINDOW: usize = 96;
 const FULL: u64 = 20;
 /// The limit of jobs that end by themselves: ample for them, and not long to wait for a stopped worker.
 const AMPLE: Duration = Duration::from_secs(3);
+/// Between two looks at what is under way. Who was kept from looking for so long says nothing about the time that others took.
+const STILL: Duration = Duration::from_secs(1);
 /// The limit of those that do not.
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -163,6 +165,8 @@ struct Soak {
     /// Disks that are full, and until which job.
     full: Option<u64>,
     faults: u64,
+    /// How often everything stood still, as when a machine is loaded or moved.
+    stills: u64,
     lost: u64,
     duplicated: u64,
 }
@@ -171,8 +175,9 @@ struct UnderWay {
     ticket: Ticket,
     job: Job,
     wanted: Wanted,
-    /// Faults before it was submitted.
+    /// Faults and stills before it was submitted.
     faults: u64,
+    stills: u64,
     since: Instant,
 }
 
@@ -216,6 +221,7 @@ impl Soak {
             torn: BTreeSet::new(),
             full: None,
             faults: 0,
+            stills: 0,
             lost: 0,
             duplicated: 0,
         }
@@ -303,6 +309,7 @@ impl Soak {
             job,
             wanted,
             faults: self.faults,
+            stills: self.stills,
             since: Instant::now(),
         });
     }
@@ -310,6 +317,7 @@ impl Soak {
     /// Takes in answers until so many jobs are left under way.
     fn settle(&mut self, left: usize) {
         loop {
+            let looked = Instant::now();
             let (answered, waiting) = std::mem::take(&mut self.under_way)
                 .into_iter()
                 .partition(|one| one.ticket.try_get().is_some() || one.since.elapsed() > PATIENCE);
@@ -324,6 +332,11 @@ impl Soak {
                 self.free_disks();
             }
             std::thread::sleep(Duration::from_micros(500));
+            if looked.elapsed() > STILL {
+                self.stills += 1;
+                let now = Instant::now();
+                self.under_way.iter_mut().for_each(|one| one.since = now);
+            }
         }
     }
 
@@ -379,10 +392,12 @@ impl Soak {
         }
     }
 
-    /// Whether a job may have failed so: it was hit twice, or there was no room on the disk.
+    /// Whether a job may have failed so: it was hit twice, there was no room on the disk, or its time passed without anybody doing
+    /// anything.
     fn is_a_faults_doing(&self, one: &UnderWay, error: &JobError) -> bool {
         let hits = self.faults - one.faults;
         match error {
+            JobError::OverLimit { .. } if self.stills > one.stills => true,
             JobError::Crashed {
                 signal: Some(9), ..
             }

@@ -126,13 +126,16 @@ fn beats() {
         .build()
         .expect("a pool");
     let slow = pool.submit(bench.job("gate"));
-    until("three beats", || told.of("gate: running on ").len() >= 3);
+    let beats = || told.of("gate: running on ");
+    // The first ones may come before its worker has got so far.
+    let compiling = |beat: &String| beat.ends_with("in Some(\"compile\")");
+    until("three beats and the phase", || {
+        beats().len() >= 3 && beats().iter().any(compiling)
+    });
     fs::write(bench.path("open"), "").expect("open the gate");
     slow.wait().expect("it is made");
-    let beats = told.of("gate: running on ");
+    let beats = beats();
     assert!(beats.iter().all(|beat| beat.starts_with('0')), "{beats:?}");
-    let compiling = |beat: &String| beat.ends_with("in Some(\"compile\")");
-    assert!(beats.iter().any(compiling), "{beats:?}");
     drop(pool);
     bench.assert_nothing_left();
 }
@@ -196,7 +199,11 @@ fn rest() {
         .expect("a worker is started again");
     let stats = pool.stats();
     assert_eq!((stats.workers_started, stats.crashes), (3, 0));
-    // At once, when it is asked for.
+    drop(pool);
+    // At once, when it is asked for. One that rests for long: none goes home before the other has come.
+    let pool = bench.pool(2);
+    pool.warm();
+    assert!(pool.wait_ready(PATIENCE));
     pool.quiesce();
     until("no worker to be ready", || pool.ready() == 0);
     pool.warm();
