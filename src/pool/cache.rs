@@ -37,6 +37,8 @@ pub(crate) use claim::{Claim, Claimed};
 use ownership::{check_ancestors, check_owned};
 pub use upkeep::{CacheStats, Collected, Verified};
 
+/// Where the store is in its directory: what is laid out otherwise may be there as well.
+const ROOT: &str = "v1";
 /// How an entry begins; the last byte is the version of its layout.
 const MAGIC: [u8; 8] = *b"PLNCACH2";
 /// How entries of the layout before began, which are written anew.
@@ -103,7 +105,7 @@ impl Cache {
                 _ => Err(refuse(error.to_string())),
             })?;
         check_owned(&path).map_err(refuse)?;
-        let root = path.join("v1");
+        let root = path.join(ROOT);
         let rooms = ["tmp", "corrupt", "claims", "quarantine"].map(|room| root.join(room));
         for room in [root.clone()].into_iter().chain(rooms) {
             private_builder()
@@ -115,6 +117,11 @@ impl Cache {
         remove_abandoned(&root.join("tmp"));
         remove_abandoned(&root.join("claims"));
         Ok(Self { root })
+    }
+
+    /// Whether there is a store in `directory`, which may be as [`Cache::open`] refuses it.
+    pub fn is_in(directory: impl AsRef<Path>) -> bool {
+        directory.as_ref().join(ROOT).is_dir()
     }
 
     /// What the store has for `key`. An entry that cannot be read counts as missing.

@@ -17,6 +17,17 @@ fn a_cache_is_counted_checked_trimmed_and_cleared() {
             .ends_with("nothing is kept\n")
     );
     assert!(!cache.exists());
+    // Nor does a directory of something else become one.
+    fs::create_dir(&cache).expect("create");
+    for verb in ["stats", "gc", "verify", "clear"] {
+        let said = ask(verb).succeeds().stdout;
+        assert!(
+            said.ends_with("cache: this is no cache, nothing is kept\n"),
+            "{said}"
+        );
+    }
+    assert_eq!(fs::read_dir(&cache).expect("read").count(), 0);
+    fs::remove_dir(&cache).expect("remove");
     room.planish("finalize")
         .arg(digits())
         .cache(&cache)

@@ -1,18 +1,19 @@
 //! Runs of the program, and the room that they happen in.
 
 use std::ffi::OsStr;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// Longer than any run takes on a loaded machine: what takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Looks at a run, and the pause between two: a minute and a half, which is longer than any run takes. What takes longer hangs. The time
+/// is not asked: a machine that stands still does nothing for a run either.
+const LOOKS: u32 = 45_000;
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// The model that all of these tests finalize.
 pub(crate) fn digits() -> PathBuf {
@@ -47,12 +48,22 @@ impl Room {
         path
     }
 
-    /// Makes a program of the shell. Compilers are asked for their version and machine first: the real one answers.
+    /// Makes a program of the shell.
+    pub(crate) fn program(&self, name: &str, script: &str) -> PathBuf {
+        let path = self.path(name);
+        // By a process of its own: what is open for writing cannot be executed, and a file that this process writes is open in every
+        // child that another test has just forked.
+        let mut shell = Command::new("sh");
+        let line = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod 755 \"$0\"";
+        let status = shell.args(["-c", line]).arg(&path).arg(script).status();
+        assert!(status.is_ok_and(|status| status.success()));
+        path
+    }
+
+    /// One that is a compiler. Those are asked for their version and machine first: the real one answers.
     pub(crate) fn compiler(&self, name: &str, script: &str) -> PathBuf {
         let answer = "case \"$1\" in -dump*) exec cc \"$@\";; esac";
-        let path = self.file(name, format!("#!/bin/sh\n{answer}\n{script}\n"));
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("make it executable");
-        path
+        self.program(name, &format!("{answer}\n{script}"))
     }
 
     /// What lies in the room, sorted.
@@ -152,7 +163,7 @@ impl Run {
             self.command.arg("--cache").arg(cache);
         }
         let shown = format!("{:?}", self.command);
-        let began = Instant::now();
+        let mut looks = 0..LOOKS;
         let mut child = self.command.spawn().expect("start planish");
         let stdout = child.stdout.take().map(reader).expect("a pipe");
         let stderr = child.stderr.take().map(reader).expect("a pipe");
@@ -160,11 +171,11 @@ impl Run {
             if let Some(status) = child.try_wait().expect("wait") {
                 break status;
             }
-            if began.elapsed() > PATIENCE {
+            if looks.next().is_none() {
                 let _ = child.kill();
-                panic!("{shown} did not end within {PATIENCE:?}");
+                panic!("{shown} did not end within {:?}", PAUSE * LOOKS);
             }
-            thread::sleep(Duration::from_millis(2));
+            thread::sleep(PAUSE);
         };
         let outcome = Outcome {
             code: status.code(),

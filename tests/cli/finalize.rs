@@ -17,17 +17,11 @@ const CHECKED: [&str; 3] = [
 /// A compiler that notes who starts it with what.
 fn noting_compiler(room: &Room, name: &str) -> std::path::PathBuf {
     let log = room.path("log");
-    let path = room.file(
-        name,
-        format!(
-            "#!/bin/sh\necho \"$* by $(tr '\\0' ' ' < /proc/$PPID/cmdline)\" >> '{}'\nexec cc \"$@\"\n",
-            log.display()
-        ),
+    let script = format!(
+        "echo \"$* by $(tr '\\0' ' ' < /proc/$PPID/cmdline)\" >> '{}'\nexec cc \"$@\"",
+        log.display()
     );
-    let mut permissions = fs::metadata(&path).expect("a file").permissions();
-    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
-    fs::set_permissions(&path, permissions).expect("make it executable");
-    path
+    room.program(name, &script)
 }
 
 /// The lines of the log, which starts anew.

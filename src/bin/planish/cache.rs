@@ -17,6 +17,13 @@ pub fn cache(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     if !directory.exists() {
         return Ok(writeln!(out, "{}: nothing is kept", directory.display())?);
     }
+    if directory.is_dir() && !Cache::is_in(&directory) {
+        let directory = directory.display();
+        return Ok(writeln!(
+            out,
+            "{directory}: this is no cache, nothing is kept"
+        )?);
+    }
     let cache = Cache::open(&directory).map_err(|error| failed(&error))?;
     let trouble = |error: std::io::Error| Failure::file("read", &directory, &error);
     match &args.verb {
