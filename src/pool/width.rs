@@ -89,11 +89,21 @@ fn in_meminfo(text: &str) -> Option<u64> {
 fn group_has() -> Option<u64> {
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let number = |name| {
-        let text = fs::read_to_string(format!("/sys/fs/cgroup{path}/{name}")).ok()?;
-        text.trim().parse::<u64>().ok()
-    };
-    Some(number("memory.max")?.saturating_sub(number("memory.current")?))
+    let text = |name| fs::read_to_string(format!("/sys/fs/cgroup{path}/{name}")).ok();
+    let number = |name| text(name)?.trim().parse::<u64>().ok();
+    let (most, used) = (number("memory.max")?, number("memory.current")?);
+    // What has read or written many files has its whole room full of them.
+    let files = text("memory.stat").map_or(0, |text| files_in_stat(&text));
+    Some(most.saturating_sub(used.saturating_sub(files)))
+}
+
+/// Pages of files that a control group uses, which it gets back by forgetting them.
+fn files_in_stat(text: &str) -> u64 {
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
+    let files = lines.filter(|(name, _)| ["inactive_file", "active_file"].contains(name));
+    files
+        .filter_map(|(_, bytes)| bytes.parse::<u64>().ok())
+        .sum()
 }
 
 /// The part of the last ten seconds in which some process waited for memory, in percent.
@@ -119,6 +129,8 @@ mod tests {
             in_meminfo("MemFree: 1 kB\nMemAvailable:    12 kB\n"),
             Some(12_288)
         );
+        let stat = "anon 7\nfile 60\nshmem 10\ninactive_anon 1\nactive_file 20\ninactive_file 30\n";
+        assert_eq!((files_in_stat(stat), files_in_stat("active_file")), (50, 0));
         let pressure = "some avg10=12.50 avg60=0.00 avg300=0.00 total=1\nfull avg10=1.00\n";
         assert_eq!(in_pressure(pressure), Some(12.5));
         for nonsense in ["", "some", "some avg10=x", "MemAvailable:"] {

@@ -480,6 +480,8 @@ fn resident_dies() {
     make(&pool, job(""));
     let resident = pythons(&bench)[0];
     kill(resident);
+    // A job that it still takes would fail with it.
+    until("Python to be gone", || !alive(resident));
     make(&pool, job("# after that"));
     assert_ne!(pythons(&bench), [resident]);
     // A job that kills it fails alone.
