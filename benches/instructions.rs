@@ -79,6 +79,7 @@ macro_rules! passes {
         $(
             #[library_benchmark]
             #[bench::chain1000(args = (stringify!($pass), Network::Chain(1000)), setup = prepared, config = limit(stringify!($pass), "chain1000"))]
+            #[bench::chain4000(args = (stringify!($pass), Network::Chain(4000)), setup = prepared, config = limit(stringify!($pass), "chain4000"))]
             #[bench::resnet18(args = (stringify!($pass), Network::ResNet18), setup = prepared, config = limit(stringify!($pass), "resnet18"))]
             #[bench::resnet50(args = (stringify!($pass), Network::ResNet50), setup = prepared, config = limit(stringify!($pass), "resnet50"))]
             #[bench::mobilenet_v2(args = (stringify!($pass), Network::MobileNetV2), setup = prepared, config = limit(stringify!($pass), "mobilenet_v2"))]

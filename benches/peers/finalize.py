@@ -17,7 +17,8 @@ What is timed:
   quantized and packed as values, as PyTorch's do; kernels are beside it: no counterpart of theirs is in PyTorch's figure.
 * Import: `torch.jit.load`, and from the path to the module.
 * Growth: each pass on chains that planish makes, as the pass before it has left them, on one thread, once in a process as when a model is
-  finalized; median and least of many processes, and the factors when the length doubles.
+  finalized; median and least of many processes, and the factors when the length doubles: the median of those within a round, as what else
+  the machine does changes from round to round; and of the least times.
 * Peak memory: the most that a process holds that imports and finalizes one file, the pages of the mapped file included.
 
 The two take turns, a warm-up round first; figures are medians. PyTorch runs on one thread, planish on `--threads`.
@@ -107,14 +108,21 @@ def growth(path):
     lengths = ", ".join(f"{layers:,}" for layers in LENGTHS)
     print(f"\ngrowth: milliseconds on chains of {lengths} layers, and the factors for twice the length (at most 2.2)")
     samples = [[made_once(path, layers) for layers in LENGTHS] for _ in range(SAMPLES)]
+    doublings = math.log2(LENGTHS[-1] / LENGTHS[0])
     for name in samples[0][0]:
-        for what, pick in ("median", statistics.median), ("least", min):
-            times = [pick(sample[at][name] for sample in samples) for at in range(len(LENGTHS))]
-            factors = [after / before for before, after in zip(times, times[1:])]
-            mean = (times[-1] / times[0]) ** (1 / math.log2(LENGTHS[-1] / LENGTHS[0]))
-            steps = "".join(f" ×{factor:.2f}" for factor in factors)
+        rounds = [[process[name] for process in sample] for sample in samples]
+        least = [min(times) for times in zip(*rounds)]
+        median = [statistics.median(times) for times in zip(*rounds)]
+        for what, times, series in ("median", median, rounds), ("least", least, [least]):
+            steps = [factor(series, at, at + 1) for at in range(len(LENGTHS) - 1)]
+            mean = factor(series, 0, -1) ** (1 / doublings)
             figures = "".join(f"{time:10.2f}" for time in times)
-            print(f"  {name:22} {what:7}{figures}  {steps}, mean ×{mean:.2f}", flush=True)
+            print(f"  {name:22} {what:7}{figures}  {''.join(f' ×{step:.2f}' for step in steps)}, mean ×{mean:.2f}", flush=True)
+
+
+def factor(series, before, after):
+    """By how much one length takes longer than another, in the middle of several series of times."""
+    return statistics.median(times[after] / times[before] for times in series)
 
 
 def made_once(path, layers):

@@ -12,7 +12,7 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use foldhash::fast::FixedState;
 use planish_eval::{Contract, Limits};
@@ -62,6 +62,9 @@ impl Pass for FoldPrepack {
         Ok(Changed(changed))
     }
 }
+
+/// What reads an attribute.
+static READ: LazyLock<Op> = LazyLock::new(|| Op::of("prim::GetAttr"));
 
 /// Weights that are packed together: enough for every thread, few enough that small ones stay in the processor's caches.
 const PIECE: usize = 256;
@@ -270,7 +273,7 @@ fn read_attribute(graph: &mut Graph, id: NodeId, name: Sym) {
     let this = graph.params()[0];
     let packed: SmallVec<[ValueId; 8]> = graph.node(id).inputs().into();
     graph.set_inputs(id, &[this]);
-    graph.set_op(id, Op::of("prim::GetAttr"));
+    graph.set_op(id, *READ);
     graph.remove_attr(id, "value");
     graph.set_attr(id, "name", Literal::str(name.as_str()));
     graph.set_name(graph.output(id), Some(name.as_str()));
