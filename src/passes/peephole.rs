@@ -337,7 +337,8 @@ fn rank_within(graph: &Graph, aliases: &Aliases, tensor: ValueId, left: &mut usi
     }
 }
 
-/// Quantized convolutions take batches alone; those of floats take a single image too.
+/// Quantized convolutions take batches alone in PyTorch; those of floats take a single image too. What was fused here takes one as well, and
+/// its rank is still said to be a batch's: else every norm and pool of a scripted network keeps the check of its input.
 fn quantized_rank(name: &str, rank: i64) -> Option<i64> {
     name.starts_with("quantized::").then_some(rank)
 }

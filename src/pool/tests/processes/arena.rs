@@ -116,6 +116,11 @@ fn killed() {
         for (ticket, payload) in tickets.iter().zip(payloads) {
             assert!(ticket.wait().expect("an echo").bytes == payload);
         }
+        // One that was hit at nothing is not given the next round's jobs, which would die twice.
+        until("the pool to know it", || {
+            pool.warm();
+            pool.stats().workers_started == 3 + round as u64
+        });
     }
 }
 

@@ -514,7 +514,7 @@ fn c_between() {
     assert!(!worker.is_empty());
     worker.into_iter().for_each(kill);
     until("Python to be gone with its worker", || {
-        pythons(&bench).is_empty()
+        pythons(&bench).is_empty() && pool.ready() == 0
     });
     make(&pool, job("# after that"));
     drop(pool);
