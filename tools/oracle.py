@@ -10,7 +10,7 @@
 `--vary` makes each case another one: other weights and inputs, another configuration of its kind, traced instead of scripted. `--random`
 makes networks of layers drawn by lot (`oracle_random.py`).
 
-The modules stand in `oracle_cases.py` and `oracle_language.py`. A case is a folder as in `tests/fixtures/oracle`:
+The modules stand in `oracle_cases.py`, `oracle_language.py`, `oracle_strange.py` and `oracle_settings.py`. A case is a folder as in `tests/fixtures/oracle`:
 
 * `before.pt`, `before.ir`: the module quantized by `quantize_jit`, before Finalize, and its graphs as read back from that file;
 * `after.ir`: the graphs of PyTorch's finalized module; `after_mem.ir` besides, where the module that was never saved and loaded has
@@ -41,6 +41,8 @@ from torch.ao.quantization.quantize_jit import convert_dynamic_jit, convert_jit,
 import oracle_cases
 import oracle_language
 import oracle_random
+import oracle_settings
+import oracle_strange
 import reference
 
 ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
@@ -86,12 +88,14 @@ def main():
     parser.add_argument("--list", action="store_true", help="print the names and make nothing")
     args = parser.parse_args()
     if args.random is None:
-        cases = [*oracle_cases.every(), *oracle_language.language(), *oracle_language.extremes()]
+        families = (oracle_cases.every, oracle_language.language, oracle_language.extremes, oracle_strange.strange)
+        families += (oracle_settings.settings, oracle_settings.ways, oracle_settings.vision)
+        cases = [case for family in families for case in family()]
     else:
         cases = [oracle_random.case(args.random, at) for at in range(args.count)]
     cases = [case for case in cases if any(fnmatch.fnmatch(case.name, only) for only in args.only)]
     if args.vary is not None:
-        cases = [varied(case, args.vary) for case in cases]
+        cases = [varied(case, args.vary) for case in cases if not case.way]
     if args.list:
         print("\n".join(case.name for case in cases))
         return
@@ -147,23 +151,14 @@ def make(folder, case):
     net = case.net()
     net.train(case.training)
     batches = [case.inputs() for _ in range(4)]
-    module = torch.jit.trace(net, batches[0]) if case.mode == "trace" else torch.jit.script(net)
-    module.train(case.training)
-    configs = {key: value and QCONFIGS[value]() for key, value in (case.qdict or {"": case.qconfig}).items()}
     quant = reference.DYNAMIC if case.qt == "dynamic" else reference.STATIC
-    if quant == reference.DYNAMIC:
-        prepared = prepare_dynamic_jit(module, configs)
-        quantized = convert_dynamic_jit(prepared, debug=True)
-    else:
-        prepared = prepare_jit(module, configs)
-        with torch.no_grad():
-            for batch in batches:
-                prepared(*batch)
-        quantized = convert_jit(prepared, debug=True)
+    quantized = case.way(net, batches) if case.way else quantize(case, net, batches)
 
     meta = {"ops_before": operators(quantized)}
     archive = folder / "before.pt"
     reference.save(quantized, archive)
+    if case.repack:
+        case.repack(archive)
     try:
         loaded = torch.jit.load(archive)
     except RuntimeError as error:
@@ -214,6 +209,20 @@ def make(folder, case):
     if errors:
         meta["engine_errors"] = errors
     return meta
+
+
+def quantize(case, net, batches):
+    """The network by `quantize_jit`, up to Finalize."""
+    module = torch.jit.trace(net, batches[0]) if case.mode == "trace" else torch.jit.script(net)
+    module.train(case.training)
+    configs = {key: value and QCONFIGS[value]() for key, value in (case.qdict or {"": case.qconfig}).items()}
+    if case.qt == "dynamic":
+        return convert_dynamic_jit(prepare_dynamic_jit(module, configs), debug=True)
+    prepared = prepare_jit(module, configs)
+    with torch.no_grad():
+        for batch in batches:
+            prepared(*batch)
+    return convert_jit(prepared, debug=True)
 
 
 def record(folder, case, meta):

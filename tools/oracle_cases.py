@@ -35,6 +35,10 @@ class Case:
     note: str = ""
     training: bool = False
     values: Callable | None = None
+    # Another way from the network and its batches to the quantized module than `quantize_jit`.
+    way: Callable | None = None
+    # What becomes of the archive once it is written.
+    repack: Callable | None = None
 
     def inputs(self):
         """Fresh inputs."""

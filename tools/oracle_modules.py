@@ -1,7 +1,7 @@
 """Operators, lines of `forward` and classes of modules for `oracle_cases.py`."""
 
 import math
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -474,7 +474,8 @@ class Two(NamedTuple):
     b: Tensor
 
 
-TYPES = {"Tensor": Tensor, "Tuple": Tuple, "List": List, "Dict": Dict, "Optional": Optional, "Two": Two, "math": math}
+TYPES = {kind.__name__: kind for kind in (Tensor, Two, math)}
+TYPES |= {"Any": Any, "Dict": Dict, "List": List, "Optional": Optional, "Tuple": Tuple, "Union": Union}
 
 
 def conv(channels=4, to=4, kernel=3, **options):

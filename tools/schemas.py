@@ -22,8 +22,9 @@ import warnings
 from pathlib import Path
 
 import torch
+import torch.ao.quantization.fx._decomposed  # registers `quantized_decomposed`
 
-NAMESPACES = ("aten", "prim", "quantized", "_quantized")
+NAMESPACES = ("aten", "prim", "quantized", "_quantized", "quantized_decomposed", "profiler")
 
 # Names that no quantized module holds: the graph executor's own machinery, other backends, gradients, global switches.
 OTHER = re.compile(
@@ -32,12 +33,14 @@ OTHER = re.compile(
     r"|backward|foreach|miopen|mps|xpu|nested|_test|mkldnn|sparse|cslt|_fused_|_fft_|flash|efficient|_sobol|_amp|compressed"
     r"|padded_dense|jagged|_convert_weight|_weight_int|_dyn_quant|wrapped_|grouped|_mixed|_sym_|_make_|_values|_indices|_nnz|_cholesky"
     r"|linalg_|special_|::fft_|::sym_|_symint|_functional_|_batch_dim|_version|fbgemm|dist_|_copy$|_triton|_propagate|_dirichlet|_functional$"
+    r"|^profiler::|^quantized_decomposed::(?!(de)?quantize_per_(tensor|channel)$)"
 )
 
 # Names that a quantized module does hold, though they look like those.
 KEPT = re.compile(
-    r"::max_pool[123]d_with_indices$|::tri[lu]_indices$|::index_copy$|::linalg_(vector_norm|norm|matrix_norm|matmul)$"
-    r"|::special_(expit|erf|erfc|exp2|expm1|log1p|logit|logsumexp|log_softmax|softmax|round|xlogy)$"
+    r"::max_pool[123]d_with_indices$|::tri[lu]_indices$|::index_copy$|::linalg_(vector_norm|norm|matrix_norm|matmul|det|inv|matrix_power|multi_dot|slogdet|solve|cross|diagonal|vecdot)$"
+    r"|::special_(expit|erf|erfc|exp2|expm1|log1p|logit|logsumexp|log_softmax|softmax|round|xlogy|xlog1py|entr|ndtr|sinc|digamma|gammaln|psi)$"
+    r"|::narrow_copy$|^profiler::_record_function_(enter_new|exit)$"
 )
 
 

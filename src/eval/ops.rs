@@ -10,6 +10,7 @@
 
 mod activation;
 mod affine;
+mod algebra;
 mod alias;
 mod arith;
 mod bag;
@@ -18,6 +19,7 @@ mod composed;
 mod conv;
 mod create;
 mod cubic;
+mod decomposed;
 mod diagonal;
 mod distance;
 mod einsum;
@@ -91,12 +93,14 @@ type Table = &'static [(&'static str, Kernel)];
 
 const TABLES: &[Table] = &[
     activation::OPS,
+    algebra::OPS,
     arith::OPS,
     bag::OPS,
     compare::OPS,
     composed::OPS,
     conv::OPS,
     create::OPS,
+    decomposed::OPS,
     diagonal::OPS,
     distance::OPS,
     einsum::OPS,

@@ -34,9 +34,9 @@ pub fn read(bytes: Bytes, origin: &str) -> Result<GraphModule> {
     let version = archive.version()?;
     archive.check_byte_order()?;
     let mut library = Library::new(&archive);
-    let constants = objects::constants(&archive, &mut library)?;
+    library.constants = objects::constants(&archive, &mut library)?;
     let (model, restores) = objects::modules(&archive, &mut library, origin)?;
-    let mut program = Program::new(library, model, constants, version);
+    let mut program = Program::new(library, model, version);
     program.emit(&restores)?;
     let mut model = program.model;
     restore::run(&mut model, &restores)?;

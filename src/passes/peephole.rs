@@ -103,9 +103,12 @@ fn replacement(graph: &mut Graph, aliases: &Aliases, id: NodeId) -> Option<Vec<V
             (elements.len() == node.outputs().len()).then_some(elements)
         }
         "aten::__getitem__" if !aliases.is_written(first) => {
+            let asked = graph.constant(*node.inputs().get(1)?)?;
+            if let Some(entries) = made_by(graph, first, "prim::DictConstruct") {
+                return Some(vec![entry(graph, &entries, asked)?]);
+            }
             let elements = made_by(graph, first, "prim::ListConstruct")?;
-            let index = graph.constant(*node.inputs().get(1)?)?.as_int()?;
-            Some(vec![at_index(&elements, index)?])
+            Some(vec![at_index(&elements, asked.as_int()?)?])
         }
         "aten::len" if !aliases.is_written(first) => {
             let len = match made_by(graph, first, "prim::ListConstruct") {
@@ -239,6 +242,17 @@ fn at_index(elements: &[ValueId], index: i64) -> Option<ValueId> {
     elements
         .get(usize::try_from(index + from_end).ok()?)
         .copied()
+}
+
+/// The value of a key in a dict whose keys are all known: the last one that was given.
+fn entry(graph: &Graph, entries: &[ValueId], asked: &Literal) -> Option<ValueId> {
+    let mut found = None;
+    for pair in entries.chunks_exact(2) {
+        if graph.constant(pair[0])? == asked {
+            found = Some(pair[1]);
+        }
+    }
+    found
 }
 
 /// The number in a tensor that holds one: an integer, or an integer divided by a constant, rounded down.

@@ -354,6 +354,12 @@ impl Case {
         }
     }
 
+    /// Why PyTorch's finalized module fails under an engine, if it does.
+    pub(crate) fn error_of(&self, engine: &str) -> Option<String> {
+        let error = &self.meta()["engine_errors"][engine];
+        Some(error.as_str()?.to_owned())
+    }
+
     /// Whether PyTorch cannot make the module, finalize it, or run the finalized one.
     fn pytorch_fails(&self) -> bool {
         let meta = self.meta();

@@ -24,18 +24,22 @@ pub(crate) enum Defect {
     /// Defect B9: linear maps that interface calls and forks lead to stay in float, where planish quantizes their inputs or rounds their weights
     /// as everywhere else.
     Unfused,
+    /// What PyTorch fuses has no kernel for codes that are not quint8, or weights that are not qint8 by output channel: its module fails, where
+    /// planish leaves what fits nothing in float.
+    NoKernel,
     /// [`Defect::Simulated`] where images are enlarged: PyTorch's order of blending real numbers is not known, so it is shown to one step only.
     Blended,
 }
 
 impl Defect {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::InPlace,
         Self::BatchStatistics,
         Self::Engine,
         Self::Simulated,
         Self::Unfused,
+        Self::NoKernel,
         Self::Blended,
     ];
 
@@ -57,6 +61,9 @@ impl Defect {
             Self::Unfused => {
                 "PyTorch leaves linear maps behind interface calls in float (B9); both answers follow from the module before"
             }
+            Self::NoKernel => {
+                "PyTorch fuses where no kernel takes the codes, and fails; equal to the bit with the module before"
+            }
             Self::Blended => {
                 "PyTorch fails; where codes are blended instead of real numbers a few are the next one to the module's before"
             }
@@ -74,8 +81,9 @@ impl Defect {
             Self::InPlace => adds_in_place(case, ours, &theirs, found),
             Self::BatchStatistics => drops_statistics(case, ours, &theirs, found),
             Self::Engine => differs_in_fbgemm(case, ours, found),
-            Self::Simulated => is_simulated(case, ours, &theirs, found),
+            Self::Simulated => only_outputs(found) && is_simulated(case, ours, &theirs),
             Self::Unfused => only_outputs(found) && leaves_in_float(case, ours, &theirs),
+            Self::NoKernel => lacks_kernels(case, ours, &theirs, found),
             Self::Blended => is_blended(case, ours, found),
         };
         Self::ALL.into_iter().find(explains)
@@ -211,12 +219,7 @@ const ROUNDED: [&str; 8] = [
     "aten::mean",
 ];
 
-fn is_simulated(
-    case: &Case,
-    ours: &GraphModule,
-    theirs: &[Graph],
-    found: &[(Kind, String)],
-) -> bool {
+fn is_simulated(case: &Case, ours: &GraphModule, theirs: &[Graph]) -> bool {
     let fused = |graphs: &[Graph]| -> usize {
         let nodes = graphs.iter().flat_map(|graph| {
             let nodes = graph.walk();
@@ -225,7 +228,7 @@ fn is_simulated(
         nodes.count()
     };
     let no_answer = case.recorded("after_fbgemm").is_empty();
-    if !only_outputs(found) || !(no_answer || fused(theirs) < fused(&forward(ours))) {
+    if !(no_answer || fused(theirs) < fused(&forward(ours))) {
         return false;
     }
     let mut simulated = ours.clone();
@@ -238,6 +241,27 @@ fn is_simulated(
         simulate(graph, node);
     }
     equals(case, &simulated, "before", EXACT)
+}
+
+/// PyTorch's kernels name the codes that they do not take, or run past scales that do not belong to output channels.
+fn lacks_kernels(
+    case: &Case,
+    ours: &GraphModule,
+    theirs: &[Graph],
+    found: &[(Kind, String)],
+) -> bool {
+    const REFUSALS: [&str; 5] = [
+        "but got QInt8",
+        "but got QInt32",
+        "scalar type QInt8 but found",
+        "Expected activation data type QUInt8",
+        "select(): index",
+    ];
+    let refusal = case.error_of("fbgemm").unwrap_or_default();
+    let kinds = [Kind::Outputs, Kind::Leftover];
+    REFUSALS.iter().any(|text| refusal.contains(text))
+        && found.iter().all(|(kind, _)| kinds.contains(kind))
+        && (equals(case, ours, "before", EXACT) || is_simulated(case, ours, theirs))
 }
 
 fn is_blended(case: &Case, ours: &GraphModule, found: &[(Kind, String)]) -> bool {

@@ -259,7 +259,9 @@ fn bicubic(call: &Call<'_>) -> Result<Value> {
     };
     let (high, wide) = (places(1), places(2));
     let [_, rows, columns] = target.sizes;
-    let near = |low: i64, at: usize, size: i64| (low - 1 + at as i64).clamp(0, size - 1) as usize;
+    let near = |low: i64, at: usize, size: i64| {
+        low.saturating_add(at as i64 - 1).clamp(0, size - 1) as usize
+    };
     let out = target.result()?;
     let mut values = Vec::with_capacity(out.numel());
     for plane in target.input.to_f32()?.chunks_exact(target.cells()) {

@@ -128,7 +128,17 @@ pub(super) fn literal(
             Literal::List(element, out.into())
         }
         ExprKind::Call(call) => return special(library, file, expr, call),
-        _ => return Err(Error::code(file, expr.span, "expected a literal")),
+        _ => {
+            // Text that is not plain stands beside the tensors.
+            let name = expr.dotted();
+            let number = name
+                .as_deref()
+                .and_then(|name| name.strip_prefix("CONSTANTS.c"));
+            let number = number.and_then(|number| number.parse::<usize>().ok());
+            let found = number.and_then(|number| library.constants.get(number));
+            let expected = || Error::code(file, expr.span, "expected a literal");
+            found.cloned().ok_or_else(expected)?
+        }
     })
 }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use indexmap::IndexMap;
-use planish_ir::Type;
+use planish_ir::{Literal, Type};
 
 use super::code::ast::{Class, File, Function, Item};
 use super::code::parse;
@@ -25,6 +25,8 @@ pub(super) struct Library<'a> {
     /// Bytes of code parsed so far.
     parsed: usize,
     files: IndexMap<String, Option<Rc<Code>>>,
+    /// What `CONSTANTS.cN` stands for, once it is read.
+    pub(super) constants: Vec<Literal>,
     /// The types of named tuples, once their fields are read.
     pub(super) named_tuples: HashMap<String, Type>,
     /// Named tuples whose fields are being read: one that contains itself has no type.
@@ -45,6 +47,7 @@ impl<'a> Library<'a> {
             archive,
             parsed: 0,
             files: IndexMap::new(),
+            constants: Vec::new(),
             named_tuples: HashMap::new(),
             open: Vec::new(),
         }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use indexmap::{IndexMap, IndexSet};
 use planish_ir::schema::Schema;
-use planish_ir::{ClassKind, GraphModule, Literal, Sym};
+use planish_ir::{ClassKind, GraphModule, Sym};
 
 use super::code::ast::Function;
 use super::emit::{self, Emitted};
@@ -18,7 +18,6 @@ use crate::error::{Error, Result};
 pub(super) struct Program<'a> {
     pub(super) library: Library<'a>,
     pub(super) model: GraphModule,
-    pub(super) constants: Vec<Literal>,
     /// File format version: what some operators mean depends on it.
     pub(super) version: u32,
     /// Free functions that some graph calls, in the order in which they were met.
@@ -30,16 +29,10 @@ pub(super) struct Program<'a> {
 }
 
 impl<'a> Program<'a> {
-    pub(super) fn new(
-        library: Library<'a>,
-        model: GraphModule,
-        constants: Vec<Literal>,
-        version: u32,
-    ) -> Self {
+    pub(super) fn new(library: Library<'a>, model: GraphModule, version: u32) -> Self {
         Self {
             library,
             model,
-            constants,
             version,
             wanted: IndexSet::new(),
             signatures: HashMap::new(),

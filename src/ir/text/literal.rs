@@ -252,22 +252,22 @@ impl Parser<'_> {
         Ok(Literal::Opaque)
     }
 
-    /// A tensor as PyTorch prints its numbers, up to the bracket that ends the attributes. The numbers are rounded, hence no payload.
+    /// A tensor as PyTorch prints its numbers: up to its type, which stands in brackets. The numbers are rounded, hence no payload.
     fn printed_tensor(&mut self) -> Parse<Literal> {
         let start = self.token.start;
         let mut open = 0_u32;
         for (at, byte) in self.text.as_bytes()[start..].iter().enumerate() {
             match byte {
                 b'[' => open += 1,
-                b']' if open > 0 => open -= 1,
-                b']' => {
-                    let printed = &self.text[start..start + at];
-                    if !printed.contains("Type{") {
-                        break;
+                b']' if open > 0 => {
+                    open -= 1;
+                    let printed = &self.text[start..=start + at];
+                    if open == 0 && printed.contains("Type{") {
+                        self.seek(start + at + 1);
+                        return Ok(Literal::Opaque);
                     }
-                    self.seek(start + at);
-                    return Ok(Literal::Opaque);
                 }
+                b']' => break,
                 _ => {}
             }
         }

@@ -177,6 +177,25 @@ pub fn is_per_tensor(graph: &Graph, known: &Known<'_>, tensor: ValueId) -> bool 
     }
 }
 
+/// The type of a tensor's codes, as far as what quantizes it tells; what operators of `quantized::` make of others is not looked into.
+pub fn codes(graph: &Graph, known: &Known<'_>, tensor: ValueId) -> Option<DType> {
+    let mut left = STEPS;
+    match source(graph, known, tensor, &mut left)? {
+        Source::Constant(_, dtype) => Some(dtype),
+        Source::Node(node) => {
+            let told = graph.node(node);
+            let dtype = *told.inputs().get(3)?;
+            if !told.op().is("aten::quantize_per_tensor") {
+                return None;
+            }
+            match known(dtype) {
+                Some(code) => DType::from_code(code.as_int()?),
+                None => Some(asked(graph, known, dtype, "prim::dtype", &mut left)?.dtype),
+            }
+        }
+    }
+}
+
 /// Operators looked through, in all: far enough for what a few layers do.
 const STEPS: usize = 256;
 

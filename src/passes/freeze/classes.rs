@@ -1,21 +1,18 @@
-//! Classes that nothing speaks of any more: a named tuple, enum or interface that no value of what is kept has to do with.
+//! Classes that nothing speaks of any more: a script class, named tuple, enum or interface that no value of what is kept has to do with.
 
 use std::collections::HashSet;
 
 use foldhash::fast::FixedState;
 use planish_ir::{Attr, Class, ClassKind, Graph, GraphModule, Literal, Sym, Type, ValueId};
 
-/// Removes them. Classes of modules, and those with methods of their own, are for others to remove.
+/// Removes them. Classes of modules are for others to remove.
 pub(super) fn remove_unspoken(module: &mut GraphModule) {
-    if !module.classes.values().any(is_plain) {
+    if !module.classes.values().any(may_go) {
         return;
     }
     let mut spoken = Spoken::default();
-    for class in module.classes.values().filter(|class| !is_plain(class)) {
-        spoken.of_class(class);
-        for id in class.methods.values() {
-            spoken.of_graph(&module.method(*id).graph);
-        }
+    for class in module.classes.values().filter(|class| !may_go(class)) {
+        spoken.of_class(module, class);
     }
     for id in module.functions.values() {
         spoken.of_graph(&module.method(*id).graph);
@@ -24,21 +21,21 @@ pub(super) fn remove_unspoken(module: &mut GraphModule) {
         let attrs = module.module(inner).attrs.values();
         attrs.for_each(|literal| spoken.of_literal(literal));
     }
-    // What a named tuple holds, too.
+    // What a named tuple holds, and what methods of objects do, too.
     while let Some(name) = spoken.new.pop() {
         if let Some(class) = module.classes.get(&name) {
-            spoken.of_class(class);
+            spoken.of_class(module, class);
         }
     }
     let spoken = spoken.all;
     let classes = &mut module.classes;
-    classes.retain(|name, class| !is_plain(class) || spoken.contains(name));
+    classes.retain(|name, class| !may_go(class) || spoken.contains(name));
 }
 
-fn is_plain(class: &Class) -> bool {
+fn may_go(class: &Class) -> bool {
     match class.kind {
-        ClassKind::NamedTuple | ClassKind::Enum | ClassKind::Interface => true,
-        ClassKind::Module | ClassKind::Script => false,
+        ClassKind::Script | ClassKind::NamedTuple | ClassKind::Enum | ClassKind::Interface => true,
+        ClassKind::Module => false,
     }
 }
 
@@ -51,10 +48,13 @@ struct Spoken {
 }
 
 impl Spoken {
-    fn of_class(&mut self, class: &Class) {
+    fn of_class(&mut self, module: &GraphModule, class: &Class) {
         class.fields.values().for_each(|ty| self.of_type(ty));
         let constants = class.constants.values();
         constants.for_each(|literal| self.of_literal(literal));
+        for id in class.methods.values() {
+            self.of_graph(&module.method(*id).graph);
+        }
     }
 
     fn of_graph(&mut self, graph: &Graph) {

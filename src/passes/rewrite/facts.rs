@@ -8,11 +8,13 @@ use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::FixedState;
 use planish_ir::entity::EntityId;
-use planish_ir::{Effects, Graph, GraphModule, Literal, ModuleId, NodeId, Sym, Type, ValueId};
+use planish_ir::{
+    DType, Effects, Graph, GraphModule, Literal, ModuleId, NodeId, Sym, Type, ValueId,
+};
 use smallvec::{SmallVec, smallvec};
 
 use crate::analysis::alias::{Aliases, is_mutable};
-use crate::analysis::grid::{Grid, is_per_tensor};
+use crate::analysis::grid::{Grid, codes, is_per_tensor};
 use crate::analysis::objects::{Objects, attribute_read, attribute_value, objects};
 
 /// Attributes that some method assigns or writes to.
@@ -71,6 +73,11 @@ impl<'m> Facts<'m> {
     /// Whether one scale and one zero point stand for all elements of a tensor of codes.
     pub(crate) fn is_per_tensor(&self, graph: &Graph, value: ValueId) -> bool {
         is_per_tensor(graph, &|value| self.literal(graph, value), value)
+    }
+
+    /// The type of a tensor's codes, as far as it is told near by.
+    pub(crate) fn codes(&self, graph: &Graph, value: ValueId) -> Option<DType> {
+        codes(graph, &|value| self.literal(graph, value), value)
     }
 
     /// The grid that a quantize operator is told.
@@ -132,7 +139,19 @@ impl<'m> Facts<'m> {
                 }
                 continue;
             }
-            if graph.effects(node) != Effects::Pure || !graph.node(node).blocks().is_empty() {
+            let blocks = graph.node(node).blocks();
+            let branches = graph.node(node).op().is("prim::If")
+                && blocks.iter().all(|block| {
+                    let mut nested = graph.walk_block(*block).into_iter();
+                    nested.all(|node| graph.effects(node) == Effects::Pure)
+                });
+            if branches {
+                // Whichever branch is taken is taken on every run.
+                let results = blocks
+                    .iter()
+                    .flat_map(|block| graph.block(*block).results());
+                stack.extend(results.copied());
+            } else if graph.effects(node) != Effects::Pure || !blocks.is_empty() {
                 return Err(format!(
                     "it is computed by {}",
                     graph.node(node).op().name()

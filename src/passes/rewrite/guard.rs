@@ -1,6 +1,6 @@
 //! Conditions that rules name in `where`: plain functions over what is known of the values that a pattern takes.
 
-use planish_ir::{DType, Graph, Literal, Type, Use, ValueId};
+use planish_ir::{DType, Graph, Literal, QParams, Type, Use, ValueId};
 
 use super::facts::Facts;
 use super::rule::Var;
@@ -33,7 +33,7 @@ type Check = fn(&Facts<'_>, &Graph, &[ValueId]) -> Verdict;
 /// A guard: its name, its number of arguments, what it asks of the first one, and how.
 type Kind = (&'static str, usize, &'static str, Check);
 
-const GUARDS: [Kind; 17] = [
+const GUARDS: [Kind; 20] = [
     (
         "one",
         1,
@@ -52,6 +52,24 @@ const GUARDS: [Kind; 17] = [
         1,
         "13: the quantized operator makes quint8, whatever is asked for",
         quint8,
+    ),
+    (
+        "quint8_codes",
+        1,
+        "of type quint8, as far as is known: the quantized operator takes and makes no other codes",
+        quint8_codes,
+    ),
+    (
+        "byte_codes",
+        1,
+        "codes of one byte, as far as is known: wider ones are not exact as floats",
+        byte_codes,
+    ),
+    (
+        "few_steps",
+        2,
+        "a number of so few steps of the scale that they can be counted, as far as is known",
+        few_steps,
     ),
     ("is_true", 1, "the constant true", is_true),
     ("is_false", 1, "the constant false", is_false),
@@ -175,6 +193,39 @@ fn quint8(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
     )
 }
 
+fn quint8_codes(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    match facts.codes(graph, args[0]) {
+        None | Some(DType::QUInt8) => Verdict::Holds,
+        Some(other) => Verdict::Fails(format!("holds {other} codes")),
+    }
+}
+
+fn byte_codes(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    match facts.codes(graph, args[0]) {
+        None | Some(DType::QUInt8 | DType::QInt8) => Verdict::Holds,
+        Some(other) => Verdict::Fails(format!("holds {other} codes")),
+    }
+}
+
+/// The quantized operator moves the zero point by whole steps, which it counts in 32 bits.
+fn few_steps(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
+    let number = match facts.literal(graph, args[0]) {
+        Some(Literal::Float(number)) => *number,
+        Some(Literal::Int(number)) => *number as f64,
+        Some(Literal::Tensor(tensor)) => match tensor.values::<f32>().as_deref() {
+            Some([number]) => f64::from(*number),
+            _ => return Verdict::Holds,
+        },
+        _ => return Verdict::Holds,
+    };
+    match facts.grid(graph, args[1]) {
+        Some(grid) if (number / grid.scale).abs() >= f64::from(i32::MAX) => {
+            Verdict::Fails(format!("is too many steps of {}", grid.scale))
+        }
+        _ => Verdict::Holds,
+    }
+}
+
 fn is_true(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
     literal_is(facts, graph, args[0], &Literal::Bool(true), "true")
 }
@@ -288,7 +339,23 @@ fn int8_weight(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
         }
         _ => None,
     };
+    // Packed weights have a scale for each output channel, which is what the first axis counts.
+    let axis = match (facts.literal(graph, args[0]), producer) {
+        (Some(Literal::Tensor(tensor)), _) => match tensor.qparams() {
+            Some(QParams::PerChannel { axis, .. }) => Some(*axis as i64),
+            _ => None,
+        },
+        (_, Some(node)) if node.op().is("aten::quantize_per_channel") => node
+            .inputs()
+            .get(3)
+            .and_then(|axis| facts.literal(graph, *axis)?.as_int()),
+        _ => None,
+    };
     match dtype {
+        Some(_) if axis.is_some_and(|axis| axis != 0) => Verdict::Fails(format!(
+            "is quantized along axis {}, not by output channel",
+            axis.unwrap_or_default()
+        )),
         Some(dtype) if dtype == DType::QInt8.code() => Verdict::Holds,
         Some(_) => Verdict::Fails("is not qint8".to_owned()),
         None => Verdict::Fails("has no known type".to_owned()),

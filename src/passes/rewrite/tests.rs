@@ -408,6 +408,8 @@ fn operand(
                 let node = made(graph, "aten::neg", x);
                 return graph.output(node);
             }
+            // What is not known may be what they ask for.
+            "quint8_codes" | "byte_codes" | "few_steps" => {}
             other => panic!("the test does not know the guard `{other}`"),
         }
     }

@@ -155,6 +155,7 @@ fn frozen_modules_keep_weights_in_constants() {
     let class = "torch.classes.quantized.Conv2dPackedParamsBase";
     let constants = P::Tuple(vec![P::Object(class, Box::new(packed)), P::Str("naïve")]);
     let code = "class M(Module):
+  label : Final[str] = CONSTANTS.c1
   def forward(self: __torch__.M, x: Tensor) -> Tuple[Tensor, str]:
     y = ops.quantized.conv2d(x, CONSTANTS.c0, 0.5, 1)
     z = ops.quantized.conv2d(y, CONSTANTS.c0, 0.5, 1)
@@ -175,6 +176,8 @@ fn frozen_modules_keep_weights_in_constants() {
     );
     let whole = bytes.as_ptr_range();
     let model = import(bytes.clone());
+    let label = &model.classes[&Sym::new("__torch__.M")].constants[&Sym::new("label")];
+    assert_eq!(*label, Literal::str("naïve"), "a constant of the class too");
     let graph = &model.method(model.root_method("forward").unwrap()).graph;
     let literals: Vec<&Literal> = graph
         .walk()
