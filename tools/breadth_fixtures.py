@@ -212,10 +212,52 @@ def wholes():
     case.expect(case.call("aten::max_unpool2d", pooled[0], pooled[1], [9, 8]))
 
 
+def decomposed():
+    """Quantization on plain integers, and what is put together from other operators."""
+    import torch.ao.quantization.fx._decomposed  # registers the operators
+
+    name = "quantized_decomposed::{}"
+    x = torch.randn(3, 5, 4) * 40
+    scales, zeros = torch.rand(5) * 0.3 + 0.01, torch.from_numpy(rng.integers(-9, 9, 5))
+    for scale, zero in ((0.3, 7), (2.0**-3, -11)):
+        case = Case(f"decomposed: quantize per tensor, {scale}")
+        case.expect(case.call(name.format("quantize_per_tensor"), x, scale, zero, -128, 127, torch.int8))
+        case = Case(f"decomposed: dequantize per tensor, {scale}")
+        q = torch.from_numpy(rng.integers(-128, 128, (4, 9)).astype("int8"))
+        case.expect(case.call(name.format("dequantize_per_tensor"), q, scale, zero, -128, 127, torch.int8))
+    case = Case("decomposed: quantize per tensor, by tensors")
+    tensors = torch.tensor(0.3, dtype=torch.double), torch.tensor(7)
+    case.expect(case.call(name.format("quantize_per_tensor.tensor"), x, *tensors, -128, 127, torch.int8))
+    for dtype in (torch.float, torch.double):
+        case = Case(f"decomposed: quantize per channel, {dtype}")
+        case.expect(case.call(name.format("quantize_per_channel"), x, scales.to(dtype), zeros, 1, -128, 127, torch.int8))
+        case = Case(f"decomposed: dequantize per channel, {dtype}")
+        q = torch.from_numpy(rng.integers(-128, 128, (3, 5, 4)).astype("int8"))
+        case.expect(case.call(name.format("dequantize_per_channel"), q, scales.to(dtype), zeros, 1, -128, 127, torch.int8))
+    a, batch = torch.randn(6, 7), torch.randn(5, 6, 6)
+    for op, args in (
+        ("addbmm", (torch.randn(6, 6), batch, batch.flip(0), 0.5, 2.0)),
+        ("diagonal_scatter", (a, torch.randn(6), 1, 0, 1)),
+        ("fill_diagonal_", (a.clone(), 2.5, False)),
+        ("float_power.Tensor_Scalar", (a.abs(), 2)),
+        ("ldexp.Tensor", (a, torch.arange(7))),
+        ("linalg_matrix_power", (batch, 3)),
+        ("linalg_matrix_power", (batch, 6)),
+        ("narrow_copy", (a, 1, 2, 3)),
+        ("put", (a, torch.tensor([3, -1, 8]), torch.randn(3), False)),
+        ("put", (a, torch.tensor([3, -1, 3]), torch.randn(3), True)),
+        ("vander", (a[0], 5, False)),
+        ("vander", (a[0], None, True)),
+    ):
+        case = Case(f"{op} {args[1:] if op != 'addbmm' else ''}"[:60], near=op == 'addbmm')
+        case.expect(case.call(f"aten::{op}", *args))
+
+
 embeddings()
 floats()
 fused()
 indexed()
 recurrent()
 wholes()
+decomposed()
 save(options.out)

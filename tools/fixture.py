@@ -24,7 +24,7 @@ NAMES = {
     torch.float16: "Half",
     torch.float64: "Double",
 }
-CODES = {torch.quint8: 13, torch.qint8: 12, torch.qint32: 14, torch.quint4x2: 16, torch.float32: 6, torch.int64: 4}
+CODES = {torch.quint8: 13, torch.qint8: 12, torch.qint32: 14, torch.quint4x2: 16, torch.float32: 6, torch.int64: 4, torch.int8: 1}
 
 
 def ulps(x, most=2):

@@ -545,7 +545,7 @@ class Constants(nn.Module):
 
     def forward(s, x):
         y = s.c(x) + float(s.limits[0] < s.limits[1]) + len(s.label) + s.sizes[-1]
-        if s.inf > s.large and s.minus < 0 and s.nan != s.nan and s.small > 0.0 and s.zero == 0.0:
+        if s.inf > s.large and s.minus < 0 and s.nan != 0.0 and s.small > 0.0 and s.zero == 0.0:
             y = y + 1
         if s.flags[0] and s.nothing is None and len(s.empty_list) + len(s.empty_dict) == 0:
             y = y * s.pairs[1][1] + s.table[3][1] + s.nested["x"]["y"]

@@ -175,11 +175,12 @@ fn powers(call: &Call<'_>) -> Result<Value> {
     let columns = count as usize;
     let mut out = Vec::new();
     for value in values {
-        let mut power = 1.0_f32;
+        // Running products are kept in double precision.
+        let mut power = 1.0_f64;
         let mut row = Vec::with_capacity(columns.min(1 << 16));
         for _ in 0..columns {
-            row.push(power);
-            power *= value;
+            row.push(power as f32);
+            power *= f64::from(value);
         }
         if !call.bool_or(2, false)? {
             row.reverse();

@@ -99,6 +99,14 @@ fn payloads_that_pytorch_leaves_out_are_opaque() {
     ] {
         assert!(constant(ty, value).is_opaque(), "{ty} {value}");
     }
+    let pair = constant(
+        "(Float(2), Float(1))",
+        "( 0  0.5 [ CPUFloatType{2} ],  1 [ CPUFloatType{1} ])",
+    );
+    let Literal::Tuple(pair) = pair else {
+        panic!("two tensors are a tuple")
+    };
+    assert!(pair.iter().all(Literal::is_opaque));
 }
 
 #[test]
