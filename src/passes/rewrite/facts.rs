@@ -142,7 +142,7 @@ impl<'m> Facts<'m> {
             let blocks = graph.node(node).blocks();
             let branches = graph.node(node).op().is("prim::If")
                 && blocks.iter().all(|block| {
-                    let mut nested = graph.walk_block(*block).into_iter();
+                    let mut nested = graph.walk_block(*block);
                     nested.all(|node| graph.effects(node) == Effects::Pure)
                 });
             if branches {

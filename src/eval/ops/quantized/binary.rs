@@ -141,7 +141,7 @@ fn add_scalar(call: &Call<'_>) -> Result<Value> {
     let affine = Affine::of(input)?;
     let (low, high) = affine.range();
     let moved = (number / scale).round_ties_even();
-    if !(moved.abs() < f64::from(i32::MAX)) {
+    if moved.is_nan() || moved.abs() >= f64::from(i32::MAX) {
         return Err(call.wrong(1, "so few steps of the scale that 32 bits count them"));
     }
     let target = zero as f64 - moved;
