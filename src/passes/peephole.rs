@@ -244,8 +244,11 @@ fn at_index(elements: &[ValueId], index: i64) -> Option<ValueId> {
         .copied()
 }
 
-/// The value of a key in a dict whose keys are all known: the last one that was given.
+/// The value of a key in a dict whose keys are all known: the last one that was given. Two tensors are one key only if they are one tensor.
 fn entry(graph: &Graph, entries: &[ValueId], asked: &Literal) -> Option<ValueId> {
+    if matches!(asked, Literal::Tensor(_)) {
+        return None;
+    }
     let mut found = None;
     for pair in entries.chunks_exact(2) {
         if graph.constant(pair[0])? == asked {

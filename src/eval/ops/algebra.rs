@@ -171,23 +171,24 @@ fn powers(call: &Call<'_>) -> Result<Value> {
     if x.rank() != 1 || count < 1 || x.dtype() != DType::Float {
         return Err(call.unsupported("but of a row of floats, with one power or more"));
     }
-    let values = x.to_f32()?;
-    let columns = count as usize;
-    let mut out = Vec::new();
-    for value in values {
+    let shape = [x.numel() as i64, count];
+    let out = Tensor::zeros(DType::Float, &shape, MemoryFormat::Contiguous)?;
+    let rising = call.bool_or(2, false)?;
+    let mut powers = Vec::with_capacity(out.numel());
+    for value in x.to_f32()? {
         // Running products are kept in double precision.
+        let row = powers.len();
         let mut power = 1.0_f64;
-        let mut row = Vec::with_capacity(columns.min(1 << 16));
-        for _ in 0..columns {
-            row.push(power as f32);
+        for _ in 0..count {
+            powers.push(power as f32);
             power *= f64::from(value);
         }
-        if !call.bool_or(2, false)? {
-            row.reverse();
+        if !rising {
+            powers[row..].reverse();
         }
-        out.extend(row);
     }
-    Ok(Tensor::from_values(&[x.numel() as i64, count], &out)?.into())
+    out.write_elements(&powers)?;
+    Ok(out.into())
 }
 
 /// `_weight_norm(v, g, dim)`: `v` times the quotient of `g` and the norm of what is not along `dim`.

@@ -255,19 +255,17 @@ impl Parser<'_> {
     /// A tensor as PyTorch prints its numbers: up to its type, which stands in brackets. The numbers are rounded, hence no payload.
     fn printed_tensor(&mut self) -> Parse<Literal> {
         let start = self.token.start;
-        let mut open = 0_u32;
-        for (at, byte) in self.text.as_bytes()[start..].iter().enumerate() {
+        let mut open = Vec::new();
+        for (at, byte) in self.text.bytes().enumerate().skip(start) {
             match byte {
-                b'[' => open += 1,
-                b']' if open > 0 => {
-                    open -= 1;
-                    let printed = &self.text[start..=start + at];
-                    if open == 0 && printed.contains("Type{") {
-                        self.seek(start + at + 1);
+                b'[' => open.push(at),
+                b']' => {
+                    let Some(bracket) = open.pop() else { break };
+                    if open.is_empty() && self.text[bracket..at].contains("Type{") {
+                        self.seek(at + 1);
                         return Ok(Literal::Opaque);
                     }
                 }
-                b']' => break,
                 _ => {}
             }
         }

@@ -140,22 +140,16 @@ impl<'m> Facts<'m> {
                 continue;
             }
             let blocks = graph.node(node).blocks();
-            let branches = graph.node(node).op().is("prim::If")
-                && blocks.iter().all(|block| {
-                    let mut nested = graph.walk_block(*block);
-                    nested.all(|node| graph.effects(node) == Effects::Pure)
-                });
-            if branches {
-                // Whichever branch is taken is taken on every run.
-                let results = blocks
-                    .iter()
-                    .flat_map(|block| graph.block(*block).results());
-                stack.extend(results.copied());
-            } else if graph.effects(node) != Effects::Pure || !blocks.is_empty() {
+            let branches = graph.node(node).op().is("prim::If");
+            if graph.effects(node) != Effects::Pure || !(branches || blocks.is_empty()) {
                 return Err(format!(
                     "it is computed by {}",
                     graph.node(node).op().name()
                 ));
+            }
+            // Whichever branch is taken is taken on every run.
+            for block in blocks {
+                stack.extend_from_slice(graph.block(*block).results());
             }
             stack.extend_from_slice(graph.node(node).inputs());
         }
