@@ -94,7 +94,9 @@ fn conv_prepack(call: &Call<'_>) -> Result<Value> {
     let weight = weight(call, spatial + 2)?;
     let list = |index, default| -> Result<SmallVec<[i64; 3]>> {
         // PyTorch packs one dimension as two and looks at the first number alone: a layer that pads its input by itself gives two.
-        if let (1, Some([first, _, ..])) = (spatial, call.ints_opt(index)?.as_deref()) {
+        if spatial == 1
+            && let Some([first, _, ..]) = call.ints_opt(index)?.as_deref()
+        {
             return Ok(SmallVec::from_elem(*first, 1));
         }
         Ok(call.ints_for(index, spatial, default)?.into())

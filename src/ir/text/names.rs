@@ -87,8 +87,9 @@ pub(super) fn canonical(graph: &Graph, events: &[Event]) -> Names {
 pub(super) fn faithful(graph: &Graph, events: &[Event]) -> Names {
     let mut names = Names::new();
     let values = in_text_order(graph, events);
-    let mut taken: HashSet<Arc<str>, RandomState> =
-        HashSet::with_capacity_and_hasher(values.len(), RandomState::default());
+    let mut taken: HashSet<Arc<str>, RandomState> = HashSet::default();
+    // Few names are numbers: a graph is large, and whether a number is free is asked for most of its values.
+    let mut numbers: HashSet<Arc<str>, RandomState> = HashSet::default();
     // The copies that a name has so far: a layer that stands in a network a thousand times has a thousand of each.
     let mut copies: HashMap<Arc<str>, u32, RandomState> = HashMap::default();
     for value in &values {
@@ -100,6 +101,9 @@ pub(super) fn faithful(graph: &Graph, events: &[Event]) -> Names {
             Cow::Owned(name) => name.into(),
         };
         if !wanted.is_empty() && taken.insert(Arc::clone(&wanted)) {
+            if wanted.bytes().all(|byte| byte.is_ascii_digit()) {
+                numbers.insert(Arc::clone(&wanted));
+            }
             names[*value] = wanted;
             continue;
         }
@@ -118,7 +122,7 @@ pub(super) fn faithful(graph: &Graph, events: &[Event]) -> Names {
             continue;
         }
         let mut name = number.to_string();
-        while taken.contains(name.as_str()) {
+        while numbers.contains(name.as_str()) {
             number += 1;
             name = number.to_string();
         }
