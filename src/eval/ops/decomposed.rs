@@ -3,6 +3,7 @@
 use planish_ir::DType;
 
 use super::elementwise::like;
+use super::quant::floats;
 use super::{Kernel, Table};
 use crate::call::Call;
 use crate::{Result, Tensor, Value};
@@ -29,7 +30,7 @@ pub(super) const OPS: Table = &[
 
 /// `(input, scale, zero_point, quant_min, quant_max, dtype)`; each of the numbers may be a tensor.
 fn quantize_per_tensor(call: &Call<'_>) -> Result<Value> {
-    let input = floats(call)?;
+    let input = floats(call, call.tensor(0)?)?;
     let dtype = call.dtype(5)?;
     let (inverse, zero) = ((1.0 / number(call, 1)?) as f32, number(call, 2)? as f32);
     let (low, high) = (number(call, 3)? as f32, number(call, 4)? as f32);
@@ -54,7 +55,7 @@ fn dequantize_per_tensor(call: &Call<'_>) -> Result<Value> {
 
 /// `(input, scales, zero_points, axis, quant_min, quant_max, dtype)`: scales in double precision are computed with in double precision.
 fn quantize_per_channel(call: &Call<'_>) -> Result<Value> {
-    let input = floats(call)?;
+    let input = floats(call, call.tensor(0)?)?;
     let channels = Channels::of(call, input)?;
     let dtype = call.dtype(6)?;
     let (low, high) = (call.float(4)?, call.float(5)?);
@@ -125,13 +126,6 @@ impl Channels {
     fn at(&self, element: usize) -> (f64, f64) {
         let channel = element / self.inner % self.scales.len();
         (self.scales[channel], self.zeros[channel])
-    }
-}
-
-fn floats<'a>(call: &'a Call<'_>) -> Result<&'a Tensor> {
-    match call.tensor(0)? {
-        tensor if tensor.dtype() == DType::Float => Ok(tensor),
-        _ => Err(call.wrong(0, "a tensor of type Float")),
     }
 }
 

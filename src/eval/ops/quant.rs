@@ -92,7 +92,7 @@ fn quantize_per_tensor(call: &Call<'_>) -> Result<Value> {
 }
 
 /// Only `Float` tensors are quantized; others are refused, not converted.
-fn floats<'t>(call: &Call<'_>, tensor: &'t Tensor) -> Result<&'t Tensor> {
+pub(super) fn floats<'t>(call: &Call<'_>, tensor: &'t Tensor) -> Result<&'t Tensor> {
     if tensor.dtype() == DType::Float {
         Ok(tensor)
     } else {

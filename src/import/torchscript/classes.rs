@@ -131,11 +131,10 @@ pub(super) fn literal(
         _ => {
             // Text that is not plain stands beside the tensors.
             let name = expr.dotted();
-            let number = name
+            let name = name
                 .as_deref()
-                .and_then(|name| name.strip_prefix("CONSTANTS.c"));
-            let number = number.and_then(|number| number.parse::<usize>().ok());
-            let found = number.and_then(|number| library.constants.get(number));
+                .and_then(|name| name.strip_prefix("CONSTANTS."));
+            let found = name.and_then(|name| library.constant(name));
             let expected = || Error::code(file, expr.span, "expected a literal");
             found.cloned().ok_or_else(expected)?
         }

@@ -25,7 +25,7 @@ pub(super) struct Library<'a> {
     /// Bytes of code parsed so far.
     parsed: usize,
     files: IndexMap<String, Option<Rc<Code>>>,
-    /// What `CONSTANTS.cN` stands for, once it is read.
+    /// The archive's constants, once they are read.
     pub(super) constants: Vec<Literal>,
     /// The types of named tuples, once their fields are read.
     pub(super) named_tuples: HashMap<String, Type>,
@@ -51,6 +51,12 @@ impl<'a> Library<'a> {
             named_tuples: HashMap::new(),
             open: Vec::new(),
         }
+    }
+
+    /// What `CONSTANTS.cN` stands for, asked for by its `cN`.
+    pub(super) fn constant(&self, name: &str) -> Option<&Literal> {
+        let number = name.strip_prefix('c')?.parse::<usize>().ok()?;
+        self.constants.get(number)
     }
 
     /// The class of this qualified name and its file, if the archive has code for it.

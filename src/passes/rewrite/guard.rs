@@ -327,38 +327,31 @@ fn int8_weight(facts: &Facts<'_>, graph: &Graph, args: &[ValueId]) -> Verdict {
     if let Err(reason) = facts.constant(graph, args[0]) {
         return Verdict::Fails(format!("is not constant: {reason}"));
     }
-    let dtype = match (facts.literal(graph, args[0]), producer) {
-        (Some(Literal::Tensor(tensor)), _) => Some(tensor.dtype().code()),
-        (_, Some(node))
-            if node.op().is("aten::quantize_per_tensor")
-                || node.op().is("aten::quantize_per_channel") =>
-        {
-            node.inputs()
-                .last()
-                .and_then(|dtype| facts.literal(graph, *dtype)?.as_int())
+    let told = |value: Option<&ValueId>| facts.literal(graph, *value?)?.as_int();
+    let (dtype, axis) = match (facts.literal(graph, args[0]), producer) {
+        (Some(Literal::Tensor(tensor)), _) => {
+            let axis = match tensor.qparams() {
+                Some(QParams::PerChannel { axis, .. }) => Some(*axis as i64),
+                _ => None,
+            };
+            (Some(tensor.dtype().code()), axis)
         }
-        _ => None,
+        (_, Some(node)) if node.op().is("aten::quantize_per_tensor") => {
+            (told(node.inputs().last()), None)
+        }
+        (_, Some(node)) if node.op().is("aten::quantize_per_channel") => {
+            (told(node.inputs().last()), told(node.inputs().get(3)))
+        }
+        _ => (None, None),
     };
     // Packed weights have a scale for each output channel, which is what the first axis counts.
-    let axis = match (facts.literal(graph, args[0]), producer) {
-        (Some(Literal::Tensor(tensor)), _) => match tensor.qparams() {
-            Some(QParams::PerChannel { axis, .. }) => Some(*axis as i64),
-            _ => None,
-        },
-        (_, Some(node)) if node.op().is("aten::quantize_per_channel") => node
-            .inputs()
-            .get(3)
-            .and_then(|axis| facts.literal(graph, *axis)?.as_int()),
-        _ => None,
-    };
-    match dtype {
-        Some(_) if axis.is_some_and(|axis| axis != 0) => Verdict::Fails(format!(
-            "is quantized along axis {}, not by output channel",
-            axis.unwrap_or_default()
+    match (dtype, axis) {
+        (None, _) => Verdict::Fails("has no known type".to_owned()),
+        (Some(_), Some(axis)) if axis != 0 => Verdict::Fails(format!(
+            "is quantized along axis {axis}, not by output channel"
         )),
-        Some(dtype) if dtype == DType::QInt8.code() => Verdict::Holds,
-        Some(_) => Verdict::Fails("is not qint8".to_owned()),
-        None => Verdict::Fails("has no known type".to_owned()),
+        (Some(dtype), _) if dtype == DType::QInt8.code() => Verdict::Holds,
+        (Some(_), _) => Verdict::Fails("is not qint8".to_owned()),
     }
 }
 

@@ -181,11 +181,7 @@ impl Emitter<'_, '_> {
 
     /// `CONSTANTS.cN`.
     fn archived(&mut self, name: &str, span: Span) -> Result<Sugar> {
-        let number = name.strip_prefix('c').and_then(|n| n.parse::<usize>().ok());
-        let found = number
-            .and_then(|n| self.program.library.constants.get(n))
-            .cloned();
-        let Some(literal) = found else {
+        let Some(literal) = self.program.library.constant(name).cloned() else {
             let what = format!("the archive has no constant `CONSTANTS.{name}`");
             return Err(self.fail(span, what));
         };
