@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use planish::ir::GraphModule;
 use planish::ir::text::{Blobs, Printer, Style};
+use planish::ir::{GraphModule, ValueName};
 use planish::passes::{
     FINALIZE, Fuel, Instrument, NoKernels, Options, Pass, PassCx, PassReport, Pipeline, Remarks,
     rules,
@@ -88,7 +88,7 @@ fn name_every_value(module: &mut GraphModule) {
                 if graph.value(output).name().is_none() {
                     let count = counts.entry(op.clone()).or_default();
                     *count += 1;
-                    graph.set_name(output, Some(&format!("{op}_{count}")));
+                    graph.set_name(output, ValueName::new(&format!("{op}_{count}")));
                 }
             }
         }

@@ -69,7 +69,7 @@ impl Graph {
         let mut renaming = Renaming::new();
         for old in params.iter().chain(&outside) {
             let new = graph.add_param(entry, self.ty(*old).clone());
-            graph.set_name(new, self.value(*old).name());
+            graph.set_name(new, self.value(*old).name().cloned());
             renaming[*old] = Some(new);
         }
         graph.copy(
@@ -93,7 +93,7 @@ impl Graph {
         let mut args = Vec::with_capacity(self.params().len());
         for param in self.params() {
             let value = graph.add_param(entry, self.ty(*param).clone());
-            graph.set_name(value, self.value(*param).name());
+            graph.set_name(value, self.value(*param).name().cloned());
             args.push(value);
         }
         let results = graph.inline(At::End(entry), self, &args);
@@ -163,7 +163,7 @@ impl Graph {
                 nested.push((*old, new));
                 for param in from.block(*old).params() {
                     let value = self.add_param(new, from.ty(*param).clone());
-                    self.set_name(value, from.value(*param).name());
+                    self.set_name(value, from.value(*param).name().cloned());
                     renaming[*param] = Some(value);
                 }
             }
@@ -184,7 +184,7 @@ fn renamed(renaming: &Renaming, value: ValueId) -> ValueId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Literal, Loc, Op, Sym, Type, verify_graph};
+    use crate::{Literal, Loc, Op, Sym, Type, ValueName, verify_graph};
 
     /// `graph(%c, %x): %y = If(%c) { relu(%x) } { %x }; return (%y, %x)`, after a node that was erased.
     fn callee() -> Graph {
@@ -192,7 +192,7 @@ mod tests {
         let entry = graph.entry();
         let cond = graph.add_param(entry, Type::Bool);
         let x = graph.add_param(entry, Type::TENSOR);
-        graph.set_name(x, Some("x.1"));
+        graph.set_name(x, ValueName::new("x.1"));
         let gone = graph.insert(At::End(entry), Op::of("aten::relu"), &[x], [Type::TENSOR]);
         graph.erase(gone);
         let branch = graph.insert(At::End(entry), Op::of("prim::If"), &[cond], [Type::TENSOR]);
@@ -206,7 +206,7 @@ mod tests {
         let (then, other) = (graph.add_block(branch), graph.add_block(branch));
         let relu = graph.insert(At::End(then), Op::of("aten::relu"), &[x], [Type::TENSOR]);
         let out = graph.output(relu);
-        graph.set_name(out, Some("inner"));
+        graph.set_name(out, ValueName::new("inner"));
         graph.set_results(then, &[out]);
         graph.set_results(other, &[x]);
         let y = graph.output(branch);
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(graph.node(branch).loc().map(|loc| loc.line), Some(4));
         let then = graph.block(graph.node(branch).blocks()[0]);
         let inner = graph.value(then.results()[0]);
-        assert_eq!(inner.name(), Some("inner"));
+        assert_eq!(inner.name(), Some(&ValueName::new("inner")));
     }
 
     #[test]
@@ -242,7 +242,10 @@ mod tests {
         let new = old.compact();
         assert_eq!(verify_graph(&new), Ok(()));
         assert_eq!((old.node_capacity(), new.node_capacity()), (3, 2));
-        assert_eq!(new.value(new.params()[1]).name(), Some("x.1"));
+        assert_eq!(
+            new.value(new.params()[1]).name(),
+            Some(&ValueName::new("x.1"))
+        );
         assert_eq!(new.results()[1], new.params()[1]);
     }
 

@@ -11,7 +11,7 @@ mod layout;
 mod tables;
 mod uses;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use smallvec::SmallVec;
 
@@ -19,7 +19,9 @@ pub use layout::{At, Walk};
 use tables::{Head, Nodes, Values};
 
 use crate::entity::PrimaryMap;
-use crate::{Attr, Block, BlockId, Def, Literal, Node, NodeId, Op, Sym, Type, Value, ValueId};
+use crate::{
+    Attr, Block, BlockId, Def, Literal, Node, NodeId, Op, Sym, Type, Value, ValueId, ValueName,
+};
 
 /// A graph: one block with parameters and results, in which nodes may nest further blocks.
 #[derive(Clone, Debug)]
@@ -154,7 +156,7 @@ impl Graph {
 
     /// A value as messages name it: by its own name, else by its number.
     pub fn label(&self, value: ValueId) -> String {
-        match &self.values.names[value] {
+        match self.value(value).name() {
             Some(name) => format!("%{name}"),
             None => value.to_string(),
         }
@@ -284,14 +286,9 @@ impl Graph {
         self.values.types[value] = ty;
     }
 
-    /// Sets the name of a value.
-    pub fn set_name(&mut self, value: ValueId, name: Option<&str>) {
-        self.values.names[value] = name.map(Arc::from);
-    }
-
-    /// Sets the name of a value to one that others may have too.
-    pub(crate) fn share_name(&mut self, value: ValueId, name: Arc<str>) {
-        self.values.names[value] = Some(name);
+    /// Sets the name of a value, or takes it away.
+    pub fn set_name(&mut self, value: ValueId, name: impl Into<Option<ValueName>>) {
+        self.values.names[value] = name.into().unwrap_or(ValueName::NONE);
     }
 
     /// Gives a node the attributes, the place and the names of outputs of a node of another graph.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::entity::entity_id;
-use crate::{Graph, Literal, Op, Sym, Type};
+use crate::{Graph, Literal, Op, Sym, Type, ValueName};
 
 entity_id!(
     /// A node of a graph.
@@ -212,8 +212,9 @@ impl<'g> Value<'g> {
     }
 
     /// Name in the source; kept for messages and for the faithful printer, without meaning.
-    pub fn name(self) -> Option<&'g str> {
-        self.graph.values.names[self.id].as_deref()
+    pub fn name(self) -> Option<&'g ValueName> {
+        let name = &self.graph.values.names[self.id];
+        (!name.is_none()).then_some(name)
     }
 
     /// Where the value comes from.

@@ -19,6 +19,7 @@ use std::collections::{HashMap, HashSet};
 
 use planish_ir::{
     At, Def, Graph, GraphModule, Literal, MethodId, ModuleId, NodeId, Op, Sym, Type, ValueId,
+    ValueName,
 };
 
 use crate::analysis::objects::{attribute_read, objects};
@@ -178,7 +179,7 @@ fn give_its_own(module: &mut GraphModule, id: MethodId, call: &Call) {
     graph.set_attr(new, "name", Literal::str(name.as_str()));
     graph.set_loc(new, graph.node(read).loc());
     let new = graph.output(new);
-    graph.set_name(new, Some(name.as_str()));
+    graph.set_name(new, ValueName::new(name.as_str()));
     graph.set_input(call.node, 0, new);
     if graph.value(this).uses().is_empty() {
         graph.erase(read);

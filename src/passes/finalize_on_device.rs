@@ -21,7 +21,7 @@
 
 use planish_ir::{
     At, DType, Effects, Graph, GraphModule, Literal, MethodId, NodeId, Op, Sym, Tensor, Type,
-    ValueId,
+    ValueId, ValueName,
 };
 
 use crate::analysis::alias::Aliases;
@@ -95,7 +95,7 @@ fn split(module: &mut GraphModule, id: MethodId, name: Sym) -> Result<usize, Pas
         let read = runs.insert(At::Before(*prepack), Op::of("prim::GetAttr"), &[this], [ty]);
         runs.set_attr(read, "name", Literal::str(attribute.as_str()));
         let new = runs.output(read);
-        runs.set_name(new, Some(attribute.as_str()));
+        runs.set_name(new, ValueName::new(attribute.as_str()));
         runs.replace_all_uses(old, new);
         runs.erase(*prepack);
     }

@@ -18,6 +18,7 @@ use foldhash::fast::FixedState;
 use planish_eval::{Contract, Limits};
 use planish_ir::{
     At, Graph, GraphModule, Literal, MethodId, NodeId, Op, PackedParams, Phase, Sym, Type, ValueId,
+    ValueName,
 };
 use smallvec::SmallVec;
 
@@ -276,7 +277,7 @@ fn read_attribute(graph: &mut Graph, id: NodeId, name: Sym) {
     graph.set_op(id, *READ);
     graph.remove_attr(id, "value");
     graph.set_attr(id, "name", Literal::str(name.as_str()));
-    graph.set_name(graph.output(id), Some(name.as_str()));
+    graph.set_name(graph.output(id), ValueName::new(name.as_str()));
     erase_unread(graph, &packed);
 }
 

@@ -13,7 +13,7 @@
 //!         %2 : Tensor = aten::neg(%d.dequant.1)
 //! ```
 
-use planish_ir::{At, Graph, GraphModule, NodeId, Use};
+use planish_ir::{At, Graph, GraphModule, NodeId, Use, ValueName};
 
 use crate::analysis::alias::Aliases;
 use crate::analysis::objects::objects;
@@ -84,8 +84,8 @@ fn replicate(graph: &mut Graph, id: NodeId) {
         graph.set_loc(copy, loc);
         let copy = graph.output(copy);
         let name = graph.value(output).name();
-        let name = name.map(|name| format!("{name}.dequant.{number}"));
-        graph.set_name(copy, name.as_deref());
+        let name = name.map(|name| ValueName::new(&format!("{name}.dequant.{number}")));
+        graph.set_name(copy, name);
         graph.set_use(at, copy);
     }
     graph.erase(id);

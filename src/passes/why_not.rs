@@ -72,7 +72,7 @@ pub fn why_not(
         for id in &methods {
             let method = module.method(*id);
             let mut names = names(&method.graph, style).into_iter();
-            if let Some((value, _)) = names.find(|(_, known)| **known == *name) {
+            if let Some((value, _)) = names.find(|(_, known)| *known == *name) {
                 let facts = Facts::new(module, &method.graph, &written);
                 found.push(WhyNot {
                     method: method.name.to_string(),

@@ -241,7 +241,7 @@ fn exchange(graph: &mut Graph, places: &[ValueId], old: &[ValueId]) {
         .iter()
         .map(|value| {
             let value = graph.value(*value);
-            let name = value.name().map(str::to_owned);
+            let name = value.name().cloned();
             (value.uses().to_vec(), value.ty().clone(), name)
         })
         .collect();
@@ -250,6 +250,6 @@ fn exchange(graph: &mut Graph, places: &[ValueId], old: &[ValueId]) {
             graph.set_use(at, *place);
         }
         graph.set_ty(*place, ty);
-        graph.set_name(*place, name.as_deref());
+        graph.set_name(*place, name);
     }
 }

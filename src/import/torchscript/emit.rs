@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use planish_ir::schema::{Param, Return, Schema};
-use planish_ir::{At, BlockId, Graph, Literal, Loc, NodeId, Op, Sym, Type, ValueId};
+use planish_ir::{At, BlockId, Graph, Literal, Loc, NodeId, Op, Sym, Type, ValueId, ValueName};
 
 use self::scope::{Scope, Sugar};
 use super::code::ast::{Function, Span};
@@ -212,7 +212,7 @@ impl Emitter<'_, '_> {
         let count = self.names.entry(name.to_owned()).or_default();
         *count += 1;
         let unique = format!("{name}.{count}");
-        self.graph.set_name(value, Some(&unique));
+        self.graph.set_name(value, ValueName::new(&unique));
     }
 
     fn is_local(&self, value: ValueId) -> bool {

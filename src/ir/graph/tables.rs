@@ -4,13 +4,11 @@
 //! reads of a node it skips is what the walk costs. So a node is not one record: its head (operator and neighbours) is what every walk
 //! reads, its operands are one cache line, and what few passes ask for stands apart. Types, definitions, uses and names of values likewise.
 
-use std::sync::Arc;
-
 use smallvec::SmallVec;
 
 use crate::entity::PrimaryMap;
 use crate::node::Attrs;
-use crate::{BlockId, Def, Loc, NodeId, Op, Type, Use, ValueId};
+use crate::{BlockId, Def, Loc, NodeId, Op, Type, Use, ValueId, ValueName};
 
 /// The nodes of a graph.
 #[derive(Clone, Debug, Default)]
@@ -57,7 +55,7 @@ pub(crate) struct Values {
     pub(crate) types: PrimaryMap<ValueId, Type>,
     pub(crate) defs: PrimaryMap<ValueId, Def>,
     pub(crate) uses: PrimaryMap<ValueId, SmallVec<[Use; 2]>>,
-    pub(crate) names: PrimaryMap<ValueId, Option<Arc<str>>>,
+    pub(crate) names: PrimaryMap<ValueId, ValueName>,
 }
 
 impl Nodes {
@@ -75,7 +73,7 @@ impl Values {
     pub(crate) fn push(&mut self, ty: Type, def: Def) -> ValueId {
         self.types.push(ty);
         self.uses.push(SmallVec::new());
-        self.names.push(None);
+        self.names.push(ValueName::NONE);
         self.defs.push(def)
     }
 }

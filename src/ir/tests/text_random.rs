@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use planish_ir::text::{Blobs, Printer, Style, canonical, parse_graph, parse_graph_with};
 use planish_ir::{
     At, Attr, BlockId, ConvGeometry, DType, Graph, Literal, NamedTupleType, Object, Op, PackedKind,
-    PackedParams, QParams, Sym, Tensor, TensorType, Type, ValueId, isomorphic,
+    PackedParams, QParams, Sym, Tensor, TensorType, Type, ValueId, ValueName, isomorphic,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -292,7 +292,7 @@ fn build(graph: &mut Graph, block: BlockId, plans: &[Plan], mut readable: Vec<Va
         }
         let outputs = graph.node(node).outputs().to_vec();
         for (output, name) in outputs.iter().zip(&plan.names) {
-            graph.set_name(*output, name.as_deref());
+            graph.set_name(*output, name.as_deref().map(ValueName::new));
         }
         readable.extend(outputs);
     }

@@ -1,36 +1,31 @@
 //! The names that values are printed with, and the order in which a graph is printed.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 
 use crate::text::Style;
-use crate::{BlockId, Graph, NodeId, SecondaryMap, ValueId};
+use crate::{BlockId, Graph, NodeId, SecondaryMap, ValueId, ValueName};
 
 /// The values of a graph in the order of the text, with the names that they are printed with, without their `%`.
-pub fn names(graph: &Graph, style: Style) -> Vec<(ValueId, Arc<str>)> {
-    let events = events(graph);
-    let mut names = match style {
-        Style::Faithful => faithful(graph, &events),
-        Style::Canonical => canonical(graph, &events),
-    };
-    let values = in_text_order(graph, &events).into_iter();
-    values
-        .map(|value| (value, std::mem::take(&mut names[value])))
+pub fn names(graph: &Graph, style: Style) -> Vec<(ValueId, ValueName)> {
+    let values = in_text_order(graph, &events(graph));
+    let mut names = names_of(graph, style, &values);
+    let named = values.into_iter();
+    named
+        .map(|value| (value, std::mem::replace(&mut names[value], ValueName::NONE)))
         .collect()
 }
 
 /// Gives every value the name that a faithful text would print, so that it is known by it from now on, whatever becomes of the graph.
 pub fn settle_names(graph: &mut Graph) {
     for (value, name) in names(graph, Style::Faithful) {
-        graph.share_name(value, name);
+        graph.set_name(value, name);
     }
 }
 
 /// A value's name in the text, without its `%`.
-pub(super) type Names = SecondaryMap<ValueId, Arc<str>>;
+pub(super) type Names = SecondaryMap<ValueId, ValueName>;
 
 /// What comes next in a printed graph.
 #[derive(Clone, Copy)]
@@ -74,84 +69,71 @@ pub(super) fn events(graph: &Graph) -> Vec<Event> {
     events
 }
 
-/// Values numbered in the order of the text.
-pub(super) fn canonical(graph: &Graph, events: &[Event]) -> Names {
-    let mut names = Names::new();
-    for (number, value) in in_text_order(graph, events).into_iter().enumerate() {
-        names[value] = number.to_string().into();
+/// The names of these values, which are all of a graph, in the order of the text.
+pub(super) fn names_of(graph: &Graph, style: Style, values: &[ValueId]) -> Names {
+    let mut names = Names::with_default(ValueName::NONE);
+    match style {
+        Style::Faithful => faithful(graph, values, &mut names),
+        Style::Canonical => {
+            for (number, value) in (0..).zip(values) {
+                names[*value] = ValueName::number(number);
+            }
+        }
     }
     names
 }
 
 /// The values' own names; a value without one gets a free number, and a name that is taken a number behind it.
-pub(super) fn faithful(graph: &Graph, events: &[Event]) -> Names {
-    let mut names = Names::new();
-    let values = in_text_order(graph, events);
-    let mut taken: HashSet<Arc<str>, RandomState> = HashSet::default();
+fn faithful(graph: &Graph, values: &[ValueId], names: &mut Names) {
+    let mut taken: HashSet<ValueName, RandomState> = HashSet::default();
     // Few names are numbers: a graph is large, and whether a number is free is asked for most of its values.
-    let mut numbers: HashSet<Arc<str>, RandomState> = HashSet::default();
+    let mut some_are_numbers = false;
     // The copies that a name has so far: a layer that stands in a network a thousand times has a thousand of each.
-    let mut copies: HashMap<Arc<str>, u32, RandomState> = HashMap::default();
-    for value in &values {
-        let Some(name) = &graph.values.names[*value] else {
+    let mut copies: HashMap<ValueName, u32, RandomState> = HashMap::default();
+    for value in values {
+        let Some(name) = graph.value(*value).name() else {
             continue;
         };
-        let wanted = match printable(name) {
-            Cow::Borrowed(_) => Arc::clone(name),
-            Cow::Owned(name) => name.into(),
-        };
-        if !wanted.is_empty() && taken.insert(Arc::clone(&wanted)) {
-            if wanted.bytes().all(|byte| byte.is_ascii_digit()) {
-                numbers.insert(Arc::clone(&wanted));
-            }
+        let wanted = printable(name);
+        if taken.insert(wanted.clone()) {
+            some_are_numbers |= wanted.text().is_none();
             names[*value] = wanted;
             continue;
         }
-        let copy = copies.entry(Arc::clone(&wanted)).or_default();
+        let copy = copies.entry(wanted.clone()).or_default();
         names[*value] = loop {
             *copy += 1;
-            let name: Arc<str> = format!("{wanted}.{copy}").into();
-            if taken.insert(Arc::clone(&name)) {
+            let name = ValueName::new(&format!("{wanted}.{copy}"));
+            if taken.insert(name.clone()) {
                 break name;
             }
         };
     }
-    let mut number = 0;
+    let numbers = (0..).map(ValueName::number);
+    let mut free = numbers.filter(|name| !some_are_numbers || !taken.contains(name));
     for value in values {
-        if !names[value].is_empty() {
-            continue;
+        if names[*value].is_none() {
+            names[*value] = free.next().expect("there are more numbers than values");
         }
-        let mut name = number.to_string();
-        while numbers.contains(name.as_str()) {
-            number += 1;
-            name = number.to_string();
-        }
-        names[value] = name.into();
-        number += 1;
     }
-    names
 }
 
 /// A name in which only characters stand that a value's name has.
-fn printable(name: &str) -> Cow<'_, str> {
+fn printable(name: &ValueName) -> ValueName {
     let fits = |c: char| c.is_ascii_alphanumeric() || "._/$".contains(c) || !c.is_ascii();
-    if name.chars().all(fits) {
-        return Cow::Borrowed(name);
-    }
+    let Some(text) = name.text().filter(|text| !text.chars().all(fits)) else {
+        return name.clone();
+    };
     // `::` is allowed, a single colon is not.
-    let parts = name.split("::");
-    parts
-        .map(|part| {
-            let chars = part.chars().map(|c| if fits(c) { c } else { '_' });
-            chars.collect::<String>()
-        })
-        .collect::<Vec<_>>()
-        .join("::")
-        .into()
+    let parts = text.split("::").map(|part| {
+        let chars = part.chars().map(|c| if fits(c) { c } else { '_' });
+        chars.collect::<String>()
+    });
+    ValueName::new(&parts.collect::<Vec<_>>().join("::"))
 }
 
 /// All values of a graph, in the order in which the text defines them.
-fn in_text_order(graph: &Graph, events: &[Event]) -> Vec<ValueId> {
+pub(super) fn in_text_order(graph: &Graph, events: &[Event]) -> Vec<ValueId> {
     let mut values = graph.params().to_vec();
     for event in events {
         match event {

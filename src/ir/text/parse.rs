@@ -12,7 +12,7 @@ use crate::text::lex::{Kind, Token, token_at};
 use crate::text::note::Note;
 use crate::text::overload::{explicit, implied};
 use crate::text::places::GraphPlaces;
-use crate::{At, Attr, BlockId, Graph, Literal, NodeId, Op, Sym, Type, ValueId};
+use crate::{At, Attr, BlockId, Graph, Literal, NodeId, Op, Sym, Type, ValueId, ValueName};
 
 /// Deepest nesting of blocks: what walks a graph by recursion must not run out of stack.
 pub(super) const MAX_BLOCKS: usize = 500;
@@ -188,7 +188,7 @@ impl<'s> Parser<'s> {
                 format!("%{} is defined twice", binding.name),
             ));
         }
-        draft.graph.set_name(value, Some(binding.name));
+        draft.graph.set_name(value, ValueName::new(binding.name));
         if let Some(open) = draft.open.last_mut() {
             open.names.push(binding.name);
         }

@@ -345,7 +345,8 @@ fn model_of(graph: Graph, places: GraphPlaces) -> (GraphModule, Places) {
     // PyTorch appends a number to the name of a variable, one for each assignment.
     let mut names = IndexSet::new();
     for param in graph.params() {
-        let name = graph.value(*param).name().unwrap_or_default();
+        let name = graph.value(*param).name().map(ToString::to_string);
+        let name = name.as_deref().unwrap_or_default();
         let base = match name.rsplit_once('.') {
             Some((base, number)) if number.bytes().all(|b| b.is_ascii_digit()) => base,
             _ => name,

@@ -6,7 +6,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::text::Blobs;
-use crate::text::names::{Event, Names, canonical, events, faithful};
+use crate::text::names::{Event, Names, events, in_text_order, names_of};
 use crate::text::overload::{implied, overload, written_out};
 use crate::{Attr, Graph, GraphModule, Literal, Node, NodeId, Type, ValueId};
 
@@ -103,10 +103,7 @@ impl<'b> Printer<'b> {
 
     pub(super) fn write_graph(&mut self, graph: &Graph) {
         let events = events(graph);
-        let names = match self.style {
-            Style::Faithful => faithful(graph, &events),
-            Style::Canonical => canonical(graph, &events),
-        };
+        let names = names_of(graph, self.style, &in_text_order(graph, &events));
         let mut bodies = Vec::new();
         self.line();
         self.out.push_str("graph(");

@@ -98,7 +98,7 @@ impl Region {
             region.graph.set_loc(copy, node.loc());
             for (index, old) in node.outputs().iter().enumerate() {
                 let new = region.graph.node(copy).outputs()[index];
-                let name = from.value(*old).name();
+                let name = from.value(*old).name().cloned();
                 region.graph.set_name(new, name);
                 known.insert(*old, new);
             }
@@ -130,7 +130,7 @@ impl Region {
             self.inputs.push(value);
             self.graph.add_param(entry, ty)
         };
-        self.graph.set_name(new, from.value(value).name());
+        self.graph.set_name(new, from.value(value).name().cloned());
         known.insert(value, new);
         new
     }
