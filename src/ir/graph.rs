@@ -8,6 +8,7 @@
 //! Only this file and its children change what ties nodes and values together.
 
 mod layout;
+mod lists;
 mod tables;
 mod uses;
 
@@ -204,9 +205,7 @@ impl Graph {
         });
         self.live += 1;
         self.link(id, at);
-        for input in inputs {
-            self.push_input(id, *input);
-        }
+        self.add_inputs(id, inputs);
         for ty in outputs {
             self.add_output(id, ty);
         }
@@ -244,7 +243,8 @@ impl Graph {
     pub fn add_output(&mut self, node: NodeId, ty: Type) -> ValueId {
         let index = self.node(node).outputs().len() as u32;
         let value = self.values.push(ty, Def::Output(node, index));
-        self.nodes.operands[node].outputs.push(value);
+        let nodes = &mut self.nodes;
+        nodes.lists.push(&mut nodes.operands[node].outputs, value);
         value
     }
 
@@ -295,7 +295,7 @@ impl Graph {
     pub(crate) fn copy_description(&mut self, from: &Self, old: NodeId, new: NodeId) {
         self.nodes.attrs[new].clone_from(&from.nodes.attrs[old]);
         self.nodes.margins[new].loc = from.nodes.margins[old].loc;
-        let made = self.nodes.operands[new].outputs.iter();
+        let made = self.nodes.outputs(new).iter();
         for (old, new) in from.node(old).outputs().iter().zip(made) {
             self.values.names[*new].clone_from(&from.values.names[*old]);
         }
@@ -341,13 +341,14 @@ impl Graph {
     pub fn remove_output(&mut self, node: NodeId, index: usize) {
         let value = self.node(node).outputs()[index];
         assert!(
-            self.values.uses[value].is_empty(),
+            self.values.uses(value).is_empty(),
             "output {index} of {} is removed while it is used",
             self.node(node).op()
         );
-        let outputs = &mut self.nodes.operands[node].outputs;
-        outputs.remove(index);
-        for (at, value) in outputs.iter().enumerate().skip(index) {
+        let nodes = &mut self.nodes;
+        let outputs = &mut nodes.operands[node].outputs;
+        nodes.lists.remove(outputs, index);
+        for (at, value) in self.nodes.outputs(node).iter().enumerate().skip(index) {
             self.values.defs[*value] = Def::Output(node, at as u32);
         }
     }
@@ -359,7 +360,7 @@ impl Graph {
     pub fn remove_param(&mut self, block: BlockId, index: usize) {
         let value = self.blocks[block].params[index];
         assert!(
-            self.values.uses[value].is_empty(),
+            self.values.uses(value).is_empty(),
             "parameter {index} of a block is removed while it is used"
         );
         self.blocks[block].params.remove(index);
@@ -389,13 +390,15 @@ impl Graph {
 
     /// Marks a node that nothing ties to others any more. The id stays taken; a constant's weights need not stay in memory.
     fn bury(&mut self, id: NodeId) {
-        for output in self.node(id).outputs() {
-            let uses = &self.values.uses[*output];
+        for output in self.nodes.outputs(id) {
+            let uses = self.values.uses(*output);
             assert!(
                 uses.is_empty(),
                 "{} is erased while {uses:?} still read it",
                 self.node(id).op()
             );
+            let values = &mut self.values;
+            values.lists.clear(&mut values.uses[*output]);
         }
         self.nodes.attrs[id] = None;
         let head = &mut self.nodes.heads[id];

@@ -111,13 +111,13 @@ impl<'g> Node<'g> {
     /// Inputs, in the operator's order.
     #[inline]
     pub fn inputs(self) -> &'g [ValueId] {
-        &self.graph.nodes.operands[self.id].inputs
+        self.graph.nodes.inputs(self.id)
     }
 
     /// Outputs.
     #[inline]
     pub fn outputs(self) -> &'g [ValueId] {
-        &self.graph.nodes.operands[self.id].outputs
+        self.graph.nodes.outputs(self.id)
     }
 
     /// Nested blocks (`prim::If`: then, else; `prim::Loop`: the body).
@@ -171,7 +171,7 @@ impl<'g> Node<'g> {
 
     /// For each input, the position of this use in the value's use list.
     pub(crate) fn slots(self) -> &'g [u32] {
-        &self.graph.nodes.margins[self.id].slots
+        self.graph.nodes.slots(self.id)
     }
 
     #[inline]
@@ -226,7 +226,7 @@ impl<'g> Value<'g> {
     /// All uses, one for each operand; their order has no meaning.
     #[inline]
     pub fn uses(self) -> &'g [Use] {
-        &self.graph.values.uses[self.id]
+        self.graph.values.uses(self.id)
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! A pass walks over all nodes and looks closely at few. Graphs of many thousand nodes do not fit into a processor's caches, and what a walk
 //! reads of a node it skips is what the walk costs. So a node is not one record: its head (operator and neighbours) is what every walk
-//! reads, its operands are one cache line, and what few passes ask for stands apart. Types, definitions, uses and names of values likewise.
+//! reads, its operands lie with those of its neighbours, and what few passes ask for stands apart. Types, definitions, uses and names of
+//! values likewise.
 
 use smallvec::SmallVec;
 
 use crate::entity::PrimaryMap;
+use crate::graph::lists::{List, Lists};
 use crate::node::Attrs;
 use crate::{BlockId, Def, Loc, NodeId, Op, Type, Use, ValueId, ValueName};
 
@@ -15,8 +17,12 @@ use crate::{BlockId, Def, Loc, NodeId, Op, Type, Use, ValueId, ValueName};
 pub(crate) struct Nodes {
     pub(crate) heads: PrimaryMap<NodeId, Head>,
     pub(crate) operands: PrimaryMap<NodeId, Operands>,
+    /// The inputs and outputs of all nodes.
+    pub(crate) lists: Lists<ValueId>,
     pub(crate) attrs: PrimaryMap<NodeId, Option<Box<Attrs>>>,
     pub(crate) margins: PrimaryMap<NodeId, Margin>,
+    /// The slots of all nodes.
+    pub(crate) slots: Lists<u32>,
 }
 
 /// What a node computes and where it stands.
@@ -32,18 +38,18 @@ pub(crate) struct Head {
     pub(crate) nests: bool,
 }
 
-/// What a node reads and makes. A convolution, the widest of the frequent operators, reads seven values.
-#[derive(Clone, Debug, Default)]
+/// What a node reads and makes.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Operands {
-    pub(crate) inputs: SmallVec<[ValueId; 8]>,
-    pub(crate) outputs: SmallVec<[ValueId; 4]>,
+    pub(crate) inputs: List,
+    pub(crate) outputs: List,
 }
 
 /// What is seldom asked of a node.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Margin {
     /// For each input, the position of this use in the value's use list: removing a use is constant time.
-    pub(crate) slots: SmallVec<[u32; 4]>,
+    pub(crate) slots: List,
     /// In a box, as few nodes have any.
     pub(crate) blocks: Option<Box<SmallVec<[BlockId; 2]>>>,
     pub(crate) loc: Option<Loc>,
@@ -54,11 +60,36 @@ pub(crate) struct Margin {
 pub(crate) struct Values {
     pub(crate) types: PrimaryMap<ValueId, Type>,
     pub(crate) defs: PrimaryMap<ValueId, Def>,
-    pub(crate) uses: PrimaryMap<ValueId, SmallVec<[Use; 2]>>,
+    pub(crate) uses: PrimaryMap<ValueId, List>,
+    /// The uses of all values.
+    pub(crate) lists: Lists<Use>,
     pub(crate) names: PrimaryMap<ValueId, ValueName>,
 }
 
 impl Nodes {
+    /// What a node reads.
+    #[inline]
+    pub(crate) fn inputs(&self, node: NodeId) -> &[ValueId] {
+        self.lists.get(self.operands[node].inputs)
+    }
+
+    /// Where the uses of what a node reads stand.
+    #[inline]
+    pub(crate) fn slots(&self, node: NodeId) -> &[u32] {
+        self.slots.get(self.margins[node].slots)
+    }
+
+    pub(crate) fn set_slot(&mut self, node: NodeId, index: usize, slot: u32) {
+        let slots = self.margins[node].slots;
+        self.slots.get_mut(slots)[index] = slot;
+    }
+
+    /// What a node makes.
+    #[inline]
+    pub(crate) fn outputs(&self, node: NodeId) -> &[ValueId] {
+        self.lists.get(self.operands[node].outputs)
+    }
+
     /// Adds a node without operands.
     pub(crate) fn push(&mut self, head: Head) -> NodeId {
         self.operands.push(Operands::default());
@@ -69,10 +100,16 @@ impl Nodes {
 }
 
 impl Values {
+    /// Who reads a value.
+    #[inline]
+    pub(crate) fn uses(&self, value: ValueId) -> &[Use] {
+        self.lists.get(self.uses[value])
+    }
+
     /// Adds a value that nobody reads.
     pub(crate) fn push(&mut self, ty: Type, def: Def) -> ValueId {
         self.types.push(ty);
-        self.uses.push(SmallVec::new());
+        self.uses.push(List::default());
         self.names.push(ValueName::NONE);
         self.defs.push(def)
     }
@@ -83,8 +120,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn operands_fill_a_cache_line_and_nothing_is_larger() {
-        assert_eq!((size_of::<Head>(), size_of::<Operands>()), (24, 64));
-        assert_eq!((size_of::<Margin>(), size_of::<Attrs>()), (48, 64));
+    fn what_every_walk_reads_is_small() {
+        assert_eq!((size_of::<Head>(), size_of::<Operands>()), (24, 16));
+        assert_eq!((size_of::<Margin>(), size_of::<Attrs>()), (32, 64));
     }
 }

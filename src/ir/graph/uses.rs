@@ -1,5 +1,7 @@
 //! Who reads what: the operands of nodes and the results of blocks, and the use lists that mirror them.
 
+use smallvec::SmallVec;
+
 use crate::{BlockId, Graph, NodeId, Use, ValueId};
 
 impl Graph {
@@ -7,28 +9,28 @@ impl Graph {
     pub fn push_input(&mut self, node: NodeId, value: ValueId) {
         let index = self.nodes.operands[node].inputs.len() as u32;
         let slot = self.add_use(value, Use::Input(node, index));
-        self.nodes.operands[node].inputs.push(value);
-        self.nodes.margins[node].slots.push(slot);
+        let nodes = &mut self.nodes;
+        nodes.lists.push(&mut nodes.operands[node].inputs, value);
+        nodes.slots.push(&mut nodes.margins[node].slots, slot);
     }
 
     /// Replaces one input of a node.
     pub fn set_input(&mut self, node: NodeId, index: usize, value: ValueId) {
         let (old, slot) = (
-            self.nodes.operands[node].inputs[index],
-            self.nodes.margins[node].slots[index],
+            self.nodes.inputs(node)[index],
+            self.nodes.slots(node)[index],
         );
         self.remove_use(old, slot);
         let slot = self.add_use(value, Use::Input(node, index as u32));
-        self.nodes.operands[node].inputs[index] = value;
-        self.nodes.margins[node].slots[index] = slot;
+        let inputs = self.nodes.operands[node].inputs;
+        self.nodes.lists.get_mut(inputs)[index] = value;
+        self.nodes.set_slot(node, index, slot);
     }
 
     /// Replaces all inputs of a node.
     pub fn set_inputs(&mut self, node: NodeId, inputs: &[ValueId]) {
         self.drop_inputs(node);
-        for input in inputs {
-            self.push_input(node, *input);
-        }
+        self.add_inputs(node, inputs);
     }
 
     /// Replaces the results of a block.
@@ -76,7 +78,7 @@ impl Graph {
         if old == new {
             return;
         }
-        while let Some(at) = self.values.uses[old].last().copied() {
+        while let Some(at) = self.values.uses(old).last().copied() {
             self.set_use(at, new);
         }
     }
@@ -90,34 +92,48 @@ impl Graph {
 
     /// Removes one input of a node.
     pub fn remove_input(&mut self, node: NodeId, index: usize) {
-        let mut inputs = self.nodes.operands[node].inputs.clone();
+        let mut inputs = self.nodes.inputs(node).to_vec();
         inputs.remove(index);
         self.set_inputs(node, &inputs);
     }
 
+    /// Gives a node without inputs these.
+    pub(super) fn add_inputs(&mut self, node: NodeId, inputs: &[ValueId]) {
+        let slots: SmallVec<[u32; 8]> = (0..)
+            .zip(inputs)
+            .map(|(index, input)| self.add_use(*input, Use::Input(node, index)))
+            .collect();
+        self.nodes.operands[node].inputs = self.nodes.lists.list(inputs);
+        self.nodes.margins[node].slots = self.nodes.slots.list(&slots);
+    }
+
     pub(super) fn drop_inputs(&mut self, node: NodeId) {
         // From the last: a removal may move the slot of an earlier input, never of a removed one.
-        while let Some(value) = self.nodes.operands[node].inputs.last().copied() {
-            let slot = self.nodes.margins[node].slots[self.nodes.operands[node].inputs.len() - 1];
+        for index in (0..self.nodes.inputs(node).len()).rev() {
+            let (value, slot) = (
+                self.nodes.inputs(node)[index],
+                self.nodes.slots(node)[index],
+            );
             self.remove_use(value, slot);
-            self.nodes.operands[node].inputs.pop();
-            self.nodes.margins[node].slots.pop();
         }
+        let nodes = &mut self.nodes;
+        nodes.lists.clear(&mut nodes.operands[node].inputs);
+        nodes.slots.clear(&mut nodes.margins[node].slots);
     }
 
     fn add_use(&mut self, value: ValueId, at: Use) -> u32 {
         let uses = &mut self.values.uses[value];
-        uses.push(at);
+        self.values.lists.push(uses, at);
         (uses.len() - 1) as u32
     }
 
     /// Constant time: the last use takes the place of the removed one and is told of its new slot.
     fn remove_use(&mut self, value: ValueId, slot: u32) {
         let uses = &mut self.values.uses[value];
-        uses.swap_remove(slot as usize);
-        if let Some(moved) = uses.get(slot as usize).copied() {
+        self.values.lists.swap_remove(uses, slot as usize);
+        if let Some(moved) = self.values.uses(value).get(slot as usize).copied() {
             match moved {
-                Use::Input(node, index) => self.nodes.margins[node].slots[index as usize] = slot,
+                Use::Input(node, index) => self.nodes.set_slot(node, index as usize, slot),
                 Use::Result(block, index) => self.blocks[block].result_slots[index as usize] = slot,
             }
         }

@@ -105,23 +105,26 @@ fn definitions_know_where_they_stand() {
     broken(&s.graph, "takes itself to be");
 
     let mut s = sample();
-    s.graph.nodes.operands[s.relu].inputs[0] = crate::entity::EntityId::from_index(999);
+    let inputs = s.graph.nodes.operands[s.relu].inputs;
+    s.graph.nodes.lists.get_mut(inputs)[0] = crate::entity::EntityId::from_index(999);
     broken(&s.graph, "input 0 is a value of another graph");
 }
 
 #[test]
 fn use_lists_mirror_operands() {
     let mut s = sample();
-    s.graph.values.uses[s.x].pop();
+    let values = &mut s.graph.values;
+    values.lists.pop(&mut values.uses[s.x]);
     broken(&s.graph, "does not stand in the value's use list");
 
     let mut s = sample();
     let stale = Use::Input(s.relu, 0);
-    s.graph.values.uses[s.x].push(stale);
+    let values = &mut s.graph.values;
+    values.lists.push(&mut values.uses[s.x], stale);
     broken(&s.graph, "the use list has 3 entries for 2 uses");
 
     let mut s = sample();
-    s.graph.nodes.margins[s.relu].slots[0] = 1;
+    s.graph.nodes.set_slot(s.relu, 0, 1);
     broken(&s.graph, "does not stand in the value's use list");
 
     let mut s = sample();
