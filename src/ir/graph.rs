@@ -7,6 +7,7 @@
 //!
 //! Only this file and its children change what ties nodes and values together.
 
+mod attrs;
 mod layout;
 mod lists;
 mod tables;
@@ -16,13 +17,12 @@ use std::sync::LazyLock;
 
 use smallvec::SmallVec;
 
+pub use attrs::Attributes;
 pub use layout::{At, Walk};
 use tables::{Head, Nodes, Values};
 
 use crate::entity::PrimaryMap;
-use crate::{
-    Attr, Block, BlockId, Def, Literal, Node, NodeId, Op, Sym, Type, Value, ValueId, ValueName,
-};
+use crate::{Block, BlockId, Def, Literal, Node, NodeId, Op, Sym, Type, Value, ValueId, ValueName};
 
 /// A graph: one block with parameters and results, in which nodes may nest further blocks.
 #[derive(Clone, Debug)]
@@ -34,9 +34,11 @@ pub struct Graph {
     live: usize,
 }
 
-/// The operator of constants, and the attribute that holds their value.
-static CONSTANT: LazyLock<(Op, Sym)> =
-    LazyLock::new(|| (Op::of("prim::Constant"), Sym::new("value")));
+/// The operator of constants.
+static CONSTANT: LazyLock<Op> = LazyLock::new(|| Op::of("prim::Constant"));
+
+/// The attribute that holds the value of a constant.
+static VALUE: LazyLock<Sym> = LazyLock::new(|| Sym::new("value"));
 
 impl Graph {
     /// An empty graph.
@@ -220,7 +222,7 @@ impl Graph {
 
     /// Inserts a `prim::Constant` of the given type and returns its value.
     pub fn insert_typed_constant(&mut self, at: At, literal: Literal, ty: Type) -> ValueId {
-        let node = self.insert(at, CONSTANT.0, &[], [ty]);
+        let node = self.insert(at, *CONSTANT, &[], [ty]);
         self.set_payload(node, literal);
         self.output(node)
     }
@@ -234,8 +236,8 @@ impl Graph {
         assert!(!self.nodes.heads[node].nests, "{op} has blocks");
         self.output(node);
         self.drop_inputs(node);
-        self.set_op(node, CONSTANT.0);
-        self.nodes.attrs[node] = None;
+        self.set_op(node, *CONSTANT);
+        self.remove_attrs(node);
         self.set_payload(node, literal);
     }
 
@@ -262,20 +264,6 @@ impl Graph {
         self.nodes.heads[node].op = op;
     }
 
-    /// Sets an attribute.
-    pub fn set_attr(&mut self, node: NodeId, name: &str, attr: impl Into<Attr>) {
-        self.nodes.attrs[node]
-            .get_or_insert_default()
-            .set(Sym::new(name), attr.into());
-    }
-
-    /// Removes an attribute.
-    pub fn remove_attr(&mut self, node: NodeId, name: &str) {
-        if let Some(attrs) = &mut self.nodes.attrs[node] {
-            attrs.remove(name);
-        }
-    }
-
     /// Sets the place in the source that a node comes from.
     pub fn set_loc(&mut self, node: NodeId, loc: Option<crate::Loc>) {
         self.nodes.margins[node].loc = loc;
@@ -293,7 +281,7 @@ impl Graph {
 
     /// Gives a node the attributes, the place and the names of outputs of a node of another graph.
     pub(crate) fn copy_description(&mut self, from: &Self, old: NodeId, new: NodeId) {
-        self.nodes.attrs[new].clone_from(&from.nodes.attrs[old]);
+        self.copy_attrs(from, old, new);
         self.nodes.margins[new].loc = from.nodes.margins[old].loc;
         let made = self.nodes.outputs(new).iter();
         for (old, new) in from.node(old).outputs().iter().zip(made) {
@@ -383,8 +371,7 @@ impl Graph {
 
     fn set_payload(&mut self, constant: NodeId, literal: Literal) {
         if !matches!(literal, Literal::None) {
-            let attrs = self.nodes.attrs[constant].get_or_insert_default();
-            attrs.set(CONSTANT.1, literal.into());
+            self.set(constant, *VALUE, literal.into());
         }
     }
 
@@ -400,7 +387,7 @@ impl Graph {
             let values = &mut self.values;
             values.lists.clear(&mut values.uses[*output]);
         }
-        self.nodes.attrs[id] = None;
+        self.remove_attrs(id);
         let head = &mut self.nodes.heads[id];
         (head.live, head.nests) = (false, false);
         self.live -= 1;

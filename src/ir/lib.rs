@@ -36,7 +36,7 @@ mod visit;
 pub use calls::{CallGraph, Recursion};
 pub use dtype::DType;
 pub use entity::{PrimaryMap, SecondaryMap};
-pub use graph::{At, Graph, Walk};
+pub use graph::{At, Attributes, Graph, Walk};
 pub use literal::{Literal, Object};
 pub use module::{Class, ClassKind, GraphModule, Method, MethodId, Module, ModuleId, Phase};
 pub use name::ValueName;

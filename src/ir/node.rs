@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::entity::entity_id;
-use crate::{Graph, Literal, Op, Sym, Type, ValueName};
+use crate::{Attributes, Graph, Literal, Op, Sym, Type, ValueName};
 
 entity_id!(
     /// A node of a graph.
@@ -31,14 +31,6 @@ entity_id!(
 pub struct Node<'g> {
     pub(crate) graph: &'g Graph,
     pub(crate) id: NodeId,
-}
-
-/// The attributes of a node, in the order in which they were given. There are one or two: a list is faster than a map.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Attrs {
-    entries: SmallVec<[(Sym, Attr); 1]>,
-    /// The string attribute `name`, interned once for all who follow it.
-    name: Option<Sym>,
 }
 
 /// A place in a source file.
@@ -130,18 +122,16 @@ impl<'g> Node<'g> {
         blocks.map_or(&[], SmallVec::as_slice)
     }
 
-    /// Attributes, in the order in which they were given.
+    /// Attributes.
     #[inline]
-    pub fn attrs(self) -> impl ExactSizeIterator<Item = (Sym, &'g Attr)> {
-        let attrs = self.table().map_or(&[][..], |attrs| &attrs.entries);
-        attrs.iter().map(|(name, attr)| (*name, attr))
+    pub fn attrs(self) -> Attributes<'g> {
+        self.graph.attrs(self.id)
     }
 
     /// The attribute with this name.
     #[inline]
     pub fn attr(self, name: &str) -> Option<&'g Attr> {
-        let mut entries = self.table()?.entries.iter();
-        entries.find_map(|(key, attr)| (*key == *name).then_some(attr))
+        self.graph.attr(self.id, name)
     }
 
     /// The attribute with this name, when it is a value.
@@ -161,7 +151,7 @@ impl<'g> Node<'g> {
     /// The string attribute `name`: which attribute a `prim::GetAttr` reads, which method a `prim::CallMethod` calls.
     #[inline]
     pub fn name_attr(self) -> Option<Sym> {
-        self.table()?.name
+        self.graph.nodes.names[self.id]
     }
 
     /// Where the operation stood in the source it came from.
@@ -172,35 +162,6 @@ impl<'g> Node<'g> {
     /// For each input, the position of this use in the value's use list.
     pub(crate) fn slots(self) -> &'g [u32] {
         self.graph.nodes.slots(self.id)
-    }
-
-    #[inline]
-    fn table(self) -> Option<&'g Attrs> {
-        self.graph.nodes.attrs[self.id].as_deref()
-    }
-}
-
-impl Attrs {
-    /// Sets an attribute; one that was there keeps its place.
-    pub(crate) fn set(&mut self, name: Sym, attr: Attr) {
-        if name == "name" {
-            self.name = match &attr {
-                Attr::Literal(literal) => literal.as_str().map(Sym::new),
-                _ => None,
-            };
-        }
-        match self.entries.iter_mut().find(|(key, _)| *key == name) {
-            Some((_, old)) => *old = attr,
-            None => self.entries.push((name, attr)),
-        }
-    }
-
-    /// Removes an attribute; the others keep their order.
-    pub(crate) fn remove(&mut self, name: &str) {
-        self.entries.retain(|(key, _)| *key != *name);
-        if name == "name" {
-            self.name = None;
-        }
     }
 }
 

@@ -7,11 +7,13 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::{LazyLock, RwLock};
+use std::sync::{Arc, LazyLock, RwLock};
 
 use foldhash::fast::FixedState;
 use foldhash::quality::RandomState;
 use indexmap::IndexMap;
+
+use crate::{Attr, Literal};
 
 /// An interned name.
 #[derive(Clone, Copy)]
@@ -21,7 +23,8 @@ pub struct Sym(&'static Entry);
 pub type SymMap<V> = IndexMap<Sym, V, FixedState>;
 
 struct Entry {
-    text: String,
+    text: Arc<str>,
+    attr: Attr,
 }
 
 static TABLE: LazyLock<RwLock<HashSet<ByText, RandomState>>> = LazyLock::new(RwLock::default);
@@ -44,8 +47,10 @@ impl Sym {
         if let Some(found) = write.get(text) {
             return Self(found.0);
         }
+        let text: Arc<str> = text.into();
         let entry: &'static Entry = Box::leak(Box::new(Entry {
-            text: text.to_owned(),
+            attr: Literal::Str(Arc::clone(&text)).into(),
+            text,
         }));
         write.insert(ByText(entry));
         Self(entry)
@@ -55,6 +60,12 @@ impl Sym {
     #[inline]
     pub fn as_str(self) -> &'static str {
         &self.0.text
+    }
+
+    /// The attribute that holds this name: nodes that have one need no memory for it.
+    #[inline]
+    pub(crate) fn as_attr(self) -> &'static Attr {
+        &self.0.attr
     }
 }
 
@@ -121,7 +132,7 @@ impl fmt::Debug for Sym {
 impl Hash for ByText {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.text.as_str().hash(state);
+        self.0.text.hash(state);
     }
 }
 

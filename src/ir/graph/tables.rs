@@ -8,9 +8,9 @@
 use smallvec::SmallVec;
 
 use crate::entity::PrimaryMap;
+use crate::graph::attrs::Attrs;
 use crate::graph::lists::{List, Lists};
-use crate::node::Attrs;
-use crate::{BlockId, Def, Loc, NodeId, Op, Type, Use, ValueId, ValueName};
+use crate::{BlockId, Def, Loc, NodeId, Op, Sym, Type, Use, ValueId, ValueName};
 
 /// The nodes of a graph.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,8 @@ pub(crate) struct Nodes {
     pub(crate) operands: PrimaryMap<NodeId, Operands>,
     /// The inputs and outputs of all nodes.
     pub(crate) lists: Lists<ValueId>,
+    /// The string attributes `name`.
+    pub(crate) names: PrimaryMap<NodeId, Option<Sym>>,
     pub(crate) attrs: PrimaryMap<NodeId, Option<Box<Attrs>>>,
     pub(crate) margins: PrimaryMap<NodeId, Margin>,
     /// The slots of all nodes.
@@ -93,6 +95,7 @@ impl Nodes {
     /// Adds a node without operands.
     pub(crate) fn push(&mut self, head: Head) -> NodeId {
         self.operands.push(Operands::default());
+        self.names.push(None);
         self.attrs.push(None);
         self.margins.push(Margin::default());
         self.heads.push(head)
@@ -122,6 +125,6 @@ mod tests {
     #[test]
     fn what_every_walk_reads_is_small() {
         assert_eq!((size_of::<Head>(), size_of::<Operands>()), (24, 16));
-        assert_eq!((size_of::<Margin>(), size_of::<Attrs>()), (32, 64));
+        assert_eq!((size_of::<Margin>(), size_of::<Attrs>()), (32, 56));
     }
 }
