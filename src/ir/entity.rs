@@ -162,6 +162,14 @@ impl<K: EntityId, V: Clone> SecondaryMap<K, V> {
         }
     }
 
+    /// [`Self::with_default`], with room for the annotations of this many entities.
+    pub fn with_capacity(default: V, capacity: usize) -> Self {
+        Self {
+            entries: Vec::with_capacity(capacity),
+            ..Self::with_default(default)
+        }
+    }
+
     /// A map whose ids read as `V::default()`.
     pub fn new() -> Self
     where

@@ -9,23 +9,89 @@ use crate::{BlockId, Graph, NodeId, SecondaryMap, ValueId, ValueName};
 
 /// The values of a graph in the order of the text, with the names that they are printed with, without their `%`.
 pub fn names(graph: &Graph, style: Style) -> Vec<(ValueId, ValueName)> {
-    let values = in_text_order(graph, &events(graph));
-    let mut names = names_of(graph, style, &values);
-    let named = values.into_iter();
-    named
+    let mut names = names_of(graph, style);
+    let values = in_text_order(graph).into_iter();
+    values
         .map(|value| (value, std::mem::replace(&mut names[value], ValueName::NONE)))
         .collect()
 }
 
 /// Gives every value the name that a faithful text would print, so that it is known by it from now on, whatever becomes of the graph.
 pub fn settle_names(graph: &mut Graph) {
-    for (value, name) in names(graph, Style::Faithful) {
-        graph.set_name(value, name);
+    let values = in_text_order(graph);
+    let mut given = Given::default();
+    for value in &values {
+        if let Some(name) = graph.value(*value).name() {
+            let name = given.own(name);
+            graph.set_name(*value, name);
+        }
+    }
+    let mut numbers = given.free_numbers();
+    for value in values {
+        if graph.value(value).name().is_none() {
+            graph.set_name(value, numbers.next());
+        }
     }
 }
 
 /// A value's name in the text, without its `%`.
 pub(super) type Names = SecondaryMap<ValueId, ValueName>;
+
+/// The names of the values of a graph.
+pub(super) fn names_of(graph: &Graph, style: Style) -> Names {
+    let values = in_text_order(graph);
+    let mut names = Names::with_capacity(ValueName::NONE, graph.value_capacity());
+    let mut given = Given::default();
+    if style == Style::Faithful {
+        for value in &values {
+            if let Some(name) = graph.value(*value).name() {
+                names[*value] = given.own(name);
+            }
+        }
+    }
+    let mut numbers = given.free_numbers();
+    for value in values {
+        if names[value].is_none() {
+            names[value] = numbers.next().expect("ids of values are 32 bits wide");
+        }
+    }
+    names
+}
+
+/// The names that a text has given so far: a name that is taken gets a number behind it, and a value without one gets a free number.
+#[derive(Default)]
+struct Given {
+    taken: HashSet<ValueName, RandomState>,
+    /// Few names are numbers: a graph is large, and whether a number is free is asked for most of its values.
+    some_are_numbers: bool,
+    /// The copies that a name has so far: a layer that stands in a network a thousand times has a thousand of each.
+    copies: HashMap<ValueName, u32, RandomState>,
+}
+
+impl Given {
+    /// The name of a value that has one.
+    fn own(&mut self, name: &ValueName) -> ValueName {
+        let wanted = printable(name);
+        if self.taken.insert(wanted.clone()) {
+            self.some_are_numbers |= wanted.text().is_none();
+            return wanted;
+        }
+        let copy = self.copies.entry(wanted.clone()).or_default();
+        loop {
+            *copy += 1;
+            let name = ValueName::new(&format!("{wanted}.{copy}"));
+            if self.taken.insert(name.clone()) {
+                return name;
+            }
+        }
+    }
+
+    /// Names for those that have none, once all others are given.
+    fn free_numbers(&self) -> impl Iterator<Item = ValueName> {
+        let numbers = (0..=u32::MAX).map(ValueName::number);
+        numbers.filter(|name| !self.some_are_numbers || !self.taken.contains(name))
+    }
+}
 
 /// What comes next in a printed graph.
 #[derive(Clone, Copy)]
@@ -39,81 +105,50 @@ pub(super) enum Event {
 }
 
 /// Everything between the head and the results of a graph, in the order of the text.
-pub(super) fn events(graph: &Graph) -> Vec<Event> {
-    enum Todo {
-        From(Option<NodeId>),
-        Block(BlockId, usize),
-        Close(BlockId),
-    }
-    let mut events = Vec::with_capacity(graph.len());
-    // An explicit stack: nesting is as deep as the input file says.
-    let mut todo = vec![Todo::From(graph.block(graph.entry()).first())];
-    while let Some(next) = todo.pop() {
-        match next {
-            Todo::From(None) => {}
-            Todo::From(Some(id)) => {
-                let node = graph.node(id);
-                events.push(Event::Node(id));
-                todo.push(Todo::From(graph.next(id)));
-                let blocks = node.blocks().iter().enumerate().rev();
-                todo.extend(blocks.map(|(index, block)| Todo::Block(*block, index)));
-            }
-            Todo::Block(block, index) => {
-                events.push(Event::Open(block, index));
-                todo.push(Todo::Close(block));
-                todo.push(Todo::From(graph.block(block).first()));
-            }
-            Todo::Close(block) => events.push(Event::Close(block)),
-        }
-    }
-    events
+pub(super) struct Events<'g> {
+    graph: &'g Graph,
+    /// An explicit stack: nesting is as deep as the input file says.
+    todo: Vec<Todo>,
 }
 
-/// The names of these values, which are all of a graph, in the order of the text.
-pub(super) fn names_of(graph: &Graph, style: Style, values: &[ValueId]) -> Names {
-    let mut names = Names::with_default(ValueName::NONE);
-    match style {
-        Style::Faithful => faithful(graph, values, &mut names),
-        Style::Canonical => {
-            for (number, value) in (0..).zip(values) {
-                names[*value] = ValueName::number(number);
-            }
-        }
-    }
-    names
+enum Todo {
+    From(Option<NodeId>),
+    Block(BlockId, usize),
+    Close(BlockId),
 }
 
-/// The values' own names; a value without one gets a free number, and a name that is taken a number behind it.
-fn faithful(graph: &Graph, values: &[ValueId], names: &mut Names) {
-    let mut taken: HashSet<ValueName, RandomState> = HashSet::default();
-    // Few names are numbers: a graph is large, and whether a number is free is asked for most of its values.
-    let mut some_are_numbers = false;
-    // The copies that a name has so far: a layer that stands in a network a thousand times has a thousand of each.
-    let mut copies: HashMap<ValueName, u32, RandomState> = HashMap::default();
-    for value in values {
-        let Some(name) = graph.value(*value).name() else {
-            continue;
-        };
-        let wanted = printable(name);
-        if taken.insert(wanted.clone()) {
-            some_are_numbers |= wanted.text().is_none();
-            names[*value] = wanted;
-            continue;
+impl<'g> Events<'g> {
+    pub(super) fn new(graph: &'g Graph) -> Self {
+        let first = graph.block(graph.entry()).first();
+        Self {
+            graph,
+            todo: vec![Todo::From(first)],
         }
-        let copy = copies.entry(wanted.clone()).or_default();
-        names[*value] = loop {
-            *copy += 1;
-            let name = ValueName::new(&format!("{wanted}.{copy}"));
-            if taken.insert(name.clone()) {
-                break name;
-            }
-        };
     }
-    let numbers = (0..).map(ValueName::number);
-    let mut free = numbers.filter(|name| !some_are_numbers || !taken.contains(name));
-    for value in values {
-        if names[*value].is_none() {
-            names[*value] = free.next().expect("there are more numbers than values");
+}
+
+impl Iterator for Events<'_> {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        loop {
+            match self.todo.pop()? {
+                Todo::From(None) => {}
+                Todo::From(Some(id)) => {
+                    self.todo.push(Todo::From(self.graph.next(id)));
+                    let blocks = self.graph.node(id).blocks().iter().enumerate().rev();
+                    let blocks = blocks.map(|(index, block)| Todo::Block(*block, index));
+                    self.todo.extend(blocks);
+                    return Some(Event::Node(id));
+                }
+                Todo::Block(block, index) => {
+                    self.todo.push(Todo::Close(block));
+                    let first = self.graph.block(block).first();
+                    self.todo.push(Todo::From(first));
+                    return Some(Event::Open(block, index));
+                }
+                Todo::Close(block) => return Some(Event::Close(block)),
+            }
         }
     }
 }
@@ -133,12 +168,12 @@ fn printable(name: &ValueName) -> ValueName {
 }
 
 /// All values of a graph, in the order in which the text defines them.
-pub(super) fn in_text_order(graph: &Graph, events: &[Event]) -> Vec<ValueId> {
+fn in_text_order(graph: &Graph) -> Vec<ValueId> {
     let mut values = graph.params().to_vec();
-    for event in events {
+    for event in Events::new(graph) {
         match event {
-            Event::Node(node) => values.extend(graph.node(*node).outputs()),
-            Event::Open(block, _) => values.extend(graph.block(*block).params()),
+            Event::Node(node) => values.extend(graph.node(node).outputs()),
+            Event::Open(block, _) => values.extend(graph.block(block).params()),
             Event::Close(_) => {}
         }
     }

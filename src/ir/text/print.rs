@@ -6,7 +6,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::text::Blobs;
-use crate::text::names::{Event, Names, events, in_text_order, names_of};
+use crate::text::names::{Event, Events, Names, names_of};
 use crate::text::overload::{implied, overload, written_out};
 use crate::{Attr, Graph, GraphModule, Literal, Node, NodeId, Type, ValueId};
 
@@ -102,8 +102,7 @@ impl<'b> Printer<'b> {
     }
 
     pub(super) fn write_graph(&mut self, graph: &Graph) {
-        let events = events(graph);
-        let names = names_of(graph, self.style, &in_text_order(graph, &events));
+        let names = names_of(graph, self.style);
         let mut bodies = Vec::new();
         self.line();
         self.out.push_str("graph(");
@@ -117,7 +116,7 @@ impl<'b> Printer<'b> {
         }
         self.out.push_str("):\n");
         self.indent += 1;
-        for event in events {
+        for event in Events::new(graph) {
             match event {
                 Event::Node(id) => {
                     let label = graph_label(graph.node(id), bodies.len());

@@ -54,7 +54,7 @@ impl<V: Clone> Default for AttributeMap<V> {
 
 /// Follows the attribute reads from the first parameter of a method of `owner`.
 pub fn objects(module: &GraphModule, owner: ModuleId, graph: &Graph) -> Objects {
-    let mut objects = Objects::new();
+    let mut objects = Objects::with_capacity(None, graph.value_capacity());
     // A graph on its own, without a module, has no such parameter.
     if let Some(this) = graph
         .params()
