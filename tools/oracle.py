@@ -7,10 +7,10 @@
     tools/oracle.py --out target/oracle --random 7 --count 200
     tools/oracle.py --list
 
-`--vary` makes each case another one: other weights and inputs, another configuration of its kind, traced instead of scripted. `--random`
-makes networks of layers drawn by lot (`oracle_random.py`).
+`--vary` makes each case another one: other weights and inputs, another configuration of its kind, traced instead of scripted, and where
+the signal's size is free another size. `--random` makes networks of layers drawn by lot (`oracle_random.py`).
 
-The modules stand in `oracle_cases.py`, `oracle_language.py`, `oracle_strange.py` and `oracle_settings.py`. A case is a folder as in `tests/fixtures/oracle`:
+The modules stand in `oracle_cases.py`, `oracle_language.py`, `oracle_strange.py`, `oracle_settings.py` and `oracle_networks.py`. A case is a folder as in `tests/fixtures/oracle`:
 
 * `before.pt`, `before.ir`: the module quantized by `quantize_jit`, before Finalize, and its graphs as read back from that file;
 * `after.ir`: the graphs of PyTorch's finalized module; `after_mem.ir` besides, where the module that was never saved and loaded has
@@ -40,6 +40,7 @@ from torch.ao.quantization.quantize_jit import convert_dynamic_jit, convert_jit,
 
 import oracle_cases
 import oracle_language
+import oracle_networks
 import oracle_random
 import oracle_settings
 import oracle_strange
@@ -89,7 +90,7 @@ def main():
     args = parser.parse_args()
     if args.random is None:
         families = (oracle_cases.every, oracle_language.language, oracle_language.extremes, oracle_strange.strange)
-        families += (oracle_settings.settings, oracle_settings.ways, oracle_settings.vision)
+        families += (oracle_settings.settings, oracle_settings.ways, oracle_settings.vision, oracle_networks.networks)
         cases = [case for family in families for case in family()]
     else:
         cases = [oracle_random.case(args.random, at) for at in range(args.count)]
@@ -118,7 +119,7 @@ def main():
 
 
 def varied(case, seed):
-    """The case with another seed, configuration and mode, by lot."""
+    """The case with another seed, configuration, mode and size of signals, by lot."""
     lot = random.Random(f"{seed} {case.name}")
     kinds = (
         ("pt7", "pt8", "pc7", "pc8", "x86", "fbgemm", "qnnpack", "onednn"),
@@ -127,7 +128,17 @@ def varied(case, seed):
     )
     config = lot.choice(next(kind for kind in kinds if case.qconfig in kind))
     mode = lot.choice(("script", "script", "trace"))
-    return dataclasses.replace(case, name=f"{case.name}_v{seed}", qconfig=config, mode=mode)
+    name = f"{case.name}_v{seed}"
+    return dataclasses.replace(case, name=name, qconfig=config, mode=mode, shapes=resized(lot, case))
+
+
+def resized(lot, case):
+    """Shapes with other batches, lengths, heights and widths; what was equal stays equal, and channels stay what they are."""
+    if case.qt == "dynamic" or any(len(shape) < 3 for shape in case.shapes) or case.name.startswith(("linear", "bmm", "matmul")):
+        return case.shapes
+    sizes = {size: size if size == 1 else lot.randrange(6, 34 if len(case.shapes[0]) < 5 else 9) for shape in case.shapes for size in shape[2:]}
+    batches = {shape[0]: shape[0] if shape[0] == 1 else lot.randrange(1, 6) for shape in case.shapes}
+    return tuple((batches[shape[0]], shape[1], *(sizes[size] for size in shape[2:])) for shape in case.shapes)
 
 
 def enter(folder, case):

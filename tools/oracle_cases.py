@@ -551,8 +551,8 @@ def scalars():
                 else {}
             )
             yield Case(f"scalar_{form}", one(text, **parts), shape)
-        yield Case(f"scalar_{name}_traced", one(forms[name]), shape, mode="trace")
-        yield Case(f"scalar_{name}__traced", one(forms[f"{name}_"]), shape, mode="trace")
+        for form in (name, f"{name}_", f"{name}_relu", f"{name}_relu_", f"{name}__relu", f"{name}__relu_"):
+            yield Case(f"scalar_{form}_traced", one(forms[form]), shape, mode="trace")
         yield Case(f"scalar_{name}_full8", one(forms[name]), shape, "pc8")
     yield Case("scalar_add_alpha2", one("return torch.add(x, 3, alpha=2)"), shape)
     yield Case("scalar_add_of_conv_twice", one("y = x\ny += 3\nreturn s.c(y) + 1"), shape)

@@ -4,7 +4,7 @@
 //! the defect put into planish's module it answers what PyTorch's does, or planish's answer is that of the module before Finalize.
 
 use planish::eval::Contract;
-use planish::ir::{At, Graph, GraphModule, Literal, NodeId, Op, Type, ValueId};
+use planish::ir::{At, Graph, GraphModule, Literal, NodeId, Op, PackedParams, Type, ValueId};
 
 use crate::case::{Case, EXACT, Kind, compare};
 use crate::float;
@@ -15,6 +15,8 @@ use crate::unfused::leaves_in_float;
 pub(crate) enum Defect {
     /// `quantized::add_scalar_out` with its input as its output: the new scale is set before the codes are read by the old one.
     InPlace,
+    /// The form of `quantized::add_scalar_relu` that takes the number as a tensor, as traced modules have it, forgets the relu.
+    NoRelu,
     /// Defect B8: an instance norm with running statistics takes those of the batch; and a batch norm that trains takes the running ones.
     BatchStatistics,
     /// fbgemm alone answers otherwise: its depthwise convolutions saturate, or a sum of floats that was left is rounded to another code.
@@ -33,8 +35,9 @@ pub(crate) enum Defect {
 
 impl Defect {
     /// All of them.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::InPlace,
+        Self::NoRelu,
         Self::BatchStatistics,
         Self::Engine,
         Self::Simulated,
@@ -49,11 +52,14 @@ impl Defect {
             Self::InPlace => {
                 "PyTorch adds a number in place and reads the codes by the new scale; equal to the bit with that put in"
             }
+            Self::NoRelu => {
+                "PyTorch forgets the relu of a sum with a number in a tensor; equal to the bit with that put in"
+            }
             Self::BatchStatistics => {
                 "PyTorch swaps a norm's running statistics and the batch's (B8); outputs equal those of the module before"
             }
             Self::Engine => {
-                "fbgemm alone differs; outputs equal to the bit another engine's and those of the module before"
+                "fbgemm alone differs; outputs equal to the bit another engine's, and where no depthwise sum saturates those of the module before"
             }
             Self::Simulated => {
                 "PyTorch fails or fuses less; equal to the bit with the module before where what only planish fuses is simulated"
@@ -79,6 +85,7 @@ impl Defect {
         let theirs = case.finalized_graphs();
         let explains = |defect: &Self| match defect {
             Self::InPlace => adds_in_place(case, ours, &theirs, found),
+            Self::NoRelu => only_outputs(found) && forgets_relu(case, ours, &theirs),
             Self::BatchStatistics => drops_statistics(case, ours, &theirs, found),
             Self::Engine => differs_in_fbgemm(case, ours, found),
             Self::Simulated => only_outputs(found) && is_simulated(case, ours, &theirs),
@@ -161,6 +168,36 @@ fn read_by_new_scale(graph: &mut Graph, node: NodeId) {
     }
 }
 
+fn forgets_relu(case: &Case, ours: &GraphModule, theirs: &[Graph]) -> bool {
+    const FUSED: &str = "quantized::add_scalar_relu";
+    let in_tensor = theirs.iter().flat_map(|graph| {
+        let fused = graph.find_all(FUSED).into_iter();
+        fused.map(|node| matches!(graph.ty(graph.node(node).inputs()[1]), Type::Tensor(_)))
+    });
+    let in_tensor: Vec<bool> = in_tensor.collect();
+    let mut wrong = ours.clone();
+    let Some(forward) = wrong.root_method("forward") else {
+        return false;
+    };
+    let graph = &mut wrong.method_mut(forward).graph;
+    let fused = graph.find_all(FUSED);
+    if fused.len() != in_tensor.len() || !in_tensor.contains(&true) {
+        return false;
+    }
+    for (node, in_tensor) in fused.into_iter().zip(in_tensor) {
+        if in_tensor {
+            let (y, inputs) = (graph.output(node), graph.node(node).inputs().to_vec());
+            let uses = graph.value(y).uses().to_vec();
+            let mut chain = Chain { last: node };
+            let sum = chain.put(graph, "quantized::add_scalar", &inputs, Type::Tensor(None));
+            for at in uses {
+                graph.set_use(at, sum);
+            }
+        }
+    }
+    equals(case, &wrong, "after_fbgemm", EXACT)
+}
+
 fn drops_statistics(
     case: &Case,
     ours: &GraphModule,
@@ -201,10 +238,21 @@ fn drops_statistics(
 fn differs_in_fbgemm(case: &Case, ours: &GraphModule, found: &[(Kind, String)]) -> bool {
     let engines = ["after_x86", "after_onednn", "after_qnnpack"];
     only_outputs(found)
-        && equals(case, ours, "before", EXACT)
+        && (convolves_by_channel(ours) || equals(case, ours, "before", EXACT))
         && engines
             .iter()
             .any(|engine| equals(case, ours, engine, EXACT))
+}
+
+/// Whether there is a convolution of each channel alone: fbgemm's fast path for those adds pairs of products in 16 bits, which
+/// activations of 8 bits overflow.
+fn convolves_by_channel(module: &GraphModule) -> bool {
+    let by_channel = |packed: &PackedParams| {
+        let groups = packed.geometry().map(|geometry| geometry.groups);
+        groups.is_some_and(|groups| groups > 1 && packed.weight.shape().get(1) == Some(&1))
+    };
+    let mut attrs = module.module(module.root()).attrs.iter();
+    attrs.any(|(_, value)| matches!(value, Literal::Packed(packed) if by_channel(packed)))
 }
 
 /// Operators that PyTorch's kernel computes on codes, or by a scale of its own, where the simulation rounds real numbers.

@@ -105,16 +105,20 @@ fn elu_with(
 /// `leaky_relu(input, slope, in place, scale, zero_point)`
 fn leaky_relu(call: &Call<'_>) -> Result<Value> {
     let (scale, zero_point) = quant::qparams(call, 3)?;
-    let slope = call.float(1)? as f32;
-    let f = |x: f32, _| if x > 0.0 { x } else { x * slope };
-    Ok(map(call.tensor(0)?, scale, zero_point, f)?.into())
+    leaky(call.tensor(0)?, call.float(1)?, scale, zero_point).map(Value::from)
 }
 
 /// `aten::leaky_relu` of a quantized tensor keeps its parameters.
 pub(in crate::ops) fn aten_leaky_relu(input: &Tensor, slope: f64) -> Result<Tensor> {
     let (scale, zero_point) = per_tensor(input)?;
+    leaky(input, slope, scale, zero_point)
+}
+
+/// The operand is made dense first, so it is the result's layout that says which numbers are read in vectors.
+fn leaky(input: &Tensor, slope: f64, scale: f64, zero_point: i64) -> Result<Tensor> {
     let slope = slope as f32;
-    map(input, scale, zero_point, |x, _| {
+    let dense = input.copy_strided(&suggested_strides(input))?;
+    map(&dense, scale, zero_point, |x, _| {
         if x > 0.0 { x } else { x * slope }
     })
 }
@@ -292,5 +296,16 @@ mod tests {
         // The largest code stands for 0.255: what is above zero shrinks too.
         let small = prelu(codes(&[1], &[250], 0.001, 0));
         assert_eq!(small, [59, 77, 90, 103, 139, 90, 59, 90]);
+    }
+
+    #[test]
+    fn a_leaky_relu_reads_in_vectors_what_lay_apart() {
+        let codes: Vec<i32> = (0..128).collect();
+        let like = |strides: &[i64]| {
+            let tensor = quant::from_codes(DType::QUInt8, &[1, 2, 64], strides, &codes, 0.033, 65);
+            let args = [tensor.unwrap().into(), Value::Float(0.1)];
+            run("aten::leaky_relu", &args).codes().unwrap()
+        };
+        assert_eq!(like(&[128, 1, 2]), like(&[128, 64, 1]));
     }
 }
