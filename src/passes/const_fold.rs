@@ -264,13 +264,15 @@ fn replace_by_constants(
 ) {
     if let ([output], [literal]) = (graph.node(node).outputs(), &literals[..]) {
         next.extend(users(graph, *output));
+        let ty = known_type(literal, graph.ty(*output));
+        graph.set_ty(*output, ty);
         graph.become_constant(node, literal.clone());
         return;
     }
     for (index, literal) in literals.into_iter().enumerate() {
         let output = graph.node(node).outputs()[index];
         next.extend(users(graph, output));
-        let ty = graph.ty(output).clone();
+        let ty = known_type(&literal, graph.ty(output));
         let loc = graph.node(node).loc();
         let constant = graph.insert_typed_constant(At::Before(node), literal, ty);
         graph.copy_name(output, constant);
@@ -280,6 +282,16 @@ fn replace_by_constants(
         graph.replace_all_uses(output, constant);
     }
     graph.erase(node);
+}
+
+/// The type of a constant that was declared as `declared`: which number a `Scalar` is, and that an optional is there, is known now.
+fn known_type(literal: &Literal, declared: &Type) -> Type {
+    match (declared, literal) {
+        (Type::Scalar, _) => literal.ty(),
+        (Type::Optional(_), Literal::None) => declared.clone(),
+        (Type::Optional(inner), _) => known_type(literal, inner),
+        _ => declared.clone(),
+    }
 }
 
 /// Resolves a branch or a loop whose way is known; returns whether it did.
