@@ -4,3 +4,4 @@ pub mod alias;
 pub mod codes;
 pub mod grid;
 pub mod objects;
+pub mod shape;

@@ -1,8 +1,8 @@
 //! `peephole`: small simplifications that need no evaluation.
 //!
 //! Taking apart what was just put together (tuples, and lists that nothing writes to), comparing with `None` what cannot be `None`, casts
-//! to the type that a value has anyway, branches that give back their condition, the rank of what a quantized convolution makes, the sizes of
-//! a new tensor, comparing a value with itself, dropout that does not train, numbers that tracing turned into tensors and back, and adding
+//! to the type that a value has anyway, branches that give back their condition, the rank of what a quantized convolution makes and the sizes
+//! that its weight tells, the sizes of a new tensor, comparing a value with itself, dropout that does not train, numbers that tracing turned into tensors and back, and adding
 //! zero to floats or multiplying them by one.
 //!
 //! ```text
@@ -15,6 +15,7 @@
 use planish_ir::{At, DType, Effects, Graph, GraphModule, Literal, NodeId, Op, Type, ValueId};
 
 use crate::analysis::alias::Aliases;
+use crate::analysis::shape::{Shapes, made_by};
 use crate::optimize::on_each_method;
 use crate::pass::{Changed, Pass, PassCx, PassError};
 
@@ -49,6 +50,9 @@ pub(crate) fn simplify(graph: &mut Graph, aliases: &Aliases) -> usize {
         };
         for (index, value) in by.into_iter().enumerate() {
             let output = graph.node(node).outputs()[index];
+            if value == output {
+                continue;
+            }
             changed += usize::from(!graph.value(output).uses().is_empty());
             graph.replace_all_uses(output, value);
         }
@@ -91,30 +95,34 @@ fn replacement(graph: &mut Graph, aliases: &Aliases, id: NodeId) -> Option<Vec<V
     match node.op().name().as_str() {
         "prim::TupleUnpack" => {
             let elements = made_by(graph, first, "prim::TupleConstruct")?;
-            (elements.len() == node.outputs().len()).then_some(elements)
+            (elements.len() == node.outputs().len()).then(|| elements.to_vec())
         }
         "prim::TupleIndex" => {
             let elements = made_by(graph, first, "prim::TupleConstruct")?;
             let index = graph.constant(*node.inputs().get(1)?)?.as_int()?;
-            Some(vec![at_index(&elements, index)?])
+            Some(vec![at_index(elements, index)?])
         }
         "prim::ListUnpack" if !aliases.is_written(first) => {
+            if let Some([tensor]) = made_by(graph, first, "aten::size") {
+                let (tensor, sizes) = (*tensor, node.outputs().to_vec());
+                return Some(known_sizes(graph, aliases, id, tensor, &sizes));
+            }
             let elements = made_by(graph, first, "prim::ListConstruct")?;
-            (elements.len() == node.outputs().len()).then_some(elements)
+            (elements.len() == node.outputs().len()).then(|| elements.to_vec())
         }
         "aten::__getitem__" if !aliases.is_written(first) => {
             let asked = graph.constant(*node.inputs().get(1)?)?;
             if let Some(entries) = made_by(graph, first, "prim::DictConstruct") {
-                return Some(vec![entry(graph, &entries, asked)?]);
+                return Some(vec![entry(graph, entries, asked)?]);
             }
             let elements = made_by(graph, first, "prim::ListConstruct")?;
-            Some(vec![at_index(&elements, asked.as_int()?)?])
+            Some(vec![at_index(elements, asked.as_int()?)?])
         }
         "aten::len" if !aliases.is_written(first) => {
             let len = match made_by(graph, first, "prim::ListConstruct") {
                 Some(elements) => elements.len() as i64,
-                None => match made_by(graph, first, "aten::size")?[..] {
-                    [tensor] => rank(graph, aliases, tensor)?,
+                None => match made_by(graph, first, "aten::size")? {
+                    &[tensor] => Shapes::of(graph, aliases).rank(tensor)?,
                     _ => return None,
                 },
             };
@@ -123,8 +131,13 @@ fn replacement(graph: &mut Graph, aliases: &Aliases, id: NodeId) -> Option<Vec<V
             ])
         }
         "aten::dim" => {
-            let rank = Literal::Int(rank(graph, aliases, first)?);
+            let rank = Literal::Int(Shapes::of(graph, aliases).rank(first)?);
             Some(vec![graph.insert_constant(At::Before(id), rank)])
+        }
+        "aten::size" if node.inputs().len() == 2 => {
+            let dim = graph.constant(node.inputs()[1])?.as_int()?;
+            let size = Literal::Int(Shapes::of(graph, aliases).size(first, dim)?);
+            Some(vec![graph.insert_constant(At::Before(id), size)])
         }
         "aten::size" if node.inputs().len() == 1 => {
             let asked = sizes_asked_for(graph, first)?;
@@ -187,6 +200,27 @@ fn replacement(graph: &mut Graph, aliases: &Aliases, id: NodeId) -> Option<Vec<V
         }
         _ => None,
     }
+}
+
+/// The sizes of a tensor: those that are known as constants, the others as they are.
+fn known_sizes(
+    graph: &mut Graph,
+    aliases: &Aliases,
+    id: NodeId,
+    tensor: ValueId,
+    sizes: &[ValueId],
+) -> Vec<ValueId> {
+    let used = |size: &ValueId| !graph.value(*size).uses().is_empty();
+    let known = sizes.iter().enumerate().map(|(dim, size)| {
+        let known = used(size).then(|| Shapes::of(graph, aliases).size(tensor, dim as i64));
+        known.flatten()
+    });
+    let known: Vec<Option<i64>> = known.collect();
+    let mut constant = |size: i64| graph.insert_constant(At::Before(id), Literal::Int(size));
+    let sizes = known.into_iter().zip(sizes);
+    sizes
+        .map(|(known, size)| known.map_or(*size, &mut constant))
+        .collect()
 }
 
 /// Whether a node adds zero to floats, or multiplies or divides them by one.
@@ -307,85 +341,6 @@ fn equals_itself(ty: &Type) -> bool {
         Type::List(element) => equals_itself(element),
         _ => false,
     }
-}
-
-/// How many dimensions a tensor has, when what made it says so.
-fn rank(graph: &Graph, aliases: &Aliases, tensor: ValueId) -> Option<i64> {
-    /// Operators looked at on the way up: far enough for the networks that there are.
-    const MOST: usize = 256;
-    let mut left = MOST;
-    rank_within(graph, aliases, tensor, &mut left)
-}
-
-fn rank_within(graph: &Graph, aliases: &Aliases, tensor: ValueId, left: &mut usize) -> Option<i64> {
-    let mut at = tensor;
-    loop {
-        *left = left.checked_sub(1)?;
-        // In-place forms of `unsqueeze` and its kin change the number of dimensions.
-        if aliases.is_written(at) {
-            return None;
-        }
-        if let Some(Literal::Tensor(constant)) = graph.constant(at) {
-            return Some(constant.shape().len() as i64);
-        }
-        let node = graph.node(graph.producer(at)?);
-        let name = node.op().name().as_str();
-        match name.strip_prefix("quantized::").unwrap_or(name) {
-            "conv1d" | "conv1d_relu" | "conv_transpose1d" => return quantized_rank(name, 3),
-            "conv2d" | "conv2d_relu" | "conv_transpose2d" => return quantized_rank(name, 4),
-            "conv3d" | "conv3d_relu" | "conv_transpose3d" => return quantized_rank(name, 5),
-            _ if KEEPS_RANK.contains(&name) => at = *node.inputs().first()?,
-            // The smaller one is broadcast to the larger one.
-            "add" | "add_relu" | "mul" | "mul_relu" => {
-                let other = rank_within(graph, aliases, *node.inputs().get(1)?, left)?;
-                let one = rank_within(graph, aliases, *node.inputs().first()?, left)?;
-                return Some(one.max(other));
-            }
-            // Joining ignores tensors of one dimension without elements; none of more dimensions is.
-            "cat" | "cat_relu" => {
-                let list = *node.inputs().first()?;
-                if aliases.is_written(list) {
-                    return None;
-                }
-                at = *made_by(graph, list, "prim::ListConstruct")?.first()?;
-            }
-            _ => return None,
-        }
-    }
-}
-
-/// Quantized convolutions take batches alone in PyTorch; those of floats take a single image too. What was fused here takes one as well, and
-/// its rank is still said to be a batch's: else every norm and pool of a scripted network keeps the check of its input.
-fn quantized_rank(name: &str, rank: i64) -> Option<i64> {
-    name.starts_with("quantized::").then_some(rank)
-}
-
-/// Operators whose output has as many dimensions as their first input.
-const KEEPS_RANK: [&str; 19] = [
-    "aten::quantize_per_tensor",
-    "aten::dequantize",
-    "aten::relu",
-    "aten::clamp",
-    "aten::hardtanh",
-    "aten::sigmoid",
-    "aten::tanh",
-    "aten::hardsigmoid",
-    "aten::leaky_relu",
-    "aten::max_pool2d",
-    "aten::avg_pool2d",
-    "aten::adaptive_avg_pool2d",
-    "quantized::batch_norm",
-    "quantized::batch_norm_relu",
-    "quantized::batch_norm2d",
-    "quantized::batch_norm2d_relu",
-    "quantized::hardswish",
-    "quantized::leaky_relu",
-    "quantized::elu",
-];
-
-fn made_by(graph: &Graph, value: ValueId, op: &str) -> Option<Vec<ValueId>> {
-    let producer = graph.node(graph.producer(value)?);
-    producer.op().is(op).then(|| producer.inputs().to_vec())
 }
 
 fn is_none(graph: &Graph, value: ValueId) -> bool {
