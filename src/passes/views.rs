@@ -2,9 +2,9 @@
 //!
 //! In floats a convolution's result lies row by row; a quantized one puts the channels last. A view of other sizes may not exist then, and
 //! PyTorch's finalized module raises. Here it becomes `aten::reshape`, which is the same where the view exists and copies where it does not.
-//! What is written to, in place or through a view, keeps its views.
+//! What is written to, in place or through a view, keeps its views, and so does what was laid row by row just before.
 
-use planish_ir::{Graph, Op};
+use planish_ir::{Graph, Literal, Op, ValueId};
 
 use crate::pass::PassCx;
 use crate::remark::{Remark, RemarkKind};
@@ -34,21 +34,36 @@ pub(crate) fn may_copy(
             || [tensor, output]
                 .iter()
                 .any(|value| scope.facts.is_written(*value))
+            || lies_row_by_row(graph, tensor)
         {
             continue;
         }
         if !cx.fuel.take() {
             break;
         }
-        graph.set_op(node, copies);
-        changed += 1;
         cx.remarks.push(Remark::at(
             RemarkKind::Passed,
             pass,
             "view",
             (scope.method.as_str(), graph, node),
-            "a quantized convolution puts the channels last: it may have to copy".to_owned(),
+            "aten::reshape, which may copy: a quantized convolution puts the channels last",
         ));
+        graph.set_op(node, copies);
+        changed += 1;
     }
     changed
+}
+
+/// Whether a tensor comes from `aten::contiguous`, which puts the last dimension last.
+fn lies_row_by_row(graph: &Graph, tensor: ValueId) -> bool {
+    /// `torch.contiguous_format`.
+    const ROW_BY_ROW: i64 = 0;
+    let Some(node) = graph.producer(tensor).map(|id| graph.node(id)) else {
+        return false;
+    };
+    let format = node
+        .inputs()
+        .get(1)
+        .and_then(|format| graph.constant(*format));
+    node.op().is("aten::contiguous") && format.and_then(Literal::as_int) == Some(ROW_BY_ROW)
 }
