@@ -28,7 +28,10 @@ fn code_errors_name_the_place_and_the_matter() {
             "return (self).y(x, )",
             "class `__torch__.M` has no attribute or method `y`",
         ),
-        ("return n", "the returned value: expected Tensor, found int"),
+        (
+            "return n",
+            "3:12: the returned value: expected Tensor, found int",
+        ),
         (
             "return CONSTANTS.c3",
             "the archive has no constant `CONSTANTS.c3`",

@@ -23,7 +23,7 @@ impl Emitter<'_, '_> {
         self.scope.close();
         let block = std::mem::replace(&mut self.block, around);
         let returned = match returned? {
-            Some(value) => value,
+            Some((value, _)) => value,
             None => self.constant(Literal::None),
         };
         let future = Type::Future(self.ty(returned).clone().into());

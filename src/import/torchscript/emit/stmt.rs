@@ -12,14 +12,14 @@ use crate::error::Result;
 use crate::torchscript::code::ast::{Assign, Expr, ExprKind, Span, Stmt, StmtKind};
 
 impl Emitter<'_, '_> {
-    /// A function's statements; returns what its last one returns.
-    pub(super) fn body(&mut self, body: &[Stmt]) -> Result<Option<ValueId>> {
+    /// A function's statements; returns what its last one returns, and where it does so.
+    pub(super) fn body(&mut self, body: &[Stmt]) -> Result<Option<(ValueId, Span)>> {
         let Some((last, before)) = body.split_last() else {
             return Ok(None);
         };
         self.stmts(before)?;
         match &last.kind {
-            StmtKind::Return(Some(value)) => self.value(value, None).map(Some),
+            StmtKind::Return(Some(value)) => Ok(Some((self.value(value, None)?, value.span))),
             StmtKind::Return(None) => Ok(None),
             _ => {
                 self.stmt(last)?;
@@ -28,16 +28,16 @@ impl Emitter<'_, '_> {
         }
     }
 
-    /// The value that a function returns, as the type it declares.
+    /// The value that a function returns, as the type it declares; `span` is the function's.
     pub(super) fn returned(
         &mut self,
-        value: Option<ValueId>,
+        value: Option<(ValueId, Span)>,
         wanted: &Type,
         span: Span,
     ) -> Result<ValueId> {
-        let value = match value {
-            Some(value) => value,
-            None => self.constant(Literal::None),
+        let (value, span) = match value {
+            Some(found) => found,
+            None => (self.constant(Literal::None), span),
         };
         self.convert(value, wanted, span)
             .map_err(|what| self.fail(span, format!("the returned value: {what}")))
