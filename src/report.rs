@@ -158,7 +158,7 @@ pub struct FloatEntry {
 /// A tensor operator that runs by the reference evaluator.
 #[derive(Clone, Debug, Serialize)]
 pub struct FallbackEntry {
-    /// The node, by its place in the source or the value it computes; empty when all nodes of the operator are meant.
+    /// The node, by its place in the source or the value it computes.
     pub node: String,
     /// The operator.
     pub operator: String,
@@ -301,16 +301,15 @@ impl FloatEntry {
 impl FallbackEntry {
     /// The operators that a program has no kernel for, then those whose kernel could not be used in a run.
     pub fn all(fallbacks: &[Fallback], stats: &Stats) -> Vec<Self> {
-        let without = fallbacks.iter().map(|fallback| Self {
+        let entry = |fallback: &Fallback| Self {
             node: fallback.node.clone(),
             operator: fallback.op.clone(),
             reason: fallback.reason.clone(),
-        });
-        let not_taken = stats.not_taken.iter().map(|(operator, reason)| Self {
-            node: String::new(),
-            operator: operator.clone(),
-            reason: (*reason).to_owned(),
-        });
-        without.chain(not_taken).collect()
+        };
+        fallbacks
+            .iter()
+            .chain(&stats.not_taken)
+            .map(entry)
+            .collect()
     }
 }

@@ -85,9 +85,9 @@ impl Scope<'_> {
         misses: Misses<'_>,
         cx: &mut PassCx<'_>,
     ) -> usize {
-        for Applied { rule, root, made } in &outcome.applied {
-            // What is known of a root stays readable when it is gone.
-            let at = (graph, made.unwrap_or(*root));
+        for Applied { rule, core, .. } in &outcome.applied {
+            // What is known of a node stays readable when it is gone.
+            let at = (graph, *core);
             self.remark(pass, RemarkKind::Passed, rule, at, rule.becomes(), cx);
         }
         for (node, near) in misses {

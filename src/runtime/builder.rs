@@ -11,7 +11,7 @@ use planish_ir::{
 use planish_kernels::lower::{Lowered, Lowering};
 use planish_kernels::{KernelSpec, Layout};
 
-use crate::program::{Fallback, Parts, Step};
+use crate::program::{Fallback, Parts, Step, node_label};
 use crate::steps::{KernelStep, Tables, Variant, Weight};
 use crate::{Entry, RunError};
 
@@ -81,12 +81,12 @@ impl<'a> Builder<'a> {
                     Some(Lowered::Kernels(specs)) => match self.without_kernel(id, specs) {
                         None => self.kernel(id, specs)?,
                         Some(reason) => {
-                            fallbacks.push(self.fallback(id, reason));
+                            fallbacks.push(Fallback::at(self.graph, id, reason));
                             Step::Evaluate
                         }
                     },
                     Some(Lowered::Fallback(reason)) => {
-                        fallbacks.push(self.fallback(id, reason));
+                        fallbacks.push(Fallback::at(self.graph, id, reason));
                         Step::Evaluate
                     }
                 },
@@ -139,7 +139,7 @@ impl<'a> Builder<'a> {
         if literal.is_opaque() {
             return Err(RunError::Program(format!(
                 "the constant {} has no payload",
-                self.name(node)
+                node_label(self.graph, id)
             )));
         }
         Ok(known(literal))
@@ -253,28 +253,6 @@ impl<'a> Builder<'a> {
             .cloned()
             .ok_or(RunError::Weight("it was not packed"))?;
         Weight::new(Arc::clone(params), packed)
-    }
-
-    fn fallback(&self, id: NodeId, reason: &str) -> Fallback {
-        let node = self.graph.node(id);
-        Fallback {
-            node: node
-                .loc()
-                .map_or_else(|| self.name(node), |loc| loc.to_string()),
-            op: node.op().to_string(),
-            reason: reason.to_owned(),
-        }
-    }
-
-    /// What a node's output is called.
-    fn name(&self, node: Node<'_>) -> String {
-        let Some(value) = node.outputs().first() else {
-            return node.op().to_string();
-        };
-        match self.graph.value(*value).name() {
-            Some(name) => format!("%{name}"),
-            None => value.to_string(),
-        }
     }
 }
 

@@ -66,8 +66,30 @@ pub struct Fallback {
     pub node: String,
     /// The operator.
     pub op: String,
-    /// Why there is no kernel.
+    /// Why there is no kernel, or why it could not be used.
     pub reason: String,
+}
+
+impl Fallback {
+    /// A node of a program's graph.
+    pub(crate) fn at(graph: &Graph, id: NodeId, reason: &str) -> Self {
+        let node = graph.node(id);
+        let place = node.loc().map(|loc| loc.to_string());
+        Self {
+            node: place.unwrap_or_else(|| node_label(graph, id)),
+            op: node.op().to_string(),
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+/// What a node's output is called.
+pub(crate) fn node_label(graph: &Graph, id: NodeId) -> String {
+    let node = graph.node(id);
+    match node.outputs().first() {
+        Some(value) => graph.label(*value),
+        None => node.op().to_string(),
+    }
 }
 
 /// How a node runs.

@@ -7,7 +7,7 @@ use planish_ir::{BlockId, Graph, Node, NodeId, ValueId};
 use crate::arena::Arena;
 use crate::program::{Program, Step};
 use crate::steps::Outcome;
-use crate::{RunError, Stats};
+use crate::{Fallback, RunError, Stats};
 
 /// One call.
 pub(crate) struct Run<'p, 's> {
@@ -85,7 +85,8 @@ impl<'p, 's> Run<'p, 's> {
                         vec![Value::Tensor(tensor)]
                     }
                     Outcome::NotTaken(reason) => {
-                        self.stats.not_taken(&node.op().to_string(), reason);
+                        let fallback = Fallback::at(program.graph(), id, reason);
+                        self.stats.not_taken(fallback);
                         self.evaluate(id, &inputs)?
                     }
                 }

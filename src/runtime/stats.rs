@@ -3,6 +3,8 @@
 use planish_eval::{Tensor, Value};
 use planish_ir::Op;
 
+use crate::Fallback;
+
 /// Counters of one or several calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -14,9 +16,9 @@ pub struct Stats {
     pub evaluated_macs: u64,
     /// Buffers that had to be allocated; none from the second call with the same sizes on.
     pub allocations: u64,
-    /// Operators whose kernel did not read the tensors that it was given, so that the reference evaluator computed them, with the reason;
-    /// each once, in the order in which they were met.
-    pub not_taken: Vec<(String, &'static str)>,
+    /// Operators whose kernel did not read the tensors that it was given, so that the reference evaluator computed them; each once for each
+    /// reason, in the order in which they were met.
+    pub not_taken: Vec<Fallback>,
 }
 
 impl Stats {
@@ -35,13 +37,9 @@ impl Stats {
         self.kernel_macs += macs;
     }
 
-    pub(crate) fn not_taken(&mut self, op: &str, reason: &'static str) {
-        if !self
-            .not_taken
-            .iter()
-            .any(|(known, why)| known == op && *why == reason)
-        {
-            self.not_taken.push((op.to_owned(), reason));
+    pub(crate) fn not_taken(&mut self, fallback: Fallback) {
+        if !self.not_taken.contains(&fallback) {
+            self.not_taken.push(fallback);
         }
     }
 

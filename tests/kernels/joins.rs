@@ -55,7 +55,7 @@ fn joins_along_every_dimension_in_every_layout() {
                 ];
                 let what = format!("{shapes:?} {layouts:?} dim {dim} {scales:?} {zeros:?}");
                 let stats = compiled.compare(&what, &args);
-                let joins = stats.not_taken.iter().filter(|(op, _)| op.contains("cat"));
+                let joins = stats.not_taken.iter().filter(|one| one.op.contains("cat"));
                 assert_eq!(joins.count(), 0, "{what}: {:?}", stats.not_taken);
             }
         }

@@ -240,9 +240,9 @@ pub struct Opt {
     /// Write a trace of the passes (JSON that Perfetto and Chrome show) here, also when one fails
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
-    /// Print the elements of every tensor, so that the text can be read back
-    #[arg(long)]
-    pub elements: bool,
+    /// How the module is printed.
+    #[command(flatten)]
+    pub print: Print,
     /// Make at most this many rewrites
     #[arg(long, value_name = "N")]
     pub fuel: Option<u64>,
@@ -315,9 +315,20 @@ pub struct WhyNot {
 pub struct Import {
     /// The model, a TorchScript archive (.pt)
     pub model: PathBuf,
+    /// How it is printed.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// How a module is printed.
+#[derive(Clone, Copy, Debug, ClapArgs)]
+pub struct Print {
     /// Print the elements of every tensor, so that the text can be read back
     #[arg(long)]
     pub elements: bool,
+    /// Print values by the names that remarks give them, and the place of each operation in the source
+    #[arg(long)]
+    pub names: bool,
 }
 
 /// Reads a number of bytes.

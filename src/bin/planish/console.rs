@@ -79,6 +79,18 @@ pub fn grouped(number: usize) -> String {
         .join(",")
 }
 
+/// A number of things: `1 input`, `5,000 values`. The noun is given as one.
+pub fn count(number: usize, noun: &str) -> String {
+    let ending = if number == 1 {
+        ""
+    } else if noun.ends_with("ch") || noun.ends_with('s') {
+        "es"
+    } else {
+        "s"
+    };
+    format!("{} {noun}{ending}", grouped(number))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +105,17 @@ mod tests {
             (1_234_567, "1,234,567"),
         ] {
             assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn things_are_counted() {
+        for (number, noun, text) in [
+            (1, "input", "1 input"),
+            (0, "mismatch", "0 mismatches"),
+            (5000, "value", "5,000 values"),
+        ] {
+            assert_eq!(count(number, noun), text);
         }
     }
 }

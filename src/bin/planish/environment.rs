@@ -12,7 +12,7 @@ use planish::pool::{
 };
 use planish::sentence;
 
-use crate::args::Compiler;
+use crate::args::{Compiler, Print};
 use crate::diagnose::{Failure, failed, in_text};
 
 /// The compiler that the user asked for, or the one that is there. What it said of itself is kept with the kernels, so that a run that finds
@@ -99,15 +99,21 @@ pub fn cache_directory(named: Option<&Path>) -> Result<PathBuf, Failure> {
 }
 
 /// A module in text form; without `elements` large tensors are only named.
-pub fn module_text(module: &GraphModule, elements: bool) -> String {
+pub fn module_text(module: &GraphModule, print: Print) -> String {
     /// Tensors of at most this many elements are printed whole.
     const SMALL: usize = 16;
-    if elements {
-        return Printer::new(Style::Canonical).module(module);
+    let style = if print.names {
+        Style::Faithful
+    } else {
+        Style::Canonical
+    };
+    let mut blobs = Blobs::new();
+    let mut printer = Printer::new(style);
+    if print.elements {
+        printer.module(module)
+    } else {
+        printer.blobs(&mut blobs, SMALL).module(module)
     }
-    Printer::new(Style::Canonical)
-        .blobs(&mut Blobs::new(), SMALL)
-        .module(module)
 }
 
 /// Reads a model, or a module in text form, and verifies it: what is not valid later was made so by a pass.

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use indexmap::IndexMap;
 use planish::check::{Check, Samples, check};
 use planish::pool::Pool;
 use planish::report::{FallbackEntry, Report};
@@ -12,7 +13,7 @@ use planish::{Finalize, FinalizeError, Finalized, Target, file};
 
 use crate::args;
 use crate::child;
-use crate::console::{grouped, say};
+use crate::console::{count, grouped, say};
 use crate::diagnose::{Failure, failed, pipeline_failed};
 use crate::environment;
 use crate::progress::Progress;
@@ -176,11 +177,11 @@ fn summarize(
     };
     writeln!(
         out,
-        "{}: {} passes, {} kernels in {} units{made}, {:.2} s",
+        "{}: {}, {} in {}{made}, {:.2} s",
         report.input,
-        finalized.passes.len(),
-        grouped(kernels.requested),
-        grouped(kernels.units),
+        count(finalized.passes.len(), "pass"),
+        count(kernels.requested, "kernel"),
+        count(kernels.units, "unit"),
         time.as_secs_f64()
     )?;
     if let Some(proof) = &finalized.proof {
@@ -209,10 +210,10 @@ fn summarize(
 pub fn print_check(check: &Check, out: &mut impl Write) -> Result<(), Failure> {
     write!(
         out,
-        "{} inputs, {} values, {} mismatches",
-        grouped(check.inputs),
-        grouped(check.values),
-        grouped(check.mismatches)
+        "{}, {}, {}",
+        count(check.inputs, "input"),
+        count(check.values, "value"),
+        count(check.mismatches, "mismatch")
     )?;
     if check.mismatches > 0 {
         write!(out, " (largest difference {})", check.max_abs_diff)?;
@@ -238,17 +239,25 @@ pub fn print_coverage(share: f64, out: &mut impl Write) -> Result<(), Failure> {
     )?)
 }
 
-/// The operators that run without a kernel, a line each.
+/// The operators that run without a kernel: a line for those of one operator that have one reason, with the place of the first.
 pub fn print_fallbacks(fallbacks: &[FallbackEntry], out: &mut impl Write) -> Result<(), Failure> {
     match fallbacks.len() {
         0 => return Ok(writeln!(out, "no fallback")?),
         1 => writeln!(out, "1 operator runs without a kernel:")?,
         many => writeln!(out, "{} operators run without a kernel:", grouped(many))?,
     }
+    let mut alike: IndexMap<_, Vec<&FallbackEntry>> = IndexMap::new();
     for entry in fallbacks {
-        let place = Some(entry.node.as_str()).filter(|node| !node.is_empty());
-        let place = place.map(|node| format!(" at {node}")).unwrap_or_default();
-        writeln!(out, "  {}{place}: {}", entry.operator, entry.reason)?;
+        let key = (&entry.operator, &entry.reason);
+        alike.entry(key).or_default().push(entry);
+    }
+    for ((operator, reason), entries) in alike {
+        let more = match entries.len() {
+            1 => String::new(),
+            many => format!(" and {}", count(many - 1, "other place")),
+        };
+        let first = &entries[0].node;
+        writeln!(out, "  {operator} at {first}{more}: {reason}")?;
     }
     Ok(())
 }

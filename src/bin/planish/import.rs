@@ -9,5 +9,5 @@ use crate::environment;
 /// Prints a model.
 pub fn import(args: &args::Import, out: &mut impl Write) -> Result<(), Failure> {
     let module = environment::read_module(&args.model)?;
-    Ok(out.write_all(environment::module_text(&module, args.elements).as_bytes())?)
+    Ok(out.write_all(environment::module_text(&module, args.print).as_bytes())?)
 }

@@ -80,7 +80,7 @@ pub fn opt(args: &args::Opt, out: &mut impl Write) -> Result<(), Failure> {
             ));
         }
     }
-    Ok(out.write_all(environment::module_text(&module, args.elements).as_bytes())?)
+    Ok(out.write_all(environment::module_text(&module, args.print).as_bytes())?)
 }
 
 /// Prints the module after passes.
@@ -93,7 +93,7 @@ impl Instrument for Dump<'_> {
         let asked = self.args.print_after.iter().any(|name| name == pass.name());
         if asked || (self.args.print_changed && report.rewrites > 0) {
             say(format_args!("# after {}", pass.name()));
-            say(environment::module_text(module, self.args.elements).trim_end());
+            say(environment::module_text(module, self.args.print).trim_end());
         }
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Applied<'r> {
     pub(crate) rule: &'r Rule,
     /// The root of the match, which is gone.
     pub(crate) root: NodeId,
+    /// What of the match says most about it, gone as well.
+    pub(crate) core: NodeId,
     /// What took its place; `None` when that was there before.
     pub(crate) made: Option<NodeId>,
 }
@@ -66,6 +68,7 @@ pub(crate) fn rewrite<'r>(
         outcome.applied.push(Applied {
             rule,
             root: node,
+            core: found.nodes[rule.core()],
             made: made.last().copied(),
         });
         let mut again: Vec<NodeId> = made

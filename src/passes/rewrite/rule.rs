@@ -103,12 +103,14 @@ impl Rule {
         guards.map(|guard| (self.guard(guard), guard.law)).collect()
     }
 
-    /// What takes the root's place: an operator, or an input of the pattern.
+    /// What takes the root's place: operators, or an input of the pattern.
     pub fn becomes(&self) -> String {
-        match self.replacement.last() {
-            Some(step) => step.op.to_string(),
-            None => self.name_of(self.result),
+        if self.becomes_a_value() {
+            return self.name_of(self.result);
         }
+        let steps = self.replacement.iter();
+        let ops: Vec<String> = steps.map(|step| step.op.to_string()).collect();
+        ops.join(", ")
     }
 
     /// Whether an input of the pattern takes the root's place, so that nothing is computed any more.

@@ -50,7 +50,8 @@ fn every_rule_fires_on_its_own_pattern_and_leaves_nothing_of_it() {
         if !rule.becomes_a_value() {
             let last = graph.producer(graph.results()[0]);
             let last = last.map(|node| graph.node(node).op().to_string());
-            assert_eq!(last, Some(rule.becomes()), "{rule}");
+            let becomes = rule.becomes();
+            assert_eq!(last.as_deref(), becomes.split(", ").last(), "{rule}");
         }
     }
 }
