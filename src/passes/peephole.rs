@@ -136,7 +136,7 @@ fn replacement(graph: &mut Graph, aliases: &Aliases, id: NodeId) -> Option<Vec<V
         }
         "aten::size" if node.inputs().len() == 2 => {
             let dim = graph.constant(node.inputs()[1])?.as_int()?;
-            let size = Literal::Int(Shapes::of(graph, aliases).size(first, dim)?);
+            let size = Literal::Int(Shapes::of(graph, aliases).known_size(first, dim)?);
             Some(vec![graph.insert_constant(At::Before(id), size)])
         }
         "aten::size" if node.inputs().len() == 1 => {
@@ -212,7 +212,7 @@ fn known_sizes(
 ) -> Vec<ValueId> {
     let used = |size: &ValueId| !graph.value(*size).uses().is_empty();
     let known = sizes.iter().enumerate().map(|(dim, size)| {
-        let known = used(size).then(|| Shapes::of(graph, aliases).size(tensor, dim as i64));
+        let known = used(size).then(|| Shapes::of(graph, aliases).known_size(tensor, dim as i64));
         known.flatten()
     });
     let known: Vec<Option<i64>> = known.collect();

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use planish_ir::{Graph, Literal, Tensor, ValueId};
+use planish_ir::{Graph, Literal, Tensor, Use, ValueId};
 
 use super::alias::Aliases;
 
@@ -12,6 +12,8 @@ pub(crate) struct Shapes<'g> {
     aliases: &'g Aliases,
     /// Operators that may still be looked at: far enough for the networks that there are.
     left: Cell<usize>,
+    /// Whether a convolution was taken to be one of a batch.
+    presumed: Cell<bool>,
 }
 
 impl<'g> Shapes<'g> {
@@ -23,19 +25,21 @@ impl<'g> Shapes<'g> {
             graph,
             aliases,
             left,
+            presumed: Cell::new(false),
         }
     }
 
     /// How many dimensions a tensor has, when what made it says so.
     pub(crate) fn rank(&self, tensor: ValueId) -> Option<i64> {
-        if let Some(constant) = self.constant(tensor)? {
+        self.stays(tensor)?;
+        if let Some(constant) = self.constant(tensor) {
             return Some(constant.shape().len() as i64);
         }
         let (op, inputs) = self.maker(tensor)?;
         match op.strip_prefix("quantized::").unwrap_or(op) {
-            "conv1d" | "conv1d_relu" | "conv_transpose1d" => quantized_rank(op, 3),
-            "conv2d" | "conv2d_relu" | "conv_transpose2d" => quantized_rank(op, 4),
-            "conv3d" | "conv3d_relu" | "conv_transpose3d" => quantized_rank(op, 5),
+            "conv1d" | "conv1d_relu" | "conv_transpose1d" => self.batch(op, 3),
+            "conv2d" | "conv2d_relu" | "conv_transpose2d" => self.batch(op, 4),
+            "conv3d" | "conv3d_relu" | "conv_transpose3d" => self.batch(op, 5),
             _ if KEEPS_SIZES.contains(&op) || POOLS.contains(&op) => self.rank(*inputs.first()?),
             // The smaller one is broadcast to the larger one.
             "add" | "add_relu" | "mul" | "mul_relu" => {
@@ -51,9 +55,18 @@ impl<'g> Shapes<'g> {
     }
 
     /// A tensor's size in one dimension, counted from the last when negative, when it is the same on every run.
-    pub(crate) fn size(&self, tensor: ValueId, dim: i64) -> Option<i64> {
-        let dim = self.from_last(tensor, dim)?;
-        if let Some(constant) = self.constant(tensor)? {
+    ///
+    /// That of a single image would be the size of another dimension: what is said of a convolution holds if a program that is given one
+    /// fails, since it reads the last of a batch's dimensions.
+    pub(crate) fn known_size(&self, tensor: ValueId, dim: i64) -> Option<i64> {
+        let size = self.size(tensor, dim)?;
+        (!self.presumed.get() || self.is_read_as_batch(tensor)).then_some(size)
+    }
+
+    fn size(&self, tensor: ValueId, dim: i64) -> Option<i64> {
+        let dim = self.counted_back(tensor, dim)?;
+        self.stays(tensor)?;
+        if let Some(constant) = self.constant(tensor) {
             return at(constant.shape(), dim).copied();
         }
         let (op, inputs) = self.maker(tensor)?;
@@ -78,7 +91,7 @@ impl<'g> Shapes<'g> {
             }
             "cat" | "cat_relu" => {
                 let list = self.list(first)?;
-                let joined = self.from_last(*list.first()?, self.int(*inputs.get(1)?)?)?;
+                let joined = self.counted_back(*list.first()?, self.int(*inputs.get(1)?)?)?;
                 if joined != dim {
                     return self.size(*list.first()?, dim);
                 }
@@ -90,13 +103,47 @@ impl<'g> Shapes<'g> {
         }
     }
 
+    /// Whether a tensor, where it is computed, is always asked for its last size, counted from the first, or for exactly its sizes.
+    fn is_read_as_batch(&self, tensor: ValueId) -> bool {
+        let (Some(rank), Some(maker)) = (self.rank(tensor), self.graph.producer(tensor)) else {
+            return false;
+        };
+        let block = self.graph.block_of(maker);
+        let readers = |value: ValueId| {
+            let uses = self.graph.value(value).uses().iter();
+            let nodes = uses.filter_map(|at| match at {
+                Use::Input(node, _) => Some(*node),
+                Use::Result(..) => None,
+            });
+            nodes.filter(|node| self.graph.block_of(*node) == block)
+        };
+        let sizes = readers(tensor).map(|id| self.graph.node(id));
+        let mut sizes = sizes.filter(|node| node.op().is("aten::size"));
+        sizes.any(|node| {
+            let mut read = readers(node.outputs()[0]).map(|id| self.graph.node(id));
+            match node.inputs() {
+                [_, dim] => read.next().is_some() && self.int(*dim) == Some(rank - 1),
+                _ => read.any(|reader| {
+                    reader.op().is("prim::ListUnpack") && reader.outputs().len() as i64 == rank
+                }),
+            }
+        })
+    }
+
     /// A dimension as it is counted from the last one.
-    fn from_last(&self, tensor: ValueId, dim: i64) -> Option<i64> {
+    fn counted_back(&self, tensor: ValueId, dim: i64) -> Option<i64> {
         if dim < 0 {
             return Some(dim);
         }
         let rank = self.rank(tensor)?;
         (dim < rank).then_some(dim - rank)
+    }
+
+    /// Quantized convolutions take batches alone in PyTorch; those of floats take a single image too. What was fused here takes one as well,
+    /// and its rank is still said to be a batch's: else every norm and pool of a scripted network keeps the check of its input.
+    fn batch(&self, op: &str, rank: i64) -> Option<i64> {
+        self.presumed.set(true);
+        op.starts_with("quantized::").then_some(rank)
     }
 
     /// What a weighted operator makes along its dimension of channels: as many as its packed weight has.
@@ -113,7 +160,7 @@ impl<'g> Shapes<'g> {
                 if !op.ends_with("_prepack") && op != "quantized::linear_prepack_fp16" {
                     return None;
                 }
-                self.graph.constant(*inputs.first()?)?.as_tensor()?
+                self.constant(*inputs.first()?)?
             }
         };
         weight.shape().first().copied()
@@ -125,7 +172,7 @@ impl<'g> Shapes<'g> {
             return None;
         };
         let size = self.size(whole, dim)?;
-        if self.from_last(whole, self.int(along)?)? != dim {
+        if self.counted_back(whole, self.int(along)?)? != dim {
             return Some(size);
         }
         let parts = self.int(parts)?;
@@ -155,11 +202,14 @@ impl<'g> Shapes<'g> {
         sizes.all(|other| other == Some(size)).then_some(size)
     }
 
-    /// The constant that a tensor is, if it is one; `None` outside when something writes to it: in-place forms of `unsqueeze` and its kin
-    /// change the sizes.
-    fn constant(&self, tensor: ValueId) -> Option<Option<&'g Tensor>> {
-        let stays = !self.aliases.is_written(tensor);
-        stays.then(|| self.graph.constant(tensor).and_then(Literal::as_tensor))
+    /// `None` when something writes to a tensor or a list: in-place forms of `unsqueeze` and its kin change the sizes.
+    fn stays(&self, value: ValueId) -> Option<()> {
+        (!self.aliases.is_written(value)).then_some(())
+    }
+
+    /// The constant that a tensor is.
+    fn constant(&self, tensor: ValueId) -> Option<&'g Tensor> {
+        self.graph.constant(tensor).and_then(Literal::as_tensor)
     }
 
     /// What makes a value, by its name, and of what.
@@ -171,17 +221,13 @@ impl<'g> Shapes<'g> {
 
     /// The elements of a list.
     fn list(&self, list: ValueId) -> Option<&'g [ValueId]> {
-        if self.aliases.is_written(list) {
-            return None;
-        }
+        self.stays(list)?;
         made_by(self.graph, list, "prim::ListConstruct")
     }
 
     /// What a list of parts was made of: a tensor, how many parts, and along which dimension.
     fn chunked(&self, list: ValueId) -> Option<&'g [ValueId]> {
-        if self.aliases.is_written(list) {
-            return None;
-        }
+        self.stays(list)?;
         made_by(self.graph, list, "aten::chunk")
     }
 
@@ -200,12 +246,6 @@ pub(crate) fn made_by<'g>(graph: &'g Graph, value: ValueId, op: &str) -> Option<
 fn at<T>(elements: &[T], from_last: i64) -> Option<&T> {
     let index = elements.len() as i64 + from_last;
     elements.get(usize::try_from(index).ok()?)
-}
-
-/// Quantized convolutions take batches alone in PyTorch; those of floats take a single image too. What was fused here takes one as well, and
-/// its rank is still said to be a batch's: else every norm and pool of a scripted network keeps the check of its input.
-fn quantized_rank(name: &str, rank: i64) -> Option<i64> {
-    name.starts_with("quantized::").then_some(rank)
 }
 
 /// Operators whose output has the sizes of their first input.
