@@ -106,7 +106,7 @@ impl Scope<'_> {
         kind: RemarkKind,
         rule: &Rule,
         (graph, node): (&Graph, NodeId),
-        reason: String,
+        reason: impl Into<String>,
         cx: &mut PassCx<'_>,
     ) {
         let at = (self.method.as_str(), graph, node);

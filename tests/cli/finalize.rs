@@ -226,11 +226,12 @@ fn remarks_tell_of_every_rewrite() {
     assert_eq!(quiet.stderr, "");
     let told = run().arg("--remarks").succeeds().stderr;
     for part in [
-        "quant-fusion",
-        "insert-prepack-unpack",
-        "quantized::conv2d_relu",
+        "passed insert-prepack-unpack 86 conv_prepack conv2d: aten::conv2d %",
+        "): quantized::conv2d_prepack, quantized::conv2d_unpack, aten::dequantize.self, aten::conv2d\n",
+        "passed quant-fusion 4 weighted conv2d relu: aten::conv2d %",
+        "): quantized::conv2d_relu.new\n",
     ] {
-        assert!(told.contains(part), "{told}");
+        assert!(told.contains(part), "{part} in {told}");
     }
 }
 

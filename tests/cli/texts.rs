@@ -160,6 +160,26 @@ fn what_passes_do_is_told_on_standard_error() {
 }
 
 #[test]
+fn a_module_is_printed_with_the_names_of_its_remarks() {
+    let room = Room::new();
+    let model = digits();
+    let opt = |flags: &[&str]| room.planish("opt").arg(&model).args(flags).succeeds();
+    let remarks = opt(&["--remarks"]).stderr;
+    let told = " aten::conv2d %13 in forward (code/__torch__/net/___torch_mangle_30.py:51:9): ";
+    assert!(remarks.contains(told), "{remarks}");
+    let names = opt(&["--passes=inline", "--names"]).stdout;
+    let printed = names.lines().find(|line| line.contains(" %13 : "));
+    let printed = printed.expect("the value is printed by its name");
+    assert!(
+        printed.contains("aten::conv2d(%x_16_dequant.1, "),
+        "{printed}"
+    );
+    assert!(printed.ends_with("# code/__torch__/net/___torch_mangle_30.py:51:9"));
+    let imported = room.planish("import").arg(&model).args(&["--names"]);
+    assert!(imported.succeeds().stdout.contains("%x_16_dequant.1"));
+}
+
+#[test]
 fn a_pass_that_does_not_exist_is_a_mistake_of_usage() {
     let room = Room::new();
     for flags in [["--passes", "dce,polish"], ["--print-after", "polish"]] {

@@ -87,6 +87,8 @@ fn sums_and_products() {
                 let (what, args) = operands(&mut chance, &shape, [x, y]);
                 let stats = compiled.compare(&what, &args);
                 let alike = x == y || shape[1] == 1 || shape[2] * shape[3] == 1;
+                let mut told = stats.not_taken.iter();
+                assert!(told.all(|one| one.node.starts_with('%')), "{what}");
                 // The sums of operands of different layouts, and nothing else, are the evaluator's.
                 let expected = if alike { 0 } else { 2 };
                 assert_eq!(

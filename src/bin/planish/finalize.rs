@@ -284,3 +284,28 @@ pub fn judge(check: &Check) -> Result<(), Failure> {
         grouped(check.values)
     )))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operators_without_a_kernel_are_told_by_kind() {
+        let entry = |node: &str, operator: &str| FallbackEntry {
+            node: node.to_owned(),
+            operator: operator.to_owned(),
+            reason: "no kernel computes it".to_owned(),
+        };
+        let (norm, gelu) = ("quantized::batch_norm", "aten::gelu");
+        let entries = [entry("net.py:3:4", norm), entry("%x", gelu)];
+        let entries = [&entries[..], &[entry("net.py:9:4", norm)]].concat();
+        let mut out = Vec::new();
+        print_fallbacks(&entries, &mut out).expect("a vector takes what is written");
+        assert_eq!(
+            String::from_utf8_lossy(&out),
+            "3 operators run without a kernel:\n  \
+             quantized::batch_norm at net.py:3:4 and 1 other place: no kernel computes it\n  \
+             aten::gelu at %x: no kernel computes it\n"
+        );
+    }
+}

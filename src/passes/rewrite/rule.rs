@@ -26,6 +26,8 @@ pub struct Rule {
     pub(super) vars: Vec<VarInfo>,
     /// The steps of the pattern from the root along first operands, as far as the index distinguishes.
     pub(super) spine: Vec<usize>,
+    /// What takes the root's place, in words: every rewrite tells it.
+    becomes: String,
 }
 
 /// A value of a rule: an index into [`Rule::vars`].
@@ -77,8 +79,10 @@ impl Rule {
             result,
             vars,
             spine: Vec::new(),
+            becomes: String::new(),
         };
         rule.spine = rule.find_spine();
+        rule.becomes = rule.name_replacement();
         rule
     }
 
@@ -104,18 +108,22 @@ impl Rule {
     }
 
     /// What takes the root's place: operators, or an input of the pattern.
-    pub fn becomes(&self) -> String {
+    pub fn becomes(&self) -> &str {
+        &self.becomes
+    }
+
+    /// Whether an input of the pattern takes the root's place, so that nothing is computed any more.
+    pub(super) fn becomes_a_value(&self) -> bool {
+        self.replacement.is_empty()
+    }
+
+    fn name_replacement(&self) -> String {
         if self.becomes_a_value() {
             return self.name_of(self.result);
         }
         let steps = self.replacement.iter();
         let ops: Vec<String> = steps.map(|step| step.op.to_string()).collect();
         ops.join(", ")
-    }
-
-    /// Whether an input of the pattern takes the root's place, so that nothing is computed any more.
-    pub(super) fn becomes_a_value(&self) -> bool {
-        self.replacement.is_empty()
     }
 
     /// How far the replacement may be from the pattern.
