@@ -90,7 +90,7 @@ def main():
     args = parser.parse_args()
     if args.random is None:
         families = (oracle_cases.every, oracle_language.language, oracle_language.extremes, oracle_strange.strange)
-        families += (oracle_settings.settings, oracle_settings.ways, oracle_settings.vision, oracle_networks.networks)
+        families += (oracle_settings.settings, oracle_settings.ways, oracle_settings.vision, oracle_networks.networks, oracle_networks.layouts)
         cases = [case for family in families for case in family()]
     else:
         cases = [oracle_random.case(args.random, at) for at in range(args.count)]

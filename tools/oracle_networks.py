@@ -323,3 +323,57 @@ LINEAR = {
     "q_values": (lambda: written("h = F.relu(s.b(F.relu(s.a(x))))\nv, a = s.v(h), s.u(h)\nreturn v + a - a.mean(1, keepdim=True)", a=nn.Linear(8, 64), b=nn.Linear(64, 64), v=nn.Linear(64, 1), u=nn.Linear(64, 4)), (3, 8)),
     "large": (lambda: mlp(512, 1024, 257), (2, 512)),
 }
+
+# How a quantized tensor comes to lie otherwise than in rows: lines that make `x` of an input of 8 channels.
+LAYOUTS = {
+    "line": (1, "x = s.c(x)"),
+    "image": (2, "x = s.c(x)"),
+    "volume": (3, "x = s.c(x)"),
+    "turned": (2, "x = s.c(x).transpose(2, 3)"),
+    "cut": (2, "x = s.c(x)[:, :, 1:, ::2]"),
+    "halved": (1, "x = s.c(x).chunk(2, 1)[1]"),
+    "last": (2, "x = s.c(x).permute(0, 2, 3, 1)"),
+    "opened": (1, "x = s.c(x).unsqueeze(2)"),
+}
+# What reads it.
+READERS = {
+    "leaky_relu": "x = F.leaky_relu(x, 0.1)",
+    "leaky_relu_": "x = F.leaky_relu_(x, 0.25)",
+    "hardswish": "x = F.hardswish(x)",
+    "elu": "x = F.elu(x)",
+    "sigmoid": "x = torch.sigmoid(x)",
+    "tanh": "x = torch.tanh(x)",
+    "hardsigmoid": "x = F.hardsigmoid(x)",
+    "relu6": "x = F.relu6(x)",
+    "clamp": "x = torch.clamp(x, -0.3, 0.7)",
+    "add": "x = x + F.relu(x)",
+    "add_relu": "x = F.relu(x + torch.sigmoid(x))",
+    "mul": "x = x * torch.sigmoid(x)",
+    "add_number": "x = x + 0.7",
+    "mul_number": "x = x * -1.3",
+    "cat": "x = torch.cat([x, F.leaky_relu(x, 0.2)], 1)",
+    "stack": "x = torch.stack([x, F.relu(x)], 1)",
+    "mean": "x = x.mean(-1)",
+    "mean_channels": "x = x.mean(1)",
+    "mean_rest": "x = x.flatten(2).mean(2)",
+    "layer_norm": "x = F.layer_norm(x, x.shape[2:])",
+    "group_norm": "x = F.group_norm(x, 1)",
+    "softmax": "x = torch.softmax(x, 1)",
+    "gelu": "x = F.gelu(x)",
+    "silu": "x = F.silu(x)",
+    "linear": "x = s.l(x.flatten(1)[:, :40])",
+    "max": "x = x.amax(1) + x.max(1)[0]",
+    "sum": "x = x.sum(-1)",
+    "reshape": "x = F.leaky_relu(x.reshape(x.size(0), -1), 0.1)",
+}
+
+
+def layouts():
+    """Every reader of every layout (`lay_*`)."""
+    for at, (layout, (rank, made)) in enumerate(LAYOUTS.items()):
+        size = {1: (2, 8, 53), 2: (2, 8, 13, 11), 3: (1, 8, 5, 7, 6)}[rank]
+        for also, (reader, read) in enumerate(READERS.items()):
+            text = f"{made}\n{read}\nreturn x"
+            make = lambda text=text, rank=rank: written(text, c=CONV[rank](8, 8, 3, padding=1), l=nn.Linear(40, 5))
+            config, mode = STATIC[(at + also) % len(STATIC)], ("script", "trace")[(at + also) % 3 == 2]
+            yield Case(f"lay_{layout}_{reader}", make, (size,), config, mode=mode)

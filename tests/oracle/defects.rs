@@ -17,6 +17,9 @@ pub(crate) enum Defect {
     InPlace,
     /// The form of `quantized::add_scalar_relu` that takes the number as a tensor, as traced modules have it, forgets the relu.
     NoRelu,
+    /// What writes in place reads in vectors what lies together in the tensor, gaps apart; elsewhere the operand is first made dense. planish writes
+    /// in place nowhere.
+    InVectors,
     /// Defect B8: an instance norm with running statistics takes those of the batch; and a batch norm that trains takes the running ones.
     BatchStatistics,
     /// fbgemm alone answers otherwise: its depthwise convolutions saturate, or a sum of floats that was left is rounded to another code.
@@ -35,9 +38,10 @@ pub(crate) enum Defect {
 
 impl Defect {
     /// All of them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::InPlace,
         Self::NoRelu,
+        Self::InVectors,
         Self::BatchStatistics,
         Self::Engine,
         Self::Simulated,
@@ -54,6 +58,9 @@ impl Defect {
             }
             Self::NoRelu => {
                 "PyTorch forgets the relu of a sum with a number in a tensor; equal to the bit with that put in"
+            }
+            Self::InVectors => {
+                "PyTorch writes a leaky relu in place and takes other numbers in vectors; equal to the bit with that put in"
             }
             Self::BatchStatistics => {
                 "PyTorch swaps a norm's running statistics and the batch's (B8); outputs equal those of the module before"
@@ -86,6 +93,7 @@ impl Defect {
         let explains = |defect: &Self| match defect {
             Self::InPlace => adds_in_place(case, ours, &theirs, found),
             Self::NoRelu => only_outputs(found) && forgets_relu(case, ours, &theirs),
+            Self::InVectors => only_outputs(found) && reads_in_place(case, ours, &theirs),
             Self::BatchStatistics => drops_statistics(case, ours, &theirs, found),
             Self::Engine => differs_in_fbgemm(case, ours, found),
             Self::Simulated => only_outputs(found) && is_simulated(case, ours, &theirs),
@@ -186,16 +194,38 @@ fn forgets_relu(case: &Case, ours: &GraphModule, theirs: &[Graph]) -> bool {
     }
     for (node, in_tensor) in fused.into_iter().zip(in_tensor) {
         if in_tensor {
-            let (y, inputs) = (graph.output(node), graph.node(node).inputs().to_vec());
-            let uses = graph.value(y).uses().to_vec();
-            let mut chain = Chain { last: node };
-            let sum = chain.put(graph, "quantized::add_scalar", &inputs, Type::Tensor(None));
-            for at in uses {
-                graph.set_use(at, sum);
-            }
+            replace(graph, node, "quantized::add_scalar");
         }
     }
     equals(case, &wrong, "after_fbgemm", EXACT)
+}
+
+fn reads_in_place(case: &Case, ours: &GraphModule, theirs: &[Graph]) -> bool {
+    let mut wrong = ours.clone();
+    let Some(forward) = wrong.root_method("forward") else {
+        return false;
+    };
+    let graph = &mut wrong.method_mut(forward).graph;
+    let found = graph.find_all("aten::leaky_relu");
+    if found.len() != count(theirs, "aten::leaky_relu_") {
+        return false;
+    }
+    for node in found {
+        replace(graph, node, "aten::leaky_relu_");
+    }
+    equals(case, &wrong, "after_fbgemm", EXACT)
+}
+
+/// Computes a value by another operator on the same operands.
+fn replace(graph: &mut Graph, node: NodeId, op: &str) {
+    let (y, inputs) = (graph.output(node), graph.node(node).inputs().to_vec());
+    let uses = graph.value(y).uses().to_vec();
+    let mut chain = Chain { last: node };
+    let other = chain.put(graph, op, &inputs, Type::Tensor(None));
+    for at in uses {
+        graph.set_use(at, other);
+    }
+    graph.erase(node);
 }
 
 fn drops_statistics(

@@ -224,9 +224,9 @@ fn hardswish(call: &Call<'_>) -> Result<Value> {
 fn leaky_relu(call: &Call<'_>) -> Result<Value> {
     let slope = call.float_or(1, 0.01)?;
     let near = f64::from(slope as f32);
-    activate(call, Some(&|input| aten_leaky_relu(input, slope)), |x| {
-        if x > 0.0 { x } else { x * near }
-    })
+    let in_place = call.short_name().ends_with('_');
+    let codes = |input: &Tensor| aten_leaky_relu(input, slope, in_place);
+    activate(call, Some(&codes), |x| if x > 0.0 { x } else { x * near })
 }
 
 /// `rrelu(input, lower, upper, training)`: outside of training the slope is the middle of the two.

@@ -53,6 +53,13 @@ impl Elementwise {
     /// An operand's elements as floats, rounded to the common type, in logical order.
     pub(crate) fn floats(&self, index: usize) -> Result<Vec<f64>> {
         match &self.operands[index] {
+            // A tensor without dimensions may be more precise than the common type.
+            Operand::Tensor(tensor)
+                if tensor.dtype() != self.dtype && self.dtype != DType::Double =>
+            {
+                let values = tensor.to_f64()?.into_iter();
+                Ok(values.map(|value| f64::from(value as f32)).collect())
+            }
             Operand::Tensor(tensor) => tensor.to_f64(),
             // Arithmetic on halves is done in single precision, and so are numbers rounded.
             Operand::Number(number) if self.dtype == DType::Double => {
@@ -220,5 +227,15 @@ mod tests {
         let (_, strides, _) = broadcast(&[&flat, &last]).unwrap();
         assert_eq!(&strides[..], flat.strides());
         assert!(broadcast(&[&flat, &row.expand(&[3, 2, 2]).unwrap()]).is_err());
+    }
+
+    #[test]
+    fn a_double_without_dimensions_is_rounded_to_the_floats_it_meets() {
+        let x = Tensor::from_values(&[2], &[2.5159168f32, 0.7]).unwrap();
+        let factor = Tensor::scalar(-1.3f64).unwrap();
+        let product = Elementwise::new(vec![(&x).into(), (&factor).into()]).unwrap();
+        let product = product.binary(None, |a, _| a, |a, b| a * b).unwrap();
+        let expected: Vec<f32> = [2.5159168f32, 0.7].map(|x| x * -1.3).into();
+        assert_eq!(product.to_f32().unwrap(), expected);
     }
 }

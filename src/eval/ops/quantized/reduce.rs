@@ -3,7 +3,7 @@
 use planish_ir::Dims;
 
 use crate::float::sum;
-use crate::ops::quant::{Affine, from_codes, per_tensor};
+use crate::ops::quant::{Affine, from_codes, per_tensor, suggested_strides};
 use crate::ops::reduce::rows;
 use crate::{MemoryFormat, Result, Tensor};
 
@@ -32,7 +32,9 @@ pub(in crate::ops) fn mean(
     } else {
         let real =
             |codes: Vec<i32>| -> Vec<f32> { codes.into_iter().map(|q| affine.plain(q)).collect() };
-        let sums: Vec<f32> = if let Some(grouped) = Grouped::new(input, dims) {
+        // Dequantizing brings them to the layout that theirs is nearest to.
+        let dense = input.copy_strided(&suggested_strides(input))?;
+        let sums: Vec<f32> = if let Some(grouped) = Grouped::new(&dense, dims) {
             grouped.sums(&real(grouped.view.codes()?))?
         } else {
             // The order of other sums is not known: add them exactly.

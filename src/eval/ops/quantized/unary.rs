@@ -105,22 +105,35 @@ fn elu_with(
 /// `leaky_relu(input, slope, in place, scale, zero_point)`
 fn leaky_relu(call: &Call<'_>) -> Result<Value> {
     let (scale, zero_point) = quant::qparams(call, 3)?;
-    leaky(call.tensor(0)?, call.float(1)?, scale, zero_point).map(Value::from)
+    Ok(leaky(call.tensor(0)?, call.float(1)?, scale, zero_point, false)?.into())
 }
 
 /// `aten::leaky_relu` of a quantized tensor keeps its parameters.
-pub(in crate::ops) fn aten_leaky_relu(input: &Tensor, slope: f64) -> Result<Tensor> {
+pub(in crate::ops) fn aten_leaky_relu(
+    input: &Tensor,
+    slope: f64,
+    in_place: bool,
+) -> Result<Tensor> {
     let (scale, zero_point) = per_tensor(input)?;
-    leaky(input, slope, scale, zero_point)
+    leaky(input, slope, scale, zero_point, in_place)
 }
 
-/// The operand is made dense first, so it is the result's layout that says which numbers are read in vectors.
-fn leaky(input: &Tensor, slope: f64, scale: f64, zero_point: i64) -> Result<Tensor> {
+/// The layout says which numbers are read in vectors: in place the tensor's own, otherwise that of the result, which the operand is first
+/// brought to.
+fn leaky(
+    input: &Tensor,
+    slope: f64,
+    scale: f64,
+    zero_point: i64,
+    in_place: bool,
+) -> Result<Tensor> {
     let slope = slope as f32;
+    let f = |x: f32, _| if x > 0.0 { x } else { x * slope };
+    if in_place {
+        return map_to(input, input.strides(), scale, zero_point, f);
+    }
     let dense = input.copy_strided(&suggested_strides(input))?;
-    map(&dense, scale, zero_point, |x, _| {
-        if x > 0.0 { x } else { x * slope }
-    })
+    map(&dense, scale, zero_point, f)
 }
 
 /// `sigmoid(input, scale, zero_point)`
