@@ -40,7 +40,7 @@ impl<'g> Shapes<'g> {
             "conv1d" | "conv1d_relu" | "conv_transpose1d" => self.batch(op, 3),
             "conv2d" | "conv2d_relu" | "conv_transpose2d" => self.batch(op, 4),
             "conv3d" | "conv3d_relu" | "conv_transpose3d" => self.batch(op, 5),
-            _ if KEEPS_SIZES.contains(&op) || POOLS.contains(&op) => self.rank(*inputs.first()?),
+            _ if self.keeps_sizes(op, inputs) || POOLS.contains(&op) => self.rank(*inputs.first()?),
             // The smaller one is broadcast to the larger one.
             "add" | "add_relu" | "mul" | "mul_relu" => {
                 let other = self.rank(*inputs.get(1)?)?;
@@ -72,7 +72,7 @@ impl<'g> Shapes<'g> {
         let (op, inputs) = self.maker(tensor)?;
         let first = *inputs.first()?;
         match op.strip_prefix("quantized::").unwrap_or(op) {
-            _ if KEEPS_SIZES.contains(&op) => self.size(first, dim),
+            _ if self.keeps_sizes(op, inputs) => self.size(first, dim),
             _ if POOLS.contains(&op) => (dim < -2).then(|| self.size(first, dim))?,
             "conv1d" | "conv1d_relu" => self.channels(inputs, dim, -2),
             "conv2d" | "conv2d_relu" => self.channels(inputs, dim, -3),
@@ -128,6 +128,13 @@ impl<'g> Shapes<'g> {
                 }),
             }
         })
+    }
+
+    /// Whether an operator's output has the sizes of its first input. Bounds that are tensors may be larger than what they clamp.
+    fn keeps_sizes(&self, op: &str, inputs: &[ValueId]) -> bool {
+        let is_tensor = |bound: &ValueId| self.graph.ty(*bound).unwrap_optional().is_tensor();
+        let clamps = op == "aten::clamp";
+        KEEPS_SIZES.contains(&op) && !(clamps && inputs.iter().skip(1).any(is_tensor))
     }
 
     /// A dimension as it is counted from the last one.
