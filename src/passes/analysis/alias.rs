@@ -124,7 +124,7 @@ struct Builder<'a> {
     written: Vec<usize>,
     /// An element for everything that no value of this graph names.
     world: usize,
-    /// The attributes that are read or assigned, in program order, each with the element that stands for its storage.
+    /// The attributes that are assigned, or read and may share storage, in program order, each with the element that stands for it.
     attributes: Vec<((ModuleId, Sym), usize)>,
     elements: AttributeMap<usize>,
     assigned: HashSet<(ModuleId, Sym)>,
@@ -192,6 +192,10 @@ impl<'a> Builder<'a> {
 
     fn get_attr(&mut self, id: NodeId, node: Node<'_>) {
         let output = node.outputs()[0];
+        // Most attributes are numbers, which share nothing; one that is assigned is noted there.
+        if !is_mutable(self.graph.ty(output)) {
+            return;
+        }
         match attribute_read(self.graph, self.objects, id) {
             Some(key) => {
                 let class = self.attribute(key);
