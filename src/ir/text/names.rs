@@ -9,53 +9,37 @@ use crate::{BlockId, Graph, NodeId, SecondaryMap, ValueId, ValueName};
 
 /// The values of a graph in the order of the text, with the names that they are printed with, without their `%`.
 pub fn names(graph: &Graph, style: Style) -> Vec<(ValueId, ValueName)> {
-    let mut names = names_of(graph, style);
-    let values = in_text_order(graph).into_iter();
-    values
-        .map(|value| (value, std::mem::replace(&mut names[value], ValueName::NONE)))
-        .collect()
+    let mut given = Given::default();
+    let values = in_text_order(graph).into_iter().map(|value| {
+        let own = graph.value(value).name();
+        let own = own.filter(|_| style == Style::Faithful);
+        (value, own.map_or(ValueName::NONE, |name| given.own(name)))
+    });
+    let mut names: Vec<(ValueId, ValueName)> = values.collect();
+    let mut numbers = given.free_numbers();
+    for (_, name) in names.iter_mut().filter(|(_, name)| name.is_none()) {
+        *name = numbers.next().expect("ids of values are 32 bits wide");
+    }
+    names
 }
 
 /// Gives every value the name that a faithful text would print, so that it is known by it from now on, whatever becomes of the graph.
 pub fn settle_names(graph: &mut Graph) {
-    let values = in_text_order(graph);
-    let mut given = Given::default();
-    for value in &values {
-        if let Some(name) = graph.value(*value).name() {
-            let name = given.own(name);
-            graph.set_name(*value, name);
-        }
-    }
-    let mut numbers = given.free_numbers();
-    for value in values {
-        if graph.value(value).name().is_none() {
-            graph.set_name(value, numbers.next());
-        }
+    for (value, name) in names(graph, Style::Faithful) {
+        graph.set_name(value, name);
     }
 }
 
 /// A value's name in the text, without its `%`.
 pub(super) type Names = SecondaryMap<ValueId, ValueName>;
 
-/// The names of the values of a graph.
-pub(super) fn names_of(graph: &Graph, style: Style) -> Names {
-    let values = in_text_order(graph);
-    let mut names = Names::with_capacity(ValueName::NONE, graph.value_capacity());
-    let mut given = Given::default();
-    if style == Style::Faithful {
-        for value in &values {
-            if let Some(name) = graph.value(*value).name() {
-                names[*value] = given.own(name);
-            }
-        }
+/// The names of the values of a graph, by value.
+pub(super) fn by_value(graph: &Graph, style: Style) -> Names {
+    let mut by_value = Names::with_capacity(ValueName::NONE, graph.value_capacity());
+    for (value, name) in names(graph, style) {
+        by_value[value] = name;
     }
-    let mut numbers = given.free_numbers();
-    for value in values {
-        if names[value].is_none() {
-            names[value] = numbers.next().expect("ids of values are 32 bits wide");
-        }
-    }
-    names
+    by_value
 }
 
 /// The names that a text has given so far: a name that is taken gets a number behind it, and a value without one gets a free number.

@@ -6,7 +6,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::text::Blobs;
-use crate::text::names::{Event, Events, Names, names_of};
+use crate::text::names::{Event, Events, Names, by_value};
 use crate::text::overload::{implied, overload, written_out};
 use crate::{Attr, Graph, GraphModule, Literal, Node, NodeId, Type, ValueId};
 
@@ -102,7 +102,7 @@ impl<'b> Printer<'b> {
     }
 
     pub(super) fn write_graph(&mut self, graph: &Graph) {
-        let names = names_of(graph, self.style);
+        let names = by_value(graph, self.style);
         let mut bodies = Vec::new();
         self.line();
         self.out.push_str("graph(");
