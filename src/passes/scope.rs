@@ -38,7 +38,7 @@ pub(crate) fn each_method(
     for id in methods {
         let graph = &module.method(*id).graph;
         let objects = root_objects(module, graph);
-        let aliases = Aliases::new(graph, &objects);
+        let aliases = Aliases::of_writes(graph, &objects);
         written.extend(aliases.written_attributes());
         analyses.push((objects, aliases));
     }

@@ -1,9 +1,10 @@
 //! What a rewrite may rely on besides the graph's shape: which values are constant, and what may be written to when.
 //!
-//! The alias analysis is made once, before the first rewrite. It stays true: a rewrite only replaces values that nobody writes to and
-//! nobody shares by fresh ones, and the value that takes a root's place is written to and shared exactly as the root's was. Two values that
-//! become one are written to by nobody.
+//! The alias analysis is made once: before the first rewrite where anything writes, else when a rule first asks what is shared. It stays
+//! true: a rewrite only replaces values that nobody writes to and nobody shares by fresh ones, and the value that takes a root's place is
+//! written to and shared exactly as the root's was. Two values that become one are written to by nobody.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::FixedState;
@@ -20,16 +21,22 @@ use crate::analysis::objects::{Objects, attribute_read, attribute_value, objects
 /// Attributes that some method assigns or writes to.
 pub(crate) type Written = HashSet<(ModuleId, Sym)>;
 
+/// What shares storage with what, and what is written to.
+struct Sharing {
+    aliases: Aliases,
+    /// Values with ids from here on are newer than the analysis.
+    known: usize,
+}
+
 /// What is known of a graph while it is rewritten.
 pub(crate) struct Facts<'m> {
     model: &'m GraphModule,
     objects: Objects,
     written: &'m Written,
-    aliases: Aliases,
-    /// Whether anything in the graph writes to anything.
-    writes: bool,
-    /// Values with ids from here on are newer than the analysis.
-    known: usize,
+    /// What is known from the beginning, if anything writes to anything.
+    writes: Option<Sharing>,
+    /// What was found when it was asked for, if nothing does.
+    asked: OnceCell<Sharing>,
     /// For the result of a rewrite, the value whose place it took.
     in_place_of: HashMap<ValueId, ValueId, FixedState>,
 }
@@ -38,24 +45,25 @@ impl<'m> Facts<'m> {
     /// Analyses a graph that is a method of the root of `model`.
     pub(crate) fn new(model: &'m GraphModule, graph: &Graph, written: &'m Written) -> Self {
         let objects = root_objects(model, graph);
-        let aliases = Aliases::new(graph, &objects);
+        let aliases = Aliases::of_writes(graph, &objects);
         Self::of(model, graph, (objects, aliases), written)
     }
 
-    /// The same of a graph that has just been analysed.
+    /// The same of a graph whose writes have just been looked for.
     pub(crate) fn of(
         model: &'m GraphModule,
         graph: &Graph,
         (objects, aliases): (Objects, Aliases),
         written: &'m Written,
     ) -> Self {
+        let writes = !aliases.nothing_is_written();
+        let known = graph.value_capacity();
         Self {
             model,
             written,
-            writes: !aliases.nothing_is_written(),
-            aliases,
+            writes: writes.then_some(Sharing { aliases, known }),
+            asked: OnceCell::new(),
             objects,
-            known: graph.value_capacity(),
             in_place_of: HashMap::default(),
         }
     }
@@ -119,12 +127,7 @@ impl<'m> Facts<'m> {
             if !graph.producer(at).is_some_and(is_leaf) && !seen.insert(at) {
                 continue;
             }
-            if self.writes
-                && is_mutable(graph.ty(at))
-                && self
-                    .class(at)
-                    .is_some_and(|class| self.aliases.is_written(class))
-            {
+            if is_mutable(graph.ty(at)) && self.is_written(at) {
                 return Err("something writes to it".to_owned());
             }
             let Some(node) = graph.producer(at) else {
@@ -199,34 +202,49 @@ impl<'m> Facts<'m> {
             .iter()
             .enumerate()
             .filter(|(at, _)| graph.writes(id, *at));
-        written.any(|(_, written)| values.iter().any(|value| self.may_alias(*written, *value)))
+        let sharing = self.sharing(graph);
+        let shared = |a, b| self.may_alias(sharing, a, b);
+        written.any(|(_, written)| values.iter().any(|value| shared(*written, *value)))
     }
 
     /// Whether what a value refers to may be written to anywhere.
     pub(crate) fn is_written(&self, value: ValueId) -> bool {
-        self.class(value)
-            .is_some_and(|value| self.aliases.is_written(value))
+        let Some(sharing) = &self.writes else {
+            return false;
+        };
+        self.class(sharing, value)
+            .is_some_and(|value| sharing.aliases.is_written(value))
     }
 
     /// Whether a value comes from outside, and what a node computes goes there.
     pub(super) fn is_handed_through(&self, graph: &Graph, value: ValueId, node: NodeId) -> bool {
-        let from_outside = self.class(value);
-        let from_outside = from_outside.is_some_and(|class| self.aliases.is_outside(class));
+        let (sharing, output) = (self.sharing(graph), graph.output(node));
+        let from_outside = self.class(sharing, value);
+        let from_outside = from_outside.is_some_and(|class| sharing.aliases.is_outside(class));
         let mut results = graph.results().iter();
-        from_outside && results.any(|result| self.may_alias(*result, graph.output(node)))
+        from_outside && results.any(|result| self.may_alias(sharing, *result, output))
     }
 
-    fn may_alias(&self, a: ValueId, b: ValueId) -> bool {
-        match (self.class(a), self.class(b)) {
-            (Some(a), Some(b)) => self.aliases.may_alias(a, b),
+    fn sharing(&self, graph: &Graph) -> &Sharing {
+        let made = || Sharing {
+            aliases: Aliases::new(graph, &self.objects),
+            known: graph.value_capacity(),
+        };
+        let known = self.writes.as_ref();
+        known.unwrap_or_else(|| self.asked.get_or_init(made))
+    }
+
+    fn may_alias(&self, sharing: &Sharing, a: ValueId, b: ValueId) -> bool {
+        match (self.class(sharing, a), self.class(sharing, b)) {
+            (Some(a), Some(b)) => sharing.aliases.may_alias(a, b),
             _ => a == b,
         }
     }
 
     /// The value that stands for this one in the analysis; `None` when it is new and nobody shares it.
-    fn class(&self, value: ValueId) -> Option<ValueId> {
+    fn class(&self, sharing: &Sharing, value: ValueId) -> Option<ValueId> {
         let mut at = value;
-        while at.index() >= self.known {
+        while at.index() >= sharing.known {
             at = *self.in_place_of.get(&at)?;
         }
         Some(at)
