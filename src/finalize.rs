@@ -282,8 +282,8 @@ impl<'p> Finalize<'p> {
                 if let Some((codes, plain)) = mixed(graph, id) {
                     return Err(FinalizeError::Mixed {
                         node: node_text(graph, id),
-                        codes: graph.label(codes),
-                        plain: graph.label(plain),
+                        codes: graph.label(codes).to_string(),
+                        plain: graph.label(plain).to_string(),
                     });
                 }
                 let node = graph.node(id);
@@ -291,7 +291,8 @@ impl<'p> Finalize<'p> {
                 if is_structure(op) || planish_eval::is_known(op) {
                     continue;
                 }
-                let output = || node.outputs().first().map(|value| graph.label(*value));
+                let first = node.outputs().first();
+                let output = || first.map(|value| graph.label(*value).to_string());
                 let place = node.loc().map(|loc| loc.to_string()).or_else(output);
                 return Err(FinalizeError::NoMeaning {
                     op: op.to_string(),

@@ -64,11 +64,7 @@ fn every_case_is_fused_at_least_as_far_as_by_pytorch() {
                 continue;
             }
         };
-        fired.extend(
-            remarks
-                .of(RemarkKind::Passed)
-                .map(|remark| remark.rule.clone()),
-        );
+        fired.extend(remarks.of(RemarkKind::Passed).map(|remark| remark.rule));
         let mut wanted: BTreeMap<String, i64> = BTreeMap::new();
         for (op, count) in theirs {
             // planish does not write in place to quantized tensors.
@@ -129,7 +125,7 @@ fn every_case_is_fused_at_least_as_far_as_by_pytorch() {
 }
 
 /// The rules that fire in the text cases of a pass.
-fn fired_in_texts(pass: &str) -> BTreeSet<String> {
+fn fired_in_texts(pass: &str) -> BTreeSet<&'static str> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/cases")
         .join(pass);
@@ -157,7 +153,7 @@ fn fired_in_texts(pass: &str) -> BTreeSet<String> {
         let pipeline = Pipeline::parse(&pass.replace('_', "-")).expect("a pass");
         if pipeline.run(&mut module, &mut cx, &mut ()).is_ok() {
             let passed = remarks.of(RemarkKind::Passed);
-            fired.extend(passed.map(|remark| remark.rule.clone()));
+            fired.extend(passed.map(|remark| remark.rule));
         }
     }
     fired

@@ -118,6 +118,15 @@ impl<K, V: Clone> Clone for PrimaryMap<K, V> {
     }
 }
 
+impl<K: EntityId, V> FromIterator<V> for PrimaryMap<K, V> {
+    fn from_iter<I: IntoIterator<Item = V>>(entities: I) -> Self {
+        Self {
+            entries: entities.into_iter().collect(),
+            key: PhantomData,
+        }
+    }
+}
+
 impl<K: EntityId, V> Default for PrimaryMap<K, V> {
     fn default() -> Self {
         Self::new()

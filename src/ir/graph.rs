@@ -22,7 +22,9 @@ pub use layout::{At, Walk};
 use tables::{Head, Nodes, Values};
 
 use crate::entity::PrimaryMap;
-use crate::{Block, BlockId, Def, Literal, Node, NodeId, Op, Sym, Type, Value, ValueId, ValueName};
+use crate::{
+    Block, BlockId, Def, Label, Literal, Node, NodeId, Op, Sym, Type, Value, ValueId, ValueName,
+};
 
 /// A graph: one block with parameters and results, in which nodes may nest further blocks.
 #[derive(Clone, Debug)]
@@ -157,12 +159,10 @@ impl Graph {
         outputs[0]
     }
 
-    /// A value as messages name it: by its own name, else by its number.
-    pub fn label(&self, value: ValueId) -> String {
-        match self.value(value).name() {
-            Some(name) => format!("%{name}"),
-            None => value.to_string(),
-        }
+    /// A value as messages name it.
+    pub fn label(&self, value: ValueId) -> Label {
+        let name = self.value(value).name().cloned();
+        name.map_or(Label::Id(value), Label::Name)
     }
 
     /// The payload of the `prim::Constant` that makes a value.

@@ -39,7 +39,7 @@ pub use entity::{PrimaryMap, SecondaryMap};
 pub use graph::{At, Attributes, Graph, Walk};
 pub use literal::{Literal, Object};
 pub use module::{Class, ClassKind, GraphModule, Method, MethodId, Module, ModuleId, Phase};
-pub use name::ValueName;
+pub use name::{Label, ValueName};
 pub use node::{Attr, Block, BlockId, Def, Loc, Node, NodeId, Use, Value, ValueId};
 pub use ops::{Effects, Op, OpInfo};
 pub use order::ProgramOrder;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use crate::ValueId;
+
 /// The name of a value: a word of the source, or the number that a text gives to what has none.
 ///
 /// Most values of a graph are called by a number; a number is held as one, and takes no memory of its own.
@@ -74,6 +76,24 @@ impl fmt::Display for ValueName {
             Held::Number(Some(held)) => fmt::Display::fmt(&(held.get() - 1), f),
             Held::Number(None) => Ok(()),
             Held::Text(text) => f.pad(text),
+        }
+    }
+}
+
+/// A value as messages name it: by its own name, else by its id.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Label {
+    /// The name that the text prints.
+    Name(ValueName),
+    /// The id of a value without a name.
+    Id(ValueId),
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => write!(f, "%{name}"),
+            Self::Id(value) => write!(f, "{value}"),
         }
     }
 }

@@ -29,7 +29,7 @@ impl ProgramOrder {
     /// The order of the graph as it is now.
     pub fn new(graph: &Graph) -> Self {
         let mut order = Self {
-            nodes: SecondaryMap::new(),
+            nodes: SecondaryMap::with_capacity(Span::default(), graph.node_capacity()),
             blocks: SecondaryMap::new(),
         };
         // An explicit stack: nesting is as deep as the input file says.
@@ -136,7 +136,7 @@ mod tests {
         let value = |node| graph.output(node);
 
         let order = ProgramOrder::new(&graph);
-        let nodes: Vec<_> = graph.walk().collect();
+        let nodes = graph.in_order();
         assert_eq!(nodes, [before, branch, inside, beside, after]);
         assert!(order.before(branch, inside) && order.before(inside, beside));
         assert!(order.before(beside, after) && !order.before(after, before));

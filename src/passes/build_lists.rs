@@ -25,7 +25,7 @@ fn build_at_once(graph: &mut Graph) -> usize {
     // Lists that nobody has read since they were made, by the node that made them.
     let mut fresh: HashMap<ValueId, NodeId, FixedState> = HashMap::default();
     let mut changed = 0;
-    for id in graph.walk().collect::<Vec<_>>() {
+    for id in graph.in_order() {
         let node = graph.node(id);
         if node.op().is("aten::append")
             && let [list, element] = *node.inputs()

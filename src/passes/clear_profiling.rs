@@ -49,7 +49,7 @@ pub(crate) fn clear(graph: &mut Graph) -> usize {
     for param in graph.params().to_vec() {
         changed += unshape(graph, param);
     }
-    for node in graph.walk().collect::<Vec<_>>() {
+    for node in graph.in_order() {
         for output in graph.node(node).outputs().to_vec() {
             changed += unshape(graph, output);
         }

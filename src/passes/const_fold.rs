@@ -77,10 +77,11 @@ pub(crate) fn fold_constants(
     contract: Contract,
 ) -> Folded {
     let mut folded = Folded::default();
-    let mut wave: Vec<NodeId> = graph.walk().collect();
+    let mut wave = graph.in_order();
     while !wave.is_empty() {
         // Operations of this wave whose turn is still to come.
-        let mut waiting: SecondaryMap<NodeId, bool> = SecondaryMap::new();
+        let mut waiting: SecondaryMap<NodeId, bool> =
+            SecondaryMap::with_capacity(false, graph.node_capacity());
         for node in &wave {
             waiting[*node] = true;
         }
@@ -148,11 +149,17 @@ impl Folded {
     }
 
     /// Says which operations could not be computed.
-    pub(crate) fn remark(&self, graph: &Graph, method: &str, remarks: &mut Remarks) {
+    pub(crate) fn remark(&self, graph: &Graph, method: &'static str, remarks: &mut Remarks) {
         let failed = self.failed.iter().filter(|(node, _)| graph.is_live(**node));
         for (node, reason) in failed {
             let at = (method, graph, *node);
-            remarks.push(Remark::at(RemarkKind::Missed, NAME, "compute", at, reason));
+            remarks.push(Remark::at(
+                RemarkKind::Missed,
+                NAME,
+                "compute",
+                at,
+                reason.as_str(),
+            ));
         }
     }
 }

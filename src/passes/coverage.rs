@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use planish_ir::{Graph, GraphModule, Loc, NodeId, Sym, Type, Use};
+use planish_ir::{Graph, GraphModule, Label, Loc, NodeId, Sym, Type, Use};
 
 use crate::kept;
 use crate::pass::{Options, PassError, QuantType};
@@ -95,9 +95,9 @@ impl Coverage {
             float: Vec::new(),
         };
         // A loop that was unrolled, a branch that was taken: such operators are copies, and known by what they compute.
-        let mut missed: HashMap<(&str, &str), &Remark> = HashMap::new();
+        let mut missed: HashMap<(&str, &Option<Label>), &Remark> = HashMap::new();
         for remark in remarks.of(RemarkKind::Missed) {
-            let key = (remark.method.as_str(), remark.value.as_str());
+            let key = (remark.method, &remark.value);
             missed.entry(key).or_insert(remark);
         }
         for id in kept::kept_methods(module, &options.preserved)? {
@@ -106,10 +106,9 @@ impl Coverage {
                 let at = (method.name.as_str(), &method.graph, node);
                 let label = method.graph.node(node).outputs().first();
                 let label = label.map(|value| method.graph.label(*value));
-                let label = label.unwrap_or_default();
                 let missed = remarks
                     .missed_at(method.name.as_str(), node)
-                    .or_else(|| missed.get(&(method.name.as_str(), label.as_str())).copied());
+                    .or_else(|| missed.get(&(method.name.as_str(), &label)).copied());
                 coverage.count(at, label, options.quant_type, missed);
             }
         }
@@ -127,7 +126,7 @@ impl Coverage {
     fn count(
         &mut self,
         (method, graph, id): (&str, &Graph, NodeId),
-        value: String,
+        value: Option<Label>,
         quant_type: QuantType,
         missed: Option<&Remark>,
     ) {
@@ -144,7 +143,7 @@ impl Coverage {
             return;
         }
         let reason = match (missed, weighted) {
-            (Some(remark), _) => remark.reason.clone(),
+            (Some(remark), _) => remark.reason.to_string(),
             (None, Some((_, Some(reason)))) => format!("no rule fuses it: {reason}"),
             (None, _) if !rules::speak_about(quant_type, op) => {
                 let how = match quant_type {
@@ -156,10 +155,11 @@ impl Coverage {
             (None, _) => "none of its operands is quantized".to_owned(),
         };
         let rule = missed.and_then(Remark::numbered_rule);
+        let rule = rule.map(|(number, name)| (number, name.to_owned()));
         self.float.push(FloatOp {
             method: method.to_owned(),
             op,
-            value,
+            value: value.map(|label| label.to_string()).unwrap_or_default(),
             loc: node.loc(),
             multiplies: weighted.is_some(),
             rule,

@@ -50,7 +50,7 @@ pub(crate) fn eliminate_dead_code(graph: &mut Graph, aliases: &Aliases) -> usize
         return before - graph.len();
     }
     let Needed { nodes, values, .. } = Needed::of(graph, aliases);
-    let order: Vec<NodeId> = graph.walk().collect();
+    let order = graph.in_order();
     for node in order.iter().filter(|node| nodes[**node]) {
         drop_dead_results(graph, *node, &values);
     }

@@ -179,7 +179,7 @@ fn weight_of(graph: &Graph, prepack: NodeId) -> Option<(ValueId, String)> {
 
 /// Removes what only packing needs: assignments, and calls whose answers nobody reads, which are those of observers.
 fn strip(graph: &mut Graph) {
-    for id in graph.walk().collect::<Vec<_>>().into_iter().rev() {
+    for id in graph.in_order().into_iter().rev() {
         let node = graph.node(id);
         let unread = node
             .outputs()

@@ -204,23 +204,21 @@ fn propagate_attributes(
     objects: &Objects,
     staying: &IndexMap<(ModuleId, Sym), Reason>,
 ) -> usize {
-    let graph = &module.method(id).graph;
-    let mut reads = Vec::new();
-    for node in graph.walk() {
-        let Some(key) = attribute_read(graph, objects, node) else {
-            continue;
-        };
-        if module.submodule(key.0, key.1).is_none() && !staying.contains_key(&key) {
-            reads.push((node, key));
-        }
-    }
+    // Attributes of the module are read while the graph changes.
+    let mut graph = std::mem::take(&mut module.method_mut(id).graph);
     let mut constants: AttributeMap<ValueId> = AttributeMap::default();
     let mut changed = 0;
-    for (node, key) in reads {
+    for node in graph.find_all("prim::GetAttr") {
+        let key = attribute_read(&graph, objects, node);
+        let may_go = |key: &(ModuleId, Sym)| {
+            module.submodule(key.0, key.1).is_none() && !staying.contains_key(key)
+        };
+        let Some(key) = key.filter(may_go) else {
+            continue;
+        };
         let Some(literal) = attribute(module, key).cloned() else {
             continue;
         };
-        let graph = &mut module.method_mut(id).graph;
         let output = graph.output(node);
         changed += 1;
         if let Some(constant) = constants.get(key) {
@@ -238,6 +236,7 @@ fn propagate_attributes(
         graph.move_node(node, At::Start(graph.entry()));
         constants.insert(key, output);
     }
+    module.method_mut(id).graph = graph;
     changed
 }
 

@@ -75,7 +75,7 @@ fn inline_calls(
     }];
     let mut frame_of: SecondaryMap<NodeId, usize> = SecondaryMap::with_default(0);
     // A body that was just inlined is looked at next: its own calls are met with the frame they came out of.
-    let mut work: Vec<NodeId> = graph.walk().collect();
+    let mut work = graph.in_order();
     work.reverse();
     let mut objects = objects(module, module.root(), &graph);
     for node in &work {

@@ -10,6 +10,7 @@
 mod counterexample;
 mod difference;
 mod recording;
+mod summands;
 mod vary;
 
 use std::collections::HashMap;
@@ -25,8 +26,9 @@ use crate::observer::{Observer, Rewrite};
 use crate::pass::Options;
 use crate::rewrite::Bound;
 use counterexample::{ALONE, alone, answer, calls, judge};
-use difference::difference;
+use difference::{Within, difference};
 use recording::Recording;
+use summands::largest;
 use vary::{Choice, Kind, vary};
 
 /// Proves rewrites while passes run.
@@ -199,7 +201,13 @@ impl Prover {
         let told = match (&after, before.last()) {
             (Ok(after), Some(was)) => {
                 let is = after.last()?;
-                difference(was, is, rewrite.rule.bound())
+                let within = within(
+                    rewrite.rule.bound(),
+                    &rewrite.before,
+                    &inputs,
+                    self.contract,
+                );
+                difference(was, is, within)
             }
             (Err(error), _) => Some(format!("it fails now: {error}")),
             (Ok(_), None) => None,
@@ -418,6 +426,18 @@ impl fmt::Display for Proof {
         }
         Ok(())
     }
+}
+
+/// How far what a graph computes of these inputs may be from what takes its place.
+fn within(bound: Bound, graph: &Graph, inputs: &[Literal], contract: Contract) -> Within {
+    let largest = match bound {
+        Bound::Share(_) => {
+            let largest = largest(graph, inputs, contract);
+            largest.filter(|largest| largest.is_finite()).unwrap_or(0.0)
+        }
+        _ => 0.0,
+    };
+    Within { bound, largest }
 }
 
 /// The inputs of a rewrite with other elements in what is not the same on every run.

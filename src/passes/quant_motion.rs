@@ -93,7 +93,7 @@ fn carry(scope: &Scope<'_>, graph: &mut Graph, cx: &mut PassCx<'_>) -> usize {
         *chosen = *chosen && cx.fuel.take();
     }
     for (node, reason) in sites.declined(graph, &chosen) {
-        let at = (scope.method.as_str(), &*graph, node);
+        let at = (scope.method, &*graph, node);
         let remark = Remark::at(RemarkKind::Missed, NAME, "move", at, reason);
         cx.remarks.push(remark);
     }
@@ -101,7 +101,7 @@ fn carry(scope: &Scope<'_>, graph: &mut Graph, cx: &mut PassCx<'_>) -> usize {
     let made: Vec<&Move> = chosen.map(|(one, _)| *one).collect();
     let placed = place(graph, &made);
     for node in &placed {
-        let at = (scope.method.as_str(), &*graph, *node);
+        let at = (scope.method, &*graph, *node);
         let reason = "moved past operators that compute nothing";
         cx.remarks
             .push(Remark::at(RemarkKind::Passed, NAME, "move", at, reason));

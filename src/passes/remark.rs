@@ -2,18 +2,19 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
-use planish_ir::{Graph, Loc, NodeId};
+use planish_ir::{Graph, Label, Loc, NodeId};
 
 /// Remarks in the order in which they were made.
 #[derive(Clone, Debug, Default)]
 pub struct Remarks {
     entries: Vec<Remark>,
     /// The first remark on something declined at a node, by method and node.
-    missed: HashMap<(String, NodeId), usize>,
+    missed: HashMap<(&'static str, NodeId), usize>,
 }
 
-/// One thing that a pass did or declined to do.
+/// One thing that a pass did or declined to do. There is one for every rewrite: what it says is shared with others or held as it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Remark {
     /// What happened.
@@ -21,21 +22,21 @@ pub struct Remark {
     /// The pass.
     pub pass: &'static str,
     /// The rule or the step of the pass.
-    pub rule: String,
+    pub rule: &'static str,
     /// The rule's number.
     pub number: Option<u32>,
     /// The method it happened in.
-    pub method: String,
+    pub method: &'static str,
     /// The node it happened at; it may be gone by now.
     pub node: NodeId,
     /// The node's operator.
-    pub op: String,
-    /// The first value that the node computes, by its name; empty when it computes none.
-    pub value: String,
+    pub op: &'static str,
+    /// The first value that the node computes.
+    pub value: Option<Label>,
     /// Where the node came from.
     pub loc: Option<Loc>,
     /// For a rewrite what came out; else the first condition that failed.
-    pub reason: String,
+    pub reason: Arc<str>,
 }
 
 /// Kinds of remarks.
@@ -50,10 +51,15 @@ pub enum RemarkKind {
 }
 
 impl Remarks {
+    /// Makes room for so many more.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.entries.reserve(more);
+    }
+
     /// Adds a remark.
     pub fn push(&mut self, remark: Remark) {
         if remark.kind == RemarkKind::Missed {
-            let key = (remark.method.clone(), remark.node);
+            let key = (remark.method, remark.node);
             self.missed.entry(key).or_insert(self.entries.len());
         }
         self.entries.push(remark);
@@ -61,7 +67,8 @@ impl Remarks {
 
     /// Why nothing was made of a node: the first remark on something declined there.
     pub fn missed_at(&self, method: &str, node: NodeId) -> Option<&Remark> {
-        let at = self.missed.get(&(method.to_owned(), node))?;
+        let missed: &HashMap<(&str, NodeId), usize> = &self.missed;
+        let at = missed.get(&(method, node))?;
         Some(&self.entries[*at])
     }
 
@@ -83,21 +90,21 @@ impl Remark {
     pub fn at(
         kind: RemarkKind,
         pass: &'static str,
-        rule: impl Into<String>,
-        (method, graph, node): (&str, &Graph, NodeId),
-        reason: impl Into<String>,
+        rule: &'static str,
+        (method, graph, node): (&'static str, &Graph, NodeId),
+        reason: impl Into<Arc<str>>,
     ) -> Self {
         let (id, node) = (node, graph.node(node));
         let value = node.outputs().first().map(|value| graph.label(*value));
         Self {
             kind,
             pass,
-            rule: rule.into(),
+            rule,
             number: None,
-            method: method.to_owned(),
+            method,
             node: id,
-            op: node.op().name().to_string(),
-            value: value.unwrap_or_default(),
+            op: node.op().name().as_str(),
+            value,
             loc: node.loc(),
             reason: reason.into(),
         }
@@ -113,8 +120,8 @@ impl Remark {
 
 impl Remark {
     /// The number and the name of its rule; `None` when it is not about a rule.
-    pub fn numbered_rule(&self) -> Option<(u32, String)> {
-        Some((self.number?, self.rule.clone()))
+    pub fn numbered_rule(&self) -> Option<(u32, &'static str)> {
+        Some((self.number?, self.rule))
     }
 }
 
@@ -130,8 +137,8 @@ impl fmt::Display for Remark {
             write!(f, "{number} ")?;
         }
         write!(f, "{}: {}", self.rule, self.op)?;
-        if !self.value.is_empty() {
-            write!(f, " {}", self.value)?;
+        if let Some(value) = &self.value {
+            write!(f, " {value}")?;
         }
         write!(f, " in {}", self.method)?;
         if let Some(loc) = self.loc {

@@ -1,5 +1,7 @@
 //! Where rules are applied: to every method that is kept, with what is known of the attributes that all of them share.
 
+use std::sync::Arc;
+
 use planish_ir::{Graph, GraphModule, MethodId, NodeId};
 
 use crate::analysis::alias::Aliases;
@@ -12,7 +14,7 @@ use crate::rewrite::{
 
 /// A method that is being rewritten.
 pub(crate) struct Scope<'m> {
-    pub(crate) method: String,
+    pub(crate) method: &'static str,
     pub(crate) facts: Facts<'m>,
 }
 
@@ -46,7 +48,7 @@ pub(crate) fn each_method(
     for (id, analysis) in methods.iter().copied().zip(analyses) {
         // Rules read attributes of the module while they change the graph.
         let mut graph = std::mem::take(&mut module.method_mut(id).graph);
-        let method = module.method(id).name.to_string();
+        let method = module.method(id).name.as_str();
         let scope = Scope {
             method,
             facts: Facts::of(module, &graph, analysis, &written),
@@ -65,9 +67,11 @@ impl Scope<'_> {
         rules: &'r RuleSet,
         cx: &mut PassCx<'_>,
     ) -> Outcome<'r> {
-        let method = self.method.as_str();
         let watch = cx.observer.as_deref_mut();
-        let watch = watch.map(|observer| Watch { method, observer });
+        let watch = watch.map(|observer| Watch {
+            method: self.method,
+            observer,
+        });
         rewrite(graph, rules, &mut self.facts, cx.fuel, watch)
     }
 
@@ -85,14 +89,15 @@ impl Scope<'_> {
         misses: Misses<'_>,
         cx: &mut PassCx<'_>,
     ) -> usize {
+        cx.remarks.reserve(outcome.applied.len() + misses.len());
         for Applied { rule, core, .. } in &outcome.applied {
             // What is known of a node stays readable when it is gone.
-            let at = (graph, *core);
-            self.remark(pass, RemarkKind::Passed, rule, at, rule.becomes(), cx);
+            let (at, becomes) = ((graph, *core), Arc::clone(rule.becomes()));
+            self.remark(pass, RemarkKind::Passed, rule, at, becomes, cx);
         }
         for (node, near) in misses {
             // A pass before this one may have said why.
-            if cx.remarks.missed_at(&self.method, node).is_none() {
+            if cx.remarks.missed_at(self.method, node).is_none() {
                 let at = (graph, node);
                 self.remark(pass, RemarkKind::Missed, near.rule, at, near.reason, cx);
             }
@@ -106,10 +111,10 @@ impl Scope<'_> {
         kind: RemarkKind,
         rule: &Rule,
         (graph, node): (&Graph, NodeId),
-        reason: impl Into<String>,
+        reason: impl Into<Arc<str>>,
         cx: &mut PassCx<'_>,
     ) {
-        let at = (self.method.as_str(), graph, node);
+        let at = (self.method, graph, node);
         let remark = Remark::at(kind, pass, rule.name(), at, reason);
         cx.remarks.push(remark.numbered(rule.number()));
     }

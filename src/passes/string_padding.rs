@@ -63,7 +63,7 @@ pub(crate) fn resolve(
             kind,
             pass,
             "string padding",
-            (scope.method.as_str(), graph, node),
+            (scope.method, graph, node),
             reason,
         ));
     }

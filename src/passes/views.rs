@@ -45,7 +45,7 @@ pub(crate) fn may_copy(
             RemarkKind::Passed,
             pass,
             "view",
-            (scope.method.as_str(), graph, node),
+            (scope.method, graph, node),
             "aten::reshape, which may copy: a quantized convolution puts the channels last",
         ));
         graph.set_op(node, copies);

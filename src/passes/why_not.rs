@@ -65,7 +65,8 @@ pub fn why_not(
     let mut written = Written::new();
     for id in &methods {
         let graph = &module.method(*id).graph;
-        written.extend(Aliases::new(graph, &root_objects(module, graph)).written_attributes());
+        written
+            .extend(Aliases::of_writes(graph, &root_objects(module, graph)).written_attributes());
     }
     let mut found = Vec::new();
     for style in [Style::Faithful, Style::Canonical] {
@@ -142,7 +143,7 @@ fn printed(graph: &Graph, value: ValueId) -> String {
 pub fn node_text(graph: &Graph, node: NodeId) -> String {
     let node = graph.node(node);
     let labels = |values: &[ValueId]| {
-        let labels = values.iter().map(|value| graph.label(*value));
+        let labels = values.iter().map(|value| graph.label(*value).to_string());
         labels.collect::<Vec<_>>().join(", ")
     };
     let loc = node

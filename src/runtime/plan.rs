@@ -25,7 +25,7 @@ impl Plan {
         computes: impl Fn(NodeId) -> bool,
         views: impl Fn(NodeId) -> bool,
     ) -> Self {
-        let order = graph.walk().collect::<Vec<_>>();
+        let order = graph.in_order();
         let mut plan = Self {
             dead_after: SecondaryMap::new(),
             buffer: SecondaryMap::new(),

@@ -87,7 +87,7 @@ impl Fallback {
 pub(crate) fn node_label(graph: &Graph, id: NodeId) -> String {
     let node = graph.node(id);
     match node.outputs().first() {
-        Some(value) => graph.label(*value),
+        Some(value) => graph.label(*value).to_string(),
         None => node.op().to_string(),
     }
 }

@@ -57,9 +57,16 @@ impl Graph {
         std::iter::successors(self.blocks[block].first, |id| self.nodes.heads[*id].next)
     }
 
-    /// All nodes in program order: a node comes before those nested in it. Who changes the graph meanwhile collects them first.
+    /// All nodes in program order: a node comes before those nested in it.
     pub fn walk(&self) -> Walk<'_> {
         self.walk_block(self.entry)
+    }
+
+    /// [`Self::walk`], for who changes the graph meanwhile.
+    pub fn in_order(&self) -> Vec<NodeId> {
+        let mut nodes = Vec::with_capacity(self.live);
+        nodes.extend(self.walk());
+        nodes
     }
 
     /// The nodes whose operator has this qualified name, whatever its overload, in program order.

@@ -4,42 +4,55 @@ use std::collections::{HashMap, HashSet};
 
 use foldhash::quality::RandomState;
 
+use crate::entity::PrimaryMap;
 use crate::text::Style;
-use crate::{BlockId, Graph, NodeId, SecondaryMap, ValueId, ValueName};
+use crate::{BlockId, Graph, NodeId, ValueId, ValueName};
+
+/// A value's name in the text, without its `%`.
+pub(super) type Names = PrimaryMap<ValueId, ValueName>;
 
 /// The values of a graph in the order of the text, with the names that they are printed with, without their `%`.
 pub fn names(graph: &Graph, style: Style) -> Vec<(ValueId, ValueName)> {
-    let mut given = Given::default();
-    let values = in_text_order(graph).into_iter().map(|value| {
-        let own = graph.value(value).name();
-        let own = own.filter(|_| style == Style::Faithful);
-        (value, own.map_or(ValueName::NONE, |name| given.own(name)))
-    });
-    let mut names: Vec<(ValueId, ValueName)> = values.collect();
-    let mut numbers = given.free_numbers();
-    for (_, name) in names.iter_mut().filter(|(_, name)| name.is_none()) {
-        *name = numbers.next().expect("ids of values are 32 bits wide");
-    }
-    names
+    let by_value = by_value(graph, style);
+    let values = in_text_order(graph).into_iter();
+    values
+        .map(|value| (value, by_value[value].clone()))
+        .collect()
 }
 
 /// Gives every value the name that a faithful text would print, so that it is known by it from now on, whatever becomes of the graph.
 pub fn settle_names(graph: &mut Graph) {
-    for (value, name) in names(graph, Style::Faithful) {
-        graph.set_name(value, name);
-    }
+    let values = in_text_order(graph);
+    give(&mut graph.values.names, &values);
 }
-
-/// A value's name in the text, without its `%`.
-pub(super) type Names = SecondaryMap<ValueId, ValueName>;
 
 /// The names of the values of a graph, by value.
 pub(super) fn by_value(graph: &Graph, style: Style) -> Names {
-    let mut by_value = Names::with_capacity(ValueName::NONE, graph.value_capacity());
-    for (value, name) in names(graph, style) {
-        by_value[value] = name;
+    let own = &graph.values.names;
+    let mut names = match style {
+        Style::Faithful => own.clone(),
+        Style::Canonical => own.keys().map(|_| ValueName::NONE).collect(),
+    };
+    give(&mut names, &in_text_order(graph));
+    names
+}
+
+/// Gives every value a name that no other has: the one that it has, if the text can say it, else a number.
+fn give(names: &mut Names, values: &[ValueId]) {
+    let mut given = Given::default();
+    for value in values {
+        let own = &mut names[*value];
+        if !own.is_none() {
+            *own = given.own(own);
+        }
     }
-    by_value
+    let mut numbers = given.free_numbers();
+    for value in values {
+        let own = &mut names[*value];
+        if own.is_none() {
+            *own = numbers.next().expect("ids of values are 32 bits wide");
+        }
+    }
 }
 
 /// The names that a text has given so far: a name that is taken gets a number behind it, and a value without one gets a free number.
@@ -153,7 +166,8 @@ fn printable(name: &ValueName) -> ValueName {
 
 /// All values of a graph, in the order in which the text defines them.
 fn in_text_order(graph: &Graph) -> Vec<ValueId> {
-    let mut values = graph.params().to_vec();
+    let mut values = Vec::with_capacity(graph.value_capacity());
+    values.extend(graph.params());
     for event in Events::new(graph) {
         match event {
             Event::Node(node) => values.extend(graph.node(node).outputs()),

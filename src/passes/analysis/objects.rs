@@ -11,32 +11,38 @@ pub type Objects = SecondaryMap<ValueId, Option<ModuleId>>;
 /// Notes on attributes, module by module: what a graph reads together stands together, however many modules there are.
 #[derive(Clone, Debug)]
 pub(crate) struct AttributeMap<V> {
-    /// The first attributes of each module that were noted.
-    near: SecondaryMap<ModuleId, Vec<(Sym, V)>>,
+    /// How many of a module's attributes stand among `near`, and where the last of them does.
+    modules: SecondaryMap<ModuleId, (u32, u32)>,
+    /// The first attributes of each module that were noted, each with the place of the one before.
+    near: Vec<(Sym, V, u32)>,
     /// The further ones of modules that have many.
     far: HashMap<(ModuleId, Sym), V, FixedState>,
 }
 
 impl<V: Copy> AttributeMap<V> {
     /// Attributes that are found by looking at one after another.
-    const NEAR: usize = 16;
+    const NEAR: u32 = 16;
 
     /// What was noted of an attribute.
     pub(crate) fn get(&self, (owner, name): (ModuleId, Sym)) -> Option<V> {
-        let near = &self.near[owner];
-        let found = near.iter().find(|(known, _)| *known == name);
-        match found {
-            Some((_, note)) => Some(*note),
-            None if near.len() < Self::NEAR => None,
-            None => self.far.get(&(owner, name)).copied(),
+        let (near, mut at) = self.modules[owner];
+        for _ in 0..near {
+            let (known, note, before) = self.near[at as usize];
+            if known == name {
+                return Some(note);
+            }
+            at = before;
         }
+        let further = || self.far.get(&(owner, name)).copied();
+        (near == Self::NEAR).then(further).flatten()
     }
 
     /// Notes something of an attribute of which nothing was noted.
     pub(crate) fn insert(&mut self, (owner, name): (ModuleId, Sym), note: V) {
-        let near = &mut self.near[owner];
-        if near.len() < Self::NEAR {
-            near.push((name, note));
+        let (near, last) = &mut self.modules[owner];
+        if *near < Self::NEAR {
+            self.near.push((name, note, *last));
+            (*near, *last) = (*near + 1, self.near.len() as u32 - 1);
         } else {
             self.far.insert((owner, name), note);
         }
@@ -46,7 +52,8 @@ impl<V: Copy> AttributeMap<V> {
 impl<V: Clone> Default for AttributeMap<V> {
     fn default() -> Self {
         Self {
-            near: SecondaryMap::with_default(Vec::new()),
+            modules: SecondaryMap::new(),
+            near: Vec::new(),
             far: HashMap::default(),
         }
     }

@@ -3,8 +3,9 @@
 use planish_eval::{Contract, Interpreter, to_literal};
 use planish_ir::{Effects, Graph, GraphModule, Literal, MethodId};
 
-use super::difference::difference;
+use super::difference::{Within, difference};
 use super::recording::arguments;
+use super::within;
 use crate::rewrite::Bound;
 
 /// What shows that a rewrite, or a step of a pass, is wrong.
@@ -48,7 +49,12 @@ impl Counterexample {
             ))),
         };
         let before = run(&self.before)?;
-        Ok(judge(&before, run(&self.after), self.bound))
+        let method = self.before.root_method(&self.method);
+        let within = method.map_or(self.bound.into(), |method| {
+            let graph = &self.before.method(method).graph;
+            within(self.bound, graph, &self.inputs, self.contract)
+        });
+        Ok(judge(&before, run(&self.after), within))
     }
 }
 
@@ -99,18 +105,19 @@ pub(super) fn answer(
 pub(super) fn judge(
     before: &Literal,
     after: Result<Literal, planish_eval::Error>,
-    bound: Bound,
+    within: impl Into<Within>,
 ) -> Option<String> {
+    let within = within.into();
     let after = match after {
         Ok(after) => after,
         Err(error) => return Some(format!("it fails now: {error}")),
     };
     let (Literal::Tuple(before), Literal::Tuple(after)) = (before, &after) else {
-        return difference(before, &after, bound);
+        return difference(before, &after, within);
     };
     let mut calls = before.iter().zip(after.iter()).enumerate();
     calls.find_map(|(call, (before, after))| {
-        let told = difference(before, after, bound)?;
+        let told = difference(before, after, within)?;
         Some(match call {
             0 => told,
             _ => format!("on the second call, {told}"),

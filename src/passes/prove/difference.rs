@@ -4,21 +4,46 @@ use planish_ir::{DType, Literal, QParams, Tensor};
 
 use crate::rewrite::Bound;
 
-/// How `after` differs from `before`, in words; `None` when it does not by more than `bound`.
+/// How far values may be apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Within {
+    pub(super) bound: Bound,
+    /// What a share is of, if it is known to be more than the largest element.
+    pub(super) largest: f64,
+}
+
+impl From<Bound> for Within {
+    fn from(bound: Bound) -> Self {
+        Self {
+            bound,
+            largest: 0.0,
+        }
+    }
+}
+
+/// How `after` differs from `before`, in words; `None` when it does not by more than `within` says.
 ///
 /// Layout in memory does not count, and every NaN is the same.
-pub(super) fn difference(before: &Literal, after: &Literal, bound: Bound) -> Option<String> {
+pub(super) fn difference(
+    before: &Literal,
+    after: &Literal,
+    within: impl Into<Within>,
+) -> Option<String> {
+    let within: Within = within.into();
     let all = |before: &[Literal], after: &[Literal]| {
         if before.len() != after.len() {
             return Some(format!("{} values became {}", before.len(), after.len()));
         }
         let mut pairs = before.iter().zip(after).enumerate();
         pairs.find_map(|(at, (before, after))| {
-            Some(format!("value {at}: {}", difference(before, after, bound)?))
+            Some(format!(
+                "value {at}: {}",
+                difference(before, after, within)?
+            ))
         })
     };
     match (before, after) {
-        (Literal::Tensor(before), Literal::Tensor(after)) => of_tensors(before, after, bound),
+        (Literal::Tensor(before), Literal::Tensor(after)) => of_tensors(before, after, within),
         (Literal::List(_, before), Literal::List(_, after))
         | (Literal::Tuple(before), Literal::Tuple(after)) => all(before, after),
         (Literal::Dict(_, before), Literal::Dict(_, after)) => {
@@ -40,7 +65,8 @@ pub(super) fn difference(before: &Literal, after: &Literal, bound: Bound) -> Opt
     }
 }
 
-fn of_tensors(before: &Tensor, after: &Tensor, bound: Bound) -> Option<String> {
+fn of_tensors(before: &Tensor, after: &Tensor, within: Within) -> Option<String> {
+    let Within { bound, largest } = within;
     let kind = |tensor: &Tensor| format!("{}{:?}", tensor.dtype(), tensor.shape());
     if kind(before) != kind(after) {
         return Some(format!("{} became {}", kind(before), kind(after)));
@@ -72,10 +98,8 @@ fn of_tensors(before: &Tensor, after: &Tensor, bound: Bound) -> Option<String> {
             if was.iter().any(|value| !value.is_finite()) {
                 return None;
             }
-            share
-                * was
-                    .iter()
-                    .fold(0.0, |most: f64, value| most.max(value.abs()))
+            let elements = was.iter();
+            share * elements.fold(largest, |most, value| most.max(value.abs()))
         }
     };
     let mut worst = 0.0;
@@ -103,7 +127,7 @@ fn of_tensors(before: &Tensor, after: &Tensor, bound: Bound) -> Option<String> {
 }
 
 /// The elements, of quantized tensors the codes. Every type but `Long` fits, and long integers beyond 2^53 do not occur in models.
-fn elements(tensor: &Tensor) -> Vec<f64> {
+pub(super) fn elements(tensor: &Tensor) -> Vec<f64> {
     let bytes = tensor.bytes();
     let chunks = bytes.chunks_exact(tensor.dtype().size());
     let element = |bytes: &[u8]| match (tensor.dtype(), bytes) {
@@ -213,6 +237,11 @@ mod tests {
         assert!(difference(&a, &b, Bound::Exact).is_some());
         assert_eq!(difference(&a, &b, Bound::Share(1e-4)), None);
         assert!(difference(&a, &b, Bound::Share(1e-6)).is_some());
+        let of_more = Within {
+            bound: Bound::Share(1e-6),
+            largest: 1001.,
+        };
+        assert_eq!(difference(&a, &b, of_more), None);
         assert!(difference(&floats(&[0.0]), &floats(&[-0.0]), Bound::Exact).is_some());
         let told = difference(&floats(&[1.]), &floats(&[f32::NAN]), Bound::Share(0.5));
         assert!(told.expect("a NaN is no number").contains("became NaN"));

@@ -50,7 +50,7 @@ pub(super) fn clear_way(scope: &mut Scope<'_>, graph: &mut Graph, cx: &mut PassC
         if !cx.fuel.take() {
             break;
         }
-        let at = (scope.method.as_str(), &*graph, id);
+        let at = (scope.method, &*graph, id);
         let remark = Remark::at(RemarkKind::Passed, NAME, "clear-way", at, reason);
         cx.remarks.push(remark);
         let (input, output) = (graph.node(id).inputs()[0], graph.output(id));

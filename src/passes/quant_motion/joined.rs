@@ -40,7 +40,7 @@ pub(super) fn dequantize_lists(
             }
             Err(reason) => (RemarkKind::Missed, reason),
         };
-        let at = (scope.method.as_str(), &*graph, cat);
+        let at = (scope.method, &*graph, cat);
         cx.remarks.push(Remark::at(kind, NAME, "list", at, reason));
     }
     if changed > 0 {

@@ -13,7 +13,7 @@ pub enum Bound {
     Codes(u32),
     /// Scale and zero point as well. Quantized as what was matched is, codes differ by at most so many.
     Requantized(u32),
-    /// Floats, by at most this share of the largest one.
+    /// Floats, by at most this share of the largest one that there would be if no term of a sum took from another.
     Share(f64),
 }
 

@@ -100,7 +100,7 @@ fn compile(file: &File, concrete: Concrete) -> Result<Rule, Fault> {
         }
     };
     Ok(Rule::new(
-        (concrete.number, concrete.name, concrete.line),
+        (concrete.number, &concrete.name, concrete.line),
         pattern,
         (replacement, result),
         (checks, bound),

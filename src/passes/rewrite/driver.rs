@@ -38,8 +38,9 @@ pub(crate) fn rewrite<'r>(
     mut watch: Option<Watch<'_>>,
 ) -> Outcome<'r> {
     let mut outcome = Outcome::default();
-    let mut queue = graph.walk().collect::<VecDeque<NodeId>>();
-    let mut queued: SecondaryMap<NodeId, bool> = SecondaryMap::new();
+    let mut queue = VecDeque::from(graph.in_order());
+    let mut queued: SecondaryMap<NodeId, bool> =
+        SecondaryMap::with_capacity(false, graph.node_capacity());
     for node in &queue {
         queued[*node] = true;
     }

@@ -359,7 +359,7 @@ fn may_be_shared(op: Op) -> bool {
 impl Why<'_> {
     /// The condition in words, with the names of the values.
     pub(super) fn tell(&self, graph: &Graph, facts: &Facts<'_>) -> String {
-        let label = |value: &ValueId| graph.label(*value);
+        let label = |value: &ValueId| graph.label(*value).to_string();
         match self {
             Self::Overload { expected, found } => {
                 format!("the operator is {found}, not {expected}")

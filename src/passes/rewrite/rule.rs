@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use planish_ir::{Graph, Literal, NodeId, Op, Sym};
@@ -13,7 +14,7 @@ use super::guard::Guard;
 #[derive(Debug)]
 pub struct Rule {
     number: u32,
-    name: String,
+    name: Sym,
     line: usize,
     /// Operations of the pattern: operands before users, the root last.
     pub(super) pattern: Vec<Step>,
@@ -27,7 +28,7 @@ pub struct Rule {
     /// The steps of the pattern from the root along first operands, as far as the index distinguishes.
     pub(super) spine: Vec<usize>,
     /// What takes the root's place, in words: every rewrite tells it.
-    becomes: String,
+    becomes: Arc<str>,
 }
 
 /// A value of a rule: an index into [`Rule::vars`].
@@ -62,7 +63,7 @@ pub(super) enum Term {
 
 impl Rule {
     pub(super) fn new(
-        (number, name, line): (u32, String, usize),
+        (number, name, line): (u32, &str, usize),
         pattern: Vec<Step>,
         (replacement, result): (Vec<Step>, Var),
         (guards, bound): (Vec<Guard>, Bound),
@@ -70,7 +71,7 @@ impl Rule {
     ) -> Self {
         let mut rule = Self {
             number,
-            name,
+            name: Sym::new(name),
             line,
             pattern,
             guards,
@@ -79,10 +80,10 @@ impl Rule {
             result,
             vars,
             spine: Vec::new(),
-            becomes: String::new(),
+            becomes: Arc::default(),
         };
         rule.spine = rule.find_spine();
-        rule.becomes = rule.name_replacement();
+        rule.becomes = rule.name_replacement().into();
         rule
     }
 
@@ -92,8 +93,8 @@ impl Rule {
     }
 
     /// The rule's name, which no other rule has.
-    pub fn name(&self) -> &str {
-        &self.name
+    pub fn name(&self) -> &'static str {
+        self.name.as_str()
     }
 
     /// The line of the rule or of the table's row in its file, from 1.
@@ -108,7 +109,7 @@ impl Rule {
     }
 
     /// What takes the root's place: operators, or an input of the pattern.
-    pub fn becomes(&self) -> &str {
+    pub fn becomes(&self) -> &Arc<str> {
         &self.becomes
     }
 

@@ -148,7 +148,7 @@ fn a_value_takes_the_place_of_what_is_equal_to_it() {
         "rule twice\n  match return aten::neg(aten::neg(%x))\n  become return %x\n",
     )
     .expect("a rule");
-    assert_eq!(set.rules()[0].becomes(), "%x");
+    assert_eq!(set.rules()[0].becomes().as_ref(), "%x");
     assert!(
         set.rules()[0]
             .to_string()
