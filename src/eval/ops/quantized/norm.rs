@@ -88,10 +88,23 @@ impl Statistics {
             sum += i64::from(code);
             squares += i128::from(code) * i128::from(code);
         }
-        let mean = sum as f32 / count as f32;
-        let var = (-mean)
-            .mul_add(mean, squares as f32 / count as f32)
-            .max(0.0);
+        Self::of_sums(sum as f32, squares as f32, count, input, scale, eps)
+    }
+
+    /// Of channels whose sums are single floats, pixel by pixel: squares of more than a few hundred codes are rounded.
+    fn of_channels(codes: &[i32], pixels: usize, input: &Affine, scale: f64, eps: f64) -> Self {
+        let (mut sum, mut squares) = (0f32, 0f32);
+        for channel in codes.chunks_exact(pixels) {
+            let codes = || channel.iter().copied();
+            sum += codes().fold(0f32, |sum, code| sum + code as f32);
+            squares += codes().fold(0f32, |sum, code| sum + (code * code) as f32);
+        }
+        Self::of_sums(sum, squares, codes.len(), input, scale, eps)
+    }
+
+    fn of_sums(sum: f32, squares: f32, count: usize, input: &Affine, scale: f64, eps: f64) -> Self {
+        let mean = sum / count as f32;
+        let var = (-mean).mul_add(mean, squares / count as f32).max(0.0);
         let real = f64::from(var * input.scale * input.scale);
         Self {
             mean: mean - input.zero as f32,
@@ -142,6 +155,9 @@ fn instance_norm(call: &Call<'_>) -> Result<Value> {
     grouped(call, channels, 1)
 }
 
+/// From so many pixels on, channels-last tensors are summed pixel by pixel, all channels at once (`quantized_groupnorm_nhwc_kernel`).
+const MANY_PIXELS: usize = 512;
+
 /// Normalizes groups of channels; arguments from `first`: weight, bias, eps, scale and zero point.
 fn grouped(call: &Call<'_>, groups: i64, first: usize) -> Result<Value> {
     let input = call.tensor(0)?;
@@ -162,7 +178,11 @@ fn grouped(call: &Call<'_>, groups: i64, first: usize) -> Result<Value> {
     let each = (channels / groups as usize * inner).max(1);
     let mut codes = input.codes()?;
     for (group, run) in codes.chunks_exact_mut(each).enumerate() {
-        let statistics = Statistics::of(run.iter().copied(), each, &from, input_scale, eps);
+        let statistics = if last && inner >= MANY_PIXELS {
+            Statistics::of_channels(run, inner, &from, input_scale, eps)
+        } else {
+            Statistics::of(run.iter().copied(), each, &from, input_scale, eps)
+        };
         for (at, code) in run.iter_mut().enumerate() {
             let c = (group * each + at) / inner % channels;
             let value = (*code - from.zero) as f32;
@@ -193,4 +213,52 @@ fn grouped(call: &Call<'_>, groups: i64, first: usize) -> Result<Value> {
 fn singles(call: &Call<'_>, index: usize, count: i64, default: f64) -> Result<Vec<f32>> {
     let values = per_channel(call, index, count, Some(default))?;
     Ok(values.into_iter().map(|x| x as f32).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Tensor;
+    use crate::ops::trial::run;
+    use planish_ir::DType;
+
+    /// Codes that PyTorch 2.15 gives: beyond 2^24 sums of squares are rounded where the channels lie last, and the layouts differ.
+    #[test]
+    fn many_pixels_are_summed_as_floats_where_channels_lie_last() {
+        let shape = [1, 2, 32, 32];
+        let code = |at: usize| 255 - 2 * (at as i32 % 23);
+        let channel = |c: usize| (0..32 * 32).map(move |pixel| code(2 * pixel + c));
+        let codes: Vec<i32> = channel(0).chain(channel(1)).collect();
+        let normalized = |format: MemoryFormat| -> Vec<i32> {
+            let strides = format.strides(&shape);
+            let x = from_codes(DType::QUInt8, &shape, &strides, &codes, 0.1, 67).unwrap();
+            let floats =
+                |values: [f32; 2]| Value::from(Tensor::from_values(&[2], &values).unwrap());
+            let args = [
+                x.into(),
+                Value::Int(1),
+                floats([1.0, 2.0]),
+                floats([0.0, 0.5]),
+                Value::Float(1e-5),
+                Value::Float(0.02),
+                Value::Int(128),
+            ];
+            run("quantized::group_norm", &args).codes().unwrap()
+        };
+        let (last, first) = (
+            normalized(MemoryFormat::ChannelsLast),
+            normalized(MemoryFormat::Contiguous),
+        );
+        assert_eq!(last[..8], [211, 196, 181, 166, 151, 136, 120, 105]);
+        assert_eq!(first[..8], [211, 196, 181, 166, 151, 135, 120, 105]);
+        let second = 32 * 32;
+        assert_eq!(
+            last[second..][..10],
+            [255, 255, 244, 213, 183, 153, 123, 93, 62, 32]
+        );
+        assert_eq!(
+            first[second..][..10],
+            [255, 255, 243, 213, 183, 153, 123, 93, 63, 32]
+        );
+    }
 }
