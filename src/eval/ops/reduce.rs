@@ -2,11 +2,12 @@
 //!
 //! Sums and means of floats are taken in PyTorch's order where that is known (`docs/numerics.md`); others in `f64`, rounded once.
 
-use planish_ir::{DType, Dims, Type};
+use planish_ir::{DType, Dims, Type, contiguous_strides};
 
 use super::quantized::reduce::{Grouped, mean as quantized_mean};
 use super::{Kernel, Table};
 use crate::call::{Call, Scalar};
+use crate::tensor::{is_dense, memory_order};
 use crate::{Error, MemoryFormat, Result, Tensor, Value};
 use Kernel::{Many, One};
 
@@ -181,9 +182,25 @@ fn norm(call: &Call<'_>) -> Result<Value> {
         Value::List(_) => call.ints_opt(2)?,
         _ => None,
     };
-    let rows = rows(tensor, &dims_or_all(tensor, dims)?, call.bool_or(3, false)?)?;
+    let dims = dims_or_all(tensor, dims)?;
+    let tensor = as_it_lies(tensor, &dims)?;
+    let rows = rows(&tensor, &dims, call.bool_or(3, false)?)?;
+    let kept = (0..tensor.rank()).filter(|dim| !dims.contains(dim));
+    let run = kept.count()..;
+    let (shape, strides) = (
+        &rows.tensor.shape()[run.clone()],
+        &rows.tensor.strides()[run],
+    );
+    let adjacent = contiguous_strides(shape)[..] == *strides;
+    let single = tensor.dtype() == DType::Float;
     Ok(rows
         .floats(tensor.dtype(), |row| {
+            if single && p == 2.0 {
+                return f64::from(length(row, adjacent));
+            }
+            if single && p == 1.0 {
+                return f64::from(row.iter().fold(0f32, |sum, x| sum + x.abs() as f32));
+            }
             if p == f64::INFINITY {
                 return row.iter().fold(0.0, |most, x| f64::max(most, x.abs()));
             }
@@ -193,6 +210,39 @@ fn norm(call: &Call<'_>) -> Result<Value> {
                 .powf(1.0 / p)
         })?
         .into())
+}
+
+/// A dense tensor that is reduced as a whole, with its dimensions as they lie in memory.
+fn as_it_lies(tensor: &Tensor, reduced: &[usize]) -> Result<Tensor> {
+    let (shape, strides) = (tensor.shape(), tensor.strides());
+    let all = (0..tensor.rank()).all(|dim| reduced.contains(&dim));
+    if !all || !is_dense(shape, strides) {
+        return Ok(tensor.clone());
+    }
+    let mut order = memory_order(shape, &[strides]);
+    order.reverse();
+    tensor.permute(&order)
+}
+
+/// The root of the sum of squares of floats (`docs/numerics.md`, section 5.2): of neighbours in memory on eight lanes, of others in order.
+fn length(row: &[f64], adjacent: bool) -> f32 {
+    const LANES: usize = 8;
+    let add = |sum: f32, x: &f64| sum + *x as f32 * *x as f32;
+    if !adjacent {
+        return row.iter().fold(0.0, add).sqrt();
+    }
+    let (vectors, rest) = row.split_at(row.len() / LANES * LANES);
+    let mut lanes = [0f32; LANES];
+    for vector in vectors.chunks_exact(LANES) {
+        for (lane, x) in lanes.iter_mut().zip(vector) {
+            *lane = add(*lane, x);
+        }
+    }
+    let sum = lanes[1..].iter().fold(lanes[0], |sum, lane| sum + lane);
+    let (four, last) = rest.split_at(rest.len() / 4 * 4);
+    let sum = four.iter().fold(sum, add);
+    let fused = |sum: f32, x: &f64| (*x as f32).mul_add(*x as f32, sum);
+    last.iter().fold(sum, fused).sqrt()
 }
 
 fn amax(call: &Call<'_>) -> Result<Value> {
@@ -430,6 +480,36 @@ mod tests {
         Tensor::from_values(&[2, 3], &[3f32, 1., 2., -1., 5., 5.])
             .unwrap()
             .into()
+    }
+
+    /// Bits that PyTorch 2.15 gives on one thread.
+    #[test]
+    fn norms_are_summed_in_order() {
+        let floats = |shape: &[i64]| -> Value {
+            let numbers = 0..shape.iter().product();
+            let values = numbers.map(|i: i64| ((i * i * 7 + i * 13) % 101) as f32 * 0.1 - 3.0);
+            let values: Vec<f32> = values.collect();
+            Tensor::from_values(shape, &values).unwrap().into()
+        };
+        let norms = |tensor: Value, p: f64, dims: Value| -> Vec<u32> {
+            let keep = Value::Bool(false);
+            let norms = run("aten::norm.ScalarOpt_dim", &[tensor, p.into(), dims, keep]);
+            let norms = norms[0].to_f32().unwrap();
+            norms.iter().map(|norm| norm.to_bits()).collect()
+        };
+        for (len, bits) in [
+            (4, 0x409d_5254),
+            (7, 0x40bf_706e),
+            (43, 0x419c_c2e0),
+            (300, 0x4265_2c97),
+        ] {
+            let all = norms(floats(&[len]), 2.0, Value::ints(&[0]));
+            assert_eq!(all, [bits], "{len}");
+        }
+        let apart = norms(floats(&[9, 4]), 2.0, Value::ints(&[0]));
+        assert_eq!(apart, [0x4127_28e9, 0x40f4_5aeb, 0x40c0_e790, 0x4108_6c42]);
+        let sums = norms(floats(&[300]), 1.0, Value::ints(&[0]));
+        assert_eq!(sums, [0x4455_132d]);
     }
 
     #[test]
