@@ -55,9 +55,9 @@ pub(super) fn largest(graph: &Graph, inputs: &[Literal], contract: Contract) -> 
     Some(last.fold(0.0, |most: f64, value| most.max(value.abs())))
 }
 
-/// Whether a node adds up products of its operands.
+/// Whether a node adds up products of its operands, or only turns one.
 fn adds(node: Node<'_>) -> bool {
-    const ADDS: [&str; 11] = [
+    const ADDS: [&str; 10] = [
         "aten::add",
         "aten::addmm",
         "aten::bmm",
@@ -67,7 +67,6 @@ fn adds(node: Node<'_>) -> bool {
         "aten::linear",
         "aten::matmul",
         "aten::mm",
-        "aten::sub",
         "aten::t",
     ];
     ADDS.iter().any(|op| node.op().is(op))

@@ -91,13 +91,14 @@ impl Statistics {
         Self::of_sums(sum as f32, squares as f32, count, input, scale, eps)
     }
 
-    /// Of channels whose sums are single floats, pixel by pixel: squares of more than a few hundred codes are rounded.
+    /// Of channels whose sums are single floats, pixel by pixel: sums of squares beyond 2^24 are rounded.
     fn of_channels(codes: &[i32], pixels: usize, input: &Affine, scale: f64, eps: f64) -> Self {
         let (mut sum, mut squares) = (0f32, 0f32);
         for channel in codes.chunks_exact(pixels) {
             let codes = || channel.iter().copied();
             sum += codes().fold(0f32, |sum, code| sum + code as f32);
-            squares += codes().fold(0f32, |sum, code| sum + (code * code) as f32);
+            let square = |code: i32| (i64::from(code) * i64::from(code)) as f32;
+            squares += codes().fold(0f32, |sum, code| sum + square(code));
         }
         Self::of_sums(sum, squares, codes.len(), input, scale, eps)
     }
