@@ -20,7 +20,7 @@ impl RuleSet {
         let mut rules: Vec<Rule> = Vec::new();
         for concrete in expand(name, &file)? {
             let line = concrete.line;
-            let rule = compile(&file, concrete).map_err(|fault| fault.in_file(name))?;
+            let rule = compile(&file, &concrete).map_err(|fault| fault.in_file(name))?;
             if let Some(twin) = rules
                 .iter()
                 .find(|other| other.name() == rule.name() || other.number() == rule.number())
@@ -46,7 +46,7 @@ impl RuleSet {
 /// What `where` calls the value that the pattern computes.
 const RESULT: &str = "result";
 
-fn compile(file: &File, concrete: Concrete) -> Result<Rule, Fault> {
+fn compile(file: &File, concrete: &Concrete) -> Result<Rule, Fault> {
     let mut compiler = Compiler {
         file,
         vars: Vec::new(),
