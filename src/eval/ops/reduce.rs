@@ -2,7 +2,7 @@
 //!
 //! Sums and means of floats are taken in PyTorch's order where that is known (`docs/numerics.md`); others in `f64`, rounded once.
 
-use planish_ir::{DType, Dims, Type, contiguous_strides};
+use planish_ir::{DType, Dims, Type};
 
 use super::quantized::reduce::{Grouped, mean as quantized_mean};
 use super::{Kernel, Table};
@@ -191,7 +191,7 @@ fn norm(call: &Call<'_>) -> Result<Value> {
         &rows.tensor.shape()[run.clone()],
         &rows.tensor.strides()[run],
     );
-    let adjacent = contiguous_strides(shape)[..] == *strides;
+    let adjacent = MemoryFormat::Contiguous.fits(shape, strides);
     let single = tensor.dtype() == DType::Float;
     Ok(rows
         .floats(tensor.dtype(), |row| {
@@ -508,6 +508,12 @@ mod tests {
         }
         let apart = norms(floats(&[9, 4]), 2.0, Value::ints(&[0]));
         assert_eq!(apart, [0x4127_28e9, 0x40f4_5aeb, 0x40c0_e790, 0x4108_6c42]);
+        // The step over a dimension of size 1 does not count.
+        let ints = [1, 0, 4, 4].map(Value::Int);
+        let every_fourth = [&[floats(&[3, 4, 23])], &ints[..]].concat();
+        let sliced = run("aten::slice.Tensor", &every_fourth).remove(0);
+        let together = norms(sliced.into(), 2.0, Value::ints(&[1, 2]));
+        assert_eq!(together, [0x4146_7a37, 0x4159_61db, 0x4185_69bd]);
         let sums = norms(floats(&[300]), 1.0, Value::ints(&[0]));
         assert_eq!(sums, [0x4455_132d]);
     }
