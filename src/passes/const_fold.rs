@@ -78,10 +78,10 @@ pub(crate) fn fold_constants(
 ) -> Folded {
     let mut folded = Folded::default();
     let mut wave = graph.in_order();
+    // Operations of a wave whose turn is still to come; none when it is over.
+    let mut waiting: SecondaryMap<NodeId, bool> =
+        SecondaryMap::with_capacity(false, graph.node_capacity());
     while !wave.is_empty() {
-        // Operations of this wave whose turn is still to come.
-        let mut waiting: SecondaryMap<NodeId, bool> =
-            SecondaryMap::with_capacity(false, graph.node_capacity());
         for node in &wave {
             waiting[*node] = true;
         }

@@ -101,7 +101,7 @@ fn split(module: &mut GraphModule, id: MethodId, name: Sym) -> Result<usize, Pas
     }
     strip(&mut runs);
     let objects_of_runs = objects(module, module.root(), &runs);
-    let aliases = Aliases::new(&runs, &objects_of_runs);
+    let aliases = Aliases::of_writes(&runs, &objects_of_runs);
     eliminate_dead_code(&mut runs, &aliases);
     pool_constants(&mut runs, &aliases);
 
@@ -114,7 +114,7 @@ fn split(module: &mut GraphModule, id: MethodId, name: Sym) -> Result<usize, Pas
     packs.set_results(packs.entry(), &[none]);
     let objects_of_packs = objects(module, module.root(), &module.method(id).graph);
     let packs = &mut module.method_mut(id).graph;
-    let aliases = Aliases::new(packs, &objects_of_packs);
+    let aliases = Aliases::of_writes(packs, &objects_of_packs);
     eliminate_dead_code(packs, &aliases);
 
     let params = module.method(id).params.clone();

@@ -40,7 +40,7 @@ impl Pass for ReplicateDequant {
         for (method, id) in module.root_methods() {
             let objects = objects(module, module.root(), &module.method(id).graph);
             let graph = &mut module.method_mut(id).graph;
-            let aliases = Aliases::new(graph, &objects);
+            let aliases = Aliases::of_writes(graph, &objects);
             let shared = graph.walk().filter(|node| is_shared(graph, *node));
             for node in shared.collect::<Vec<_>>() {
                 let (from, to) = (graph.node(node).inputs()[0], graph.output(node));

@@ -13,11 +13,9 @@ pub(super) type Names = PrimaryMap<ValueId, ValueName>;
 
 /// The values of a graph in the order of the text, with the names that they are printed with, without their `%`.
 pub fn names(graph: &Graph, style: Style) -> Vec<(ValueId, ValueName)> {
-    let by_value = by_value(graph, style);
-    let values = in_text_order(graph).into_iter();
-    values
-        .map(|value| (value, by_value[value].clone()))
-        .collect()
+    let (values, names) = named(graph, style);
+    let values = values.into_iter();
+    values.map(|value| (value, names[value].clone())).collect()
 }
 
 /// Gives every value the name that a faithful text would print, so that it is known by it from now on, whatever becomes of the graph.
@@ -28,13 +26,19 @@ pub fn settle_names(graph: &mut Graph) {
 
 /// The names of the values of a graph, by value.
 pub(super) fn by_value(graph: &Graph, style: Style) -> Names {
+    named(graph, style).1
+}
+
+/// The values of a graph in the order of the text, and their names.
+fn named(graph: &Graph, style: Style) -> (Vec<ValueId>, Names) {
+    let values = in_text_order(graph);
     let own = &graph.values.names;
     let mut names = match style {
         Style::Faithful => own.clone(),
         Style::Canonical => own.keys().map(|_| ValueName::NONE).collect(),
     };
-    give(&mut names, &in_text_order(graph));
-    names
+    give(&mut names, &values);
+    (values, names)
 }
 
 /// Gives every value a name that no other has: the one that it has, if the text can say it, else a number.

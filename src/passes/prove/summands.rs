@@ -51,8 +51,7 @@ pub(super) fn largest(graph: &Graph, inputs: &[Literal], contract: Contract) -> 
     let Literal::Tensor(last) = sums.get(graph.results().last()?)? else {
         return None;
     };
-    let last = elements(last).into_iter();
-    Some(last.fold(0.0, |most: f64, value| most.max(value.abs())))
+    Some(elements(last).into_iter().fold(0.0, f64::max))
 }
 
 /// Whether a node adds up products of its operands, or only turns one.
